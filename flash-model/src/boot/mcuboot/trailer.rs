@@ -1,0 +1,321 @@
+//! The trailer at the end of each slot (mcuboot: `bootutil_misc.c`, `bootutil_public.c`).
+//!
+//! Offsets from the start of a slot of length `L`; `MA` is the maximum alignment, `w` the program
+//! unit, `N` the maximum number of sectors:
+//!
+//! | field | offset | bytes | contents |
+//! |---|---|---|---|
+//! | magic | `L - 16` | 16 | fixed pattern; written last, it makes the rest count |
+//! | image_ok | `down(L - 16 - MA)` | `MA` | 0x01 once confirmed |
+//! | copy_done | image_ok `- MA` | `MA` | 0x01 once the swap is complete |
+//! | swap info | copy_done `- MA` | `MA` | low nibble swap type, high nibble image number |
+//! | swap size | swap info `- MA` | `MA` | bytes to swap, 32 bits |
+//! | status records | `L - T` | `3 * N * w` | see [`status`](super::status) |
+//!
+//! `T = 3 * N * w + 4 * MA + up(16)`; `down` and `up` round to `MA`. Every field is written once
+//! after an erase, padded with the erased value to the program unit.
+
+use std::fmt;
+
+use super::{Options, SwapType};
+use crate::flash::{Area, Controller, Flash, FlashError, Geometry};
+
+/// Length of the magic in bytes.
+pub const MAGIC_LEN: u32 = 16;
+const MAGIC_ALIGN_8: [u8; 16] =
+    [0x77, 0xc2, 0x95, 0xf3, 0x60, 0xd2, 0xef, 0x7f, 0x35, 0x52, 0x50, 0x0f, 0x2c, 0xb6, 0x79, 0x80];
+const MAGIC_ALIGNED_TAIL: [u8; 14] =
+    [0x2d, 0xe1, 0x5d, 0x29, 0x41, 0x0b, 0x8d, 0x77, 0x67, 0x9c, 0x11, 0x0f, 0x1f, 0x8a];
+const FLAG_SET: u8 = 0x01;
+/// Status states per sector: one for the move, two for the swap.
+const STATES_PER_SECTOR: u32 = 3;
+
+/// The magic field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Magic {
+    /// The expected pattern.
+    Good,
+    /// All erased.
+    Unset,
+    /// Anything else, as after a torn write.
+    Bad,
+}
+
+/// A one-byte flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Flag {
+    /// 0x01.
+    Set,
+    /// Erased.
+    Unset,
+    /// Anything else.
+    Bad,
+}
+
+impl fmt::Display for Magic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Good => "good",
+            Self::Unset => "unset",
+            Self::Bad => "bad",
+        })
+    }
+}
+
+impl fmt::Display for Flag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Set => "set",
+            Self::Unset => "unset",
+            Self::Bad => "bad",
+        })
+    }
+}
+
+/// What a trailer says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TrailerState {
+    /// Whether the rest counts.
+    pub magic: Magic,
+    /// Which swap the trailer belongs to; [`SwapType::None`] when erased or unknown.
+    pub swap_type: SwapType,
+    /// Image number; 0 when erased or unknown.
+    pub image: u8,
+    /// Swap complete.
+    pub copy_done: Flag,
+    /// Image confirmed.
+    pub image_ok: Flag,
+    /// Raw swap size; all ones when erased.
+    pub swap_size: u32,
+}
+
+/// Where the fields of one slot are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trailer {
+    area: Area,
+    max_align: u32,
+    max_sectors: u32,
+    /// Program unit of this slot's device.
+    unit: u32,
+    /// The larger program unit of both slots: distance of the status records.
+    stride: u32,
+    erased: u8,
+}
+
+impl Trailer {
+    pub(super) fn new(area: Area, geometry: &Geometry, stride: u32, options: Options) -> Self {
+        Self {
+            area,
+            max_align: options.max_align,
+            max_sectors: options.max_sectors,
+            unit: geometry.program_unit(),
+            stride,
+            erased: geometry.erased_value(),
+        }
+    }
+
+    /// The slot.
+    #[must_use]
+    pub fn area(&self) -> Area {
+        self.area
+    }
+
+    /// Length of the whole trailer in bytes, status records included.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        let records = STATES_PER_SECTOR.saturating_mul(self.max_sectors).saturating_mul(self.stride);
+        records.saturating_add(4 * self.max_align + MAGIC_LEN.next_multiple_of(self.max_align))
+    }
+
+    /// Never true.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Offset of the magic in the slot.
+    #[must_use]
+    pub fn magic_offset(&self) -> u32 {
+        self.area.len - MAGIC_LEN
+    }
+
+    /// Offset of the image_ok flag in the slot.
+    #[must_use]
+    pub fn image_ok_offset(&self) -> u32 {
+        (self.magic_offset() - self.max_align) / self.max_align * self.max_align
+    }
+
+    /// Offset of the copy_done flag in the slot.
+    #[must_use]
+    pub fn copy_done_offset(&self) -> u32 {
+        self.image_ok_offset() - self.max_align
+    }
+
+    /// Offset of the swap info in the slot.
+    #[must_use]
+    pub fn swap_info_offset(&self) -> u32 {
+        self.copy_done_offset() - self.max_align
+    }
+
+    /// Offset of the swap size in the slot.
+    #[must_use]
+    pub fn swap_size_offset(&self) -> u32 {
+        self.swap_info_offset() - self.max_align
+    }
+
+    /// Number of status records there is room for.
+    #[must_use]
+    pub fn status_records(&self) -> u32 {
+        STATES_PER_SECTOR * self.max_sectors
+    }
+
+    /// Offset of a status record in the slot.
+    #[must_use]
+    pub fn status_offset(&self, record: u32) -> u32 {
+        self.area.len - self.len() + record * self.stride
+    }
+
+    /// The field that holds a byte of the slot, for explanations.
+    #[must_use]
+    pub fn field_at(&self, offset: u32) -> &'static str {
+        let start = self.area.len.saturating_sub(self.len());
+        match offset {
+            at if at >= self.area.len || at < start => "image",
+            at if at >= self.magic_offset() => "magic",
+            at if at >= self.image_ok_offset() => "image_ok",
+            at if at >= self.copy_done_offset() => "copy_done",
+            at if at >= self.swap_info_offset() => "swap info",
+            at if at >= self.swap_size_offset() => "swap size",
+            _ => "status record",
+        }
+    }
+
+    /// Reads all fields but the status records.
+    ///
+    /// # Errors
+    /// [`FlashError::ReadFault`].
+    pub fn read(&self, flash: &Flash) -> Result<TrailerState, FlashError> {
+        let mut magic = [0; MAGIC_LEN as usize];
+        flash.read(self.area, self.magic_offset(), &mut magic)?;
+        let byte = |offset: u32| {
+            let mut byte = [0];
+            flash.read(self.area, offset, &mut byte).map(|()| byte[0])
+        };
+        let info = byte(self.swap_info_offset())?;
+        let known = if info == self.erased { None } else { SwapType::from_nibble(info & 0x0f) };
+        Ok(TrailerState {
+            magic: match magic {
+                found if found == self.magic() => Magic::Good,
+                found if found.iter().all(|byte| *byte == self.erased) => Magic::Unset,
+                _ => Magic::Bad,
+            },
+            swap_type: known.unwrap_or(SwapType::None),
+            image: known.map_or(0, |_| info >> 4),
+            copy_done: self.flag(byte(self.copy_done_offset())?),
+            image_ok: self.flag(byte(self.image_ok_offset())?),
+            swap_size: self.read_swap_size(flash)?,
+        })
+    }
+
+    /// Reads the swap size as it stands.
+    ///
+    /// # Errors
+    /// [`FlashError::ReadFault`].
+    pub fn read_swap_size(&self, flash: &Flash) -> Result<u32, FlashError> {
+        let mut bytes = [0; 4];
+        flash.read(self.area, self.swap_size_offset(), &mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    /// Reads the first byte of the swap info as a resumed swap does: without a check of its range.
+    pub(super) fn read_swap_info(&self, flash: &Flash) -> Result<SwapType, FlashError> {
+        let mut byte = [0];
+        flash.read(self.area, self.swap_info_offset(), &mut byte)?;
+        if byte[0] == self.erased {
+            return Ok(SwapType::None);
+        }
+        Ok(SwapType::from_nibble(byte[0] & 0x0f).unwrap_or(SwapType::None))
+    }
+
+    /// Whether a status record has been written, torn or not.
+    pub(super) fn record_written(&self, flash: &Flash, record: u32) -> Result<bool, FlashError> {
+        let mut byte = [0];
+        flash.read(self.area, self.status_offset(record), &mut byte)?;
+        Ok(byte[0] != self.erased)
+    }
+
+    /// Programs a status record.
+    pub(super) fn write_record(&self, flash: &mut Controller<'_>, record: u32, value: u8) -> Result<(), FlashError> {
+        self.write(flash, self.status_offset(record), &[value])
+    }
+
+    /// Programs the magic.
+    ///
+    /// # Errors
+    /// From the flash.
+    pub fn write_magic(&self, flash: &mut Controller<'_>) -> Result<(), FlashError> {
+        let len = MAGIC_LEN.next_multiple_of(self.max_align) as usize;
+        let mut bytes = vec![self.erased; len];
+        bytes[len - MAGIC_LEN as usize..].copy_from_slice(&self.magic());
+        flash.program(self.area, self.area.len - len as u32, &bytes)
+    }
+
+    /// Programs image_ok.
+    ///
+    /// # Errors
+    /// From the flash.
+    pub fn write_image_ok(&self, flash: &mut Controller<'_>) -> Result<(), FlashError> {
+        self.write(flash, self.image_ok_offset(), &[FLAG_SET])
+    }
+
+    /// Programs copy_done.
+    ///
+    /// # Errors
+    /// From the flash.
+    pub fn write_copy_done(&self, flash: &mut Controller<'_>) -> Result<(), FlashError> {
+        self.write(flash, self.copy_done_offset(), &[FLAG_SET])
+    }
+
+    /// Programs the swap info for image 0.
+    ///
+    /// # Errors
+    /// From the flash.
+    pub fn write_swap_info(&self, flash: &mut Controller<'_>, swap: SwapType) -> Result<(), FlashError> {
+        self.write(flash, self.swap_info_offset(), &[swap.nibble()])
+    }
+
+    /// Programs the swap size in bytes.
+    ///
+    /// # Errors
+    /// From the flash.
+    pub fn write_swap_size(&self, flash: &mut Controller<'_>, bytes: u32) -> Result<(), FlashError> {
+        self.write(flash, self.swap_size_offset(), &bytes.to_le_bytes())
+    }
+
+    /// The magic of this alignment.
+    #[must_use]
+    pub fn magic(&self) -> [u8; 16] {
+        if self.max_align == 8 {
+            return MAGIC_ALIGN_8;
+        }
+        let mut magic = [0; 16];
+        magic[..2].copy_from_slice(&(self.max_align as u16).to_le_bytes());
+        magic[2..].copy_from_slice(&MAGIC_ALIGNED_TAIL);
+        magic
+    }
+
+    fn flag(&self, byte: u8) -> Flag {
+        match byte {
+            byte if byte == self.erased => Flag::Unset,
+            FLAG_SET => Flag::Set,
+            _ => Flag::Bad,
+        }
+    }
+
+    fn write(&self, flash: &mut Controller<'_>, offset: u32, data: &[u8]) -> Result<(), FlashError> {
+        let mut bytes = [self.erased; 32];
+        bytes[..data.len()].copy_from_slice(data);
+        let len = data.len().next_multiple_of(self.unit as usize);
+        flash.program(self.area, offset, &bytes[..len])
+    }
+}

@@ -1,0 +1,7 @@
+//! Bootloaders: a boot is a function of the persistent state alone.
+//!
+//! A bootloader is straight-line code over a [`Controller`](crate::flash::Controller); a power loss
+//! unwinds it through `?`. It keeps nothing between two boots, so a cut boot followed by another one
+//! is exactly what a device does.
+
+pub mod mcuboot;

@@ -1,0 +1,70 @@
+//! MCUboot images (mcuboot: `boot/bootutil/include/bootutil/image.h`).
+//!
+//! ```text
+//! [header, padded to hdr_size][payload, img_size][protected TLV area][TLV area]
+//! ```
+//!
+//! All integers are little endian. The image hash covers header, payload and protected TLVs; the
+//! signature is over that hash.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`header`] | the 32-byte header: [`ImageHeader`] |
+//! | [`version`] | [`ImageVersion`], its two text forms and its order |
+//! | [`tlv`] | the TLV areas: types, [`TlvWalk`](tlv::TlvWalk) |
+//! | [`verify`] | the bootloader's checks, in its order: [`Verifier`] |
+//! | [`build`] | [`ImageBuilder`]: images of any size and version, signed |
+//! | [`sabotage`] | [`Sabotage`]: one thing wrong with an otherwise good image |
+//! | [`keys`] | [`SigningKey`] and [`PublicKey`] |
+
+pub mod build;
+pub mod header;
+pub mod keys;
+pub mod sabotage;
+pub mod tlv;
+pub mod verify;
+pub mod version;
+
+pub use build::ImageBuilder;
+pub use header::{IMAGE_MAGIC, ImageHeader};
+pub use keys::{KeyError, PublicKey, SigningKey};
+pub use sabotage::Sabotage;
+pub use verify::{ImageError, ImageSource, SlotSource, Verified, Verifier};
+pub use version::{ImageVersion, VersionError};
+
+/// The parts of an image that people ask for, without any check of hash or signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageInfo {
+    /// The header.
+    pub header: ImageHeader,
+    /// Header, payload and TLV areas, in bytes.
+    pub total_len: u32,
+    /// Contents of the first SHA-256 TLV: the hash that names this image in every protocol.
+    pub hash: Option<[u8; 32]>,
+    /// Entries of both TLV areas in order: (type, protected, value).
+    pub tlvs: Vec<(u16, bool, Vec<u8>)>,
+}
+
+/// Reads header and TLVs of an image.
+///
+/// # Errors
+/// [`ImageError`] when the header or the TLV areas do not make sense.
+pub fn inspect(source: &dyn ImageSource) -> Result<ImageInfo, ImageError> {
+    let header = ImageHeader::read(source)?;
+    header.check(source.len())?;
+    let mut walk = tlv::TlvWalk::begin(source, &header)?;
+    let total_len = walk.end();
+    let mut tlvs = Vec::new();
+    let mut hash = None;
+    while let Some(entry) = walk.next_entry(source)? {
+        let mut value = vec![0; usize::from(entry.len)];
+        if !source.read(entry.offset, &mut value) {
+            return Err(ImageError::TlvOverrun { offset: entry.offset });
+        }
+        if entry.kind == tlv::SHA256 && hash.is_none() {
+            hash = value.as_slice().try_into().ok();
+        }
+        tlvs.push((entry.kind, entry.protected, value));
+    }
+    Ok(ImageInfo { header, total_len, hash, tlvs })
+}

@@ -1,0 +1,103 @@
+//! Images with one thing wrong.
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::header::{HEADER_LEN, ImageHeader};
+use super::keys::SigningKey;
+use super::verify::ImageError;
+use super::{inspect, tlv};
+
+/// What to break in an otherwise good image. Everything else stays right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sabotage {
+    /// One payload bit is flipped after signing: the hash does not match.
+    Hash,
+    /// One bit of the signature is flipped: the hash matches.
+    Signature,
+    /// Signed correctly, by a key the bootloader does not know.
+    Key,
+    /// The file ends in the middle of the payload.
+    Truncated,
+    /// The header announces more payload than any slot holds.
+    Size,
+    /// The header magic is wrong.
+    Magic,
+    /// The last TLV entry is longer than its area.
+    TlvLength,
+    /// The TLV area has the wrong magic.
+    TlvMagic,
+}
+
+impl Sabotage {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Hash,
+        Self::Signature,
+        Self::Key,
+        Self::Truncated,
+        Self::Size,
+        Self::Magic,
+        Self::TlvLength,
+        Self::TlvMagic,
+    ];
+
+    /// Breaks a good image.
+    ///
+    /// # Errors
+    /// [`ImageError`] when the image is not good to begin with.
+    pub fn apply(self, image: &[u8]) -> Result<Vec<u8>, ImageError> {
+        let info = inspect(&image)?;
+        let header = info.header;
+        let payload = usize::from(header.header_size);
+        let tlvs = header.tlv_offset().ok_or(ImageError::HeaderSizes { slot_len: 0 })? as usize;
+        let unprotected = tlvs + usize::from(header.protected_tlv_size);
+        let mut broken = image.to_vec();
+        match self {
+            Self::Hash => {
+                let middle = payload + (tlvs - payload) / 2;
+                broken[middle.min(tlvs.saturating_sub(1))] ^= 0x10;
+            }
+            Self::Signature => {
+                // Inside the number s, so that the DER structure stays right.
+                let at = info.total_len as usize - 8;
+                broken[at] ^= 0x01;
+            }
+            Self::Key => return sign_again(image, &header, unprotected),
+            Self::Truncated => broken.truncate(payload + (tlvs - payload) / 2),
+            Self::Size => {
+                let lie = ImageHeader { image_size: 0x7fff_ffff, ..header };
+                broken[..HEADER_LEN].copy_from_slice(&lie.emit());
+            }
+            Self::Magic => broken[0] ^= 0xff,
+            Self::TlvLength => {
+                let last = info.tlvs.last().map_or(0, |(_, _, value)| value.len());
+                let at = info.total_len as usize - last - 2;
+                broken[at..at + 2].copy_from_slice(&0x7fffu16.to_le_bytes());
+            }
+            Self::TlvMagic => broken[unprotected] ^= 0xff,
+        }
+        Ok(broken)
+    }
+}
+
+/// Replaces the unprotected TLVs by those of a key nobody trusts.
+fn sign_again(image: &[u8], header: &ImageHeader, unprotected: usize) -> Result<Vec<u8>, ImageError> {
+    let foreign = SigningKey::from_seed(b"a key no bootloader trusts").map_err(|_| ImageError::KeyUnknown)?;
+    let mut signed = image[..unprotected].to_vec();
+    debug_assert_eq!(header.hashed_len(), u32::try_from(signed.len()).ok());
+    let digest: [u8; 32] = Sha256::digest(&signed).into();
+    let signature = foreign.sign(&digest).map_err(|_| ImageError::SignatureInvalid)?;
+    let total = 4 + 3 * 4 + 32 + 32 + signature.len();
+    signed.extend_from_slice(&tlv::INFO_MAGIC.to_le_bytes());
+    signed.extend_from_slice(&u16::try_from(total).unwrap_or(u16::MAX).to_le_bytes());
+    for (kind, value) in
+        [(tlv::SHA256, &digest[..]), (tlv::KEY_HASH, &foreign.public().hash()[..]), (tlv::ECDSA_SIGNATURE, &signature)]
+    {
+        signed.extend_from_slice(&kind.to_le_bytes());
+        signed.extend_from_slice(&u16::try_from(value.len()).unwrap_or(u16::MAX).to_le_bytes());
+        signed.extend_from_slice(value);
+    }
+    Ok(signed)
+}

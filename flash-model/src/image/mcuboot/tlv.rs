@@ -1,0 +1,157 @@
+//! The TLV areas behind the payload.
+
+use super::header::ImageHeader;
+use super::verify::{ImageError, ImageSource};
+
+/// Magic of the unprotected TLV area.
+pub const INFO_MAGIC: u16 = 0x6907;
+/// Magic of the protected TLV area.
+pub const PROTECTED_INFO_MAGIC: u16 = 0x6908;
+/// Size of the header of an area and of an entry.
+pub const TLV_HEADER_LEN: u32 = 4;
+
+/// SHA-256 of the public key of the signature that follows.
+pub const KEY_HASH: u16 = 0x01;
+/// Whole public key of the signature that follows.
+pub const PUBLIC_KEY: u16 = 0x02;
+/// SHA-256 image hash.
+pub const SHA256: u16 = 0x10;
+/// ECDSA signature, DER.
+pub const ECDSA_SIGNATURE: u16 = 0x22;
+/// Required version of another image.
+pub const DEPENDENCY: u16 = 0x40;
+/// Security counter, 32 bits.
+pub const SECURITY_COUNTER: u16 = 0x50;
+
+/// Types that may stand in the unprotected area (mcuboot: `image_validate.c`,
+/// `allowed_unprot_tlvs`, without pure signatures and HMAC-SHA512).
+const ALLOWED_UNPROTECTED: [u16; 14] =
+    [KEY_HASH, PUBLIC_KEY, SHA256, 0x11, 0x12, 0x20, 0x21, ECDSA_SIGNATURE, 0x23, 0x24, 0x30, 0x31, 0x32, 0x33];
+
+/// Whether the bootloader accepts this type outside the protected area.
+#[must_use]
+pub fn allowed_unprotected(kind: u16) -> bool {
+    ALLOWED_UNPROTECTED.contains(&kind)
+}
+
+/// The name of a type, as MCUboot has it.
+#[must_use]
+pub fn name(kind: u16) -> &'static str {
+    match kind {
+        KEY_HASH => "KEYHASH",
+        PUBLIC_KEY => "PUBKEY",
+        SHA256 => "SHA256",
+        0x11 => "SHA384",
+        0x12 => "SHA512",
+        0x20 => "RSA2048_PSS",
+        0x21 => "ECDSA224",
+        ECDSA_SIGNATURE => "ECDSA_SIG",
+        0x23 => "RSA3072_PSS",
+        0x24 => "ED25519",
+        0x25 => "SIG_PURE",
+        0x30 => "ENC_RSA2048",
+        0x31 => "ENC_KW",
+        0x32 => "ENC_EC256",
+        0x33 => "ENC_X25519",
+        DEPENDENCY => "DEPENDENCY",
+        SECURITY_COUNTER => "SEC_CNT",
+        0x60 => "BOOT_RECORD",
+        kind if kind & 0xff >= 0xa0 => "vendor",
+        _ => "unknown",
+    }
+}
+
+/// One TLV entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TlvEntry {
+    /// Type.
+    pub kind: u16,
+    /// Offset of the value from the start of the image.
+    pub offset: u32,
+    /// Length of the value in bytes.
+    pub len: u16,
+    /// Whether it lies in the protected area.
+    pub protected: bool,
+}
+
+/// Walks both areas as the bootloader does (mcuboot: `tlv.c`).
+#[derive(Debug, Clone)]
+pub struct TlvWalk {
+    at: u32,
+    protected_end: u32,
+    end: u32,
+    has_protected: bool,
+}
+
+impl TlvWalk {
+    /// Checks the headers of the areas and stands before the first entry.
+    ///
+    /// # Errors
+    /// [`ImageError::TlvMagic`] and [`ImageError::ProtectedTlvSize`].
+    pub fn begin(source: &dyn ImageSource, header: &ImageHeader) -> Result<Self, ImageError> {
+        let start = header.tlv_offset().ok_or(ImageError::HeaderSizes { slot_len: source.len() })?;
+        let protected = u32::from(header.protected_tlv_size);
+        let overflow = || ImageError::TlvOverrun { offset: start };
+        let (mut magic, mut total) = area_header(source, start)?;
+        if magic == PROTECTED_INFO_MAGIC {
+            if u32::from(total) != protected {
+                return Err(ImageError::ProtectedTlvSize { header: header.protected_tlv_size, area: total });
+            }
+            (magic, total) = area_header(source, start.checked_add(total.into()).ok_or_else(overflow)?)?;
+        } else if protected != 0 {
+            return Err(ImageError::ProtectedTlvSize { header: header.protected_tlv_size, area: 0 });
+        }
+        if magic != INFO_MAGIC {
+            return Err(ImageError::TlvMagic { found: magic });
+        }
+        let protected_end = start.checked_add(protected).ok_or_else(overflow)?;
+        Ok(Self {
+            at: start.checked_add(TLV_HEADER_LEN).ok_or_else(overflow)?,
+            protected_end,
+            end: protected_end.checked_add(total.into()).ok_or_else(overflow)?,
+            has_protected: protected > 0,
+        })
+    }
+
+    /// Offset behind the last TLV area: the size of the image.
+    #[must_use]
+    pub fn end(&self) -> u32 {
+        self.end
+    }
+
+    /// The next entry; `None` at the end.
+    ///
+    /// # Errors
+    /// [`ImageError::TlvOverrun`] when an entry reaches beyond the areas or the source.
+    pub fn next_entry(&mut self, source: &dyn ImageSource) -> Result<Option<TlvEntry>, ImageError> {
+        if self.has_protected && self.at == self.protected_end {
+            self.at += TLV_HEADER_LEN;
+        }
+        if self.at >= self.end {
+            return Ok(None);
+        }
+        let overrun = ImageError::TlvOverrun { offset: self.at };
+        if self.end - self.at < TLV_HEADER_LEN {
+            return Err(overrun);
+        }
+        let (kind, len) = pair(source, self.at).ok_or_else(|| overrun.clone())?;
+        let offset = self.at + TLV_HEADER_LEN;
+        if u32::from(len) > self.end - offset {
+            return Err(overrun);
+        }
+        let protected = self.at < self.protected_end;
+        self.at = offset + u32::from(len);
+        Ok(Some(TlvEntry { kind, offset, len, protected }))
+    }
+}
+
+fn area_header(source: &dyn ImageSource, offset: u32) -> Result<(u16, u16), ImageError> {
+    pair(source, offset).ok_or(ImageError::TlvOverrun { offset })
+}
+
+fn pair(source: &dyn ImageSource, offset: u32) -> Option<(u16, u16)> {
+    let mut bytes = [0; TLV_HEADER_LEN as usize];
+    source
+        .read(offset, &mut bytes)
+        .then(|| (u16::from_le_bytes([bytes[0], bytes[1]]), u16::from_le_bytes([bytes[2], bytes[3]])))
+}
