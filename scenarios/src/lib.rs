@@ -1,1 +1,72 @@
-//! stub
+//! Data that travels inside the binary: suites, targets, initiators, requirements, keys.
+//!
+//! | folder | one file is |
+//! |---|---|
+//! | `suites/` | a scenario: what is asked, what goes wrong, what must hold |
+//! | `targets/` | a target profile: flash, bootloader, server, battery |
+//! | `initiators/` | an initiator profile: the commands of a tool and its known failures |
+//! | `requirements/` | requirements with level, source and the scenarios that exercise them |
+//! | `keys/` | the key that signs the images made here; no secret |
+//!
+//! This crate knows only names and text; `brickproof` reads them.
+
+use include_dir::{Dir, File, include_dir};
+
+static SUITES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/suites");
+static TARGETS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/targets");
+static INITIATORS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/initiators");
+static REQUIREMENTS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/requirements");
+
+/// The private key that signs images made by brickproof, PKCS#8 PEM. It protects nothing.
+pub const DEVELOPMENT_KEY: &str = include_str!("../keys/brickproof-development.pem");
+
+/// One bundled file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bundled {
+    /// Its path in the folder without `.toml`: the name it goes by.
+    pub name: &'static str,
+    /// Its contents.
+    pub text: &'static str,
+}
+
+/// All scenarios, by name.
+#[must_use]
+pub fn suites() -> Vec<Bundled> {
+    bundled(&SUITES)
+}
+
+/// All target profiles, by name.
+#[must_use]
+pub fn targets() -> Vec<Bundled> {
+    bundled(&TARGETS)
+}
+
+/// All initiator profiles, by name.
+#[must_use]
+pub fn initiators() -> Vec<Bundled> {
+    bundled(&INITIATORS)
+}
+
+/// All files of requirements, by name.
+#[must_use]
+pub fn requirements() -> Vec<Bundled> {
+    bundled(&REQUIREMENTS)
+}
+
+fn bundled(dir: &'static Dir<'static>) -> Vec<Bundled> {
+    let mut files: Vec<&File<'_>> = Vec::new();
+    let mut open = vec![dir];
+    while let Some(dir) = open.pop() {
+        files.extend(dir.files());
+        open.extend(dir.dirs());
+    }
+    let mut all: Vec<Bundled> = files
+        .into_iter()
+        .filter_map(|file| {
+            let name = file.path().to_str()?.strip_suffix(".toml")?;
+            Some(Bundled { name, text: file.contents_utf8()? })
+        })
+        .collect();
+    all.sort_by_key(|bundled| bundled.name);
+    all
+}

@@ -76,6 +76,8 @@ pub enum TearModel {
     FirstHalf,
     /// Of a program all bytes but the last; of an erase the second half.
     AllButLast,
+    /// Any bytes, drawn from this seed.
+    Noise(u64),
 }
 
 impl TearModel {
@@ -88,6 +90,7 @@ impl TearModel {
             (Self::FirstHalf, _) => Some(Tear::Prefix(len / 2)),
             (Self::AllButLast, OperationKind::Program { .. }) => Some(Tear::Prefix(len.saturating_sub(1))),
             (Self::AllButLast, OperationKind::Erase { .. }) => Some(Tear::Suffix(len / 2)),
+            (Self::Noise(seed), _) => Some(Tear::Noise(seed)),
         }
     }
 }

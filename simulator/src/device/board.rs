@@ -1,0 +1,79 @@
+//! What does not change: the board and what was built for it.
+
+use brickproof_flash_model::boot::mcuboot::Mcuboot;
+use brickproof_flash_model::flash::{Geometry, Operation, OperationKind};
+use brickproof_flash_model::layout::Layout;
+
+use super::{BatteryPolicy, Behaviour};
+use crate::smp::ServerConfig;
+
+/// How long flash operations take, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlashTiming {
+    /// Erase of one sector.
+    pub erase_us: u64,
+    /// Program of one unit, in nanoseconds.
+    pub program_unit_ns: u64,
+}
+
+impl FlashTiming {
+    /// Duration of an operation on a device of this geometry, in microseconds.
+    #[must_use]
+    pub fn duration_us(&self, geometry: &Geometry, operation: &Operation<'_>) -> u64 {
+        match operation.kind {
+            OperationKind::Erase { len } => {
+                let sector = geometry.sector_at(operation.offset).map_or(len, |sector| sector.size).max(1);
+                self.erase_us * u64::from(len.div_ceil(sector))
+            }
+            OperationKind::Program { data } => {
+                self.program_unit_ns * (data.len() as u64).div_ceil(geometry.program_unit().into()) / 1000
+            }
+        }
+    }
+
+    /// The same, times `factor`.
+    #[must_use]
+    pub fn scaled(self, factor: f64) -> Self {
+        let scale = |duration: u64| (duration as f64 * factor.max(0.0)) as u64;
+        Self { erase_us: scale(self.erase_us), program_unit_ns: scale(self.program_unit_ns) }
+    }
+}
+
+impl Default for FlashTiming {
+    /// nRF52840: 85 ms to erase a page, 41 µs to write a word (product specification, NVMC).
+    fn default() -> Self {
+        Self { erase_us: 85_000, program_unit_ns: 41_000 }
+    }
+}
+
+/// The board, its bootloader and its application's build options.
+#[derive(Debug)]
+pub struct Board {
+    /// Name of the target profile.
+    pub name: String,
+    /// Flash devices and partitions.
+    pub layout: Layout,
+    /// The bootloader with its keys.
+    pub mcuboot: Mcuboot,
+    /// The SMP server.
+    pub smp: ServerConfig,
+    /// Durations of flash operations while the application runs.
+    pub timing: FlashTiming,
+    /// Durations of flash operations while the bootloader runs.
+    pub boot_timing: FlashTiming,
+    /// From reset to the start of the image, without flash operations, in microseconds.
+    pub start_us: u64,
+    /// What the application does about a low battery.
+    pub battery: BatteryPolicy,
+    /// What the applications in known images do, by image hash.
+    pub behaviours: Vec<([u8; 32], Behaviour)>,
+}
+
+impl Board {
+    /// What the application in this image does.
+    #[must_use]
+    pub fn behaviour(&self, hash: Option<[u8; 32]>) -> Behaviour {
+        let known = self.behaviours.iter().find(|(known, _)| Some(*known) == hash);
+        known.map_or_else(Behaviour::default, |(_, behaviour)| *behaviour)
+    }
+}

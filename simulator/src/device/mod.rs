@@ -1,0 +1,152 @@
+//! The device: what is soldered, what survives a power loss, and what runs while power is on.
+//!
+//! [`Persistent`] is all that survives. [`power_on`] consumes it and gives a [`Device`];
+//! [`Device::power_off`] consumes the device and gives it back. Nothing else can cross, so state that
+//! must not survive a reset cannot survive it by accident.
+
+mod application;
+mod battery;
+mod board;
+
+use brickproof_flash_model::boot::mcuboot::{Boot, Outcome};
+use brickproof_flash_model::flash::{Controller, Flash, Hook, Interruption};
+
+use crate::smp::{Answer, Environment, Server};
+use crate::trace::Cause;
+
+pub use application::{Behaviour, RunningImage};
+pub use battery::{Battery, BatteryPolicy};
+pub use board::{Board, FlashTiming};
+
+/// All that survives a power loss.
+#[derive(Debug, Clone)]
+pub struct Persistent {
+    /// Every flash device.
+    pub flash: Flash,
+    /// RAM that keeps its contents through a reset, not through a power loss.
+    pub retained: Retained,
+    /// Boots so far.
+    pub boots: u64,
+}
+
+impl Persistent {
+    /// A board with this flash that was never started.
+    #[must_use]
+    pub fn new(flash: Flash) -> Self {
+        Self { flash, retained: Retained::default(), boots: 0 }
+    }
+}
+
+/// RAM that a reset leaves alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Retained {
+    /// Zephyr's boot mode: 0 normal, 1 bootloader.
+    pub boot_mode: u8,
+}
+
+impl Retained {
+    /// What is left of it after a start for this cause.
+    fn after(self, cause: Cause) -> Self {
+        if cause == Cause::PowerOn { Self::default() } else { self }
+    }
+}
+
+/// A device that runs an image.
+#[derive(Debug, Clone)]
+pub struct Device {
+    persistent: Persistent,
+    image: RunningImage,
+    server: Server,
+}
+
+/// How a start ended.
+#[derive(Debug)]
+pub enum Started {
+    /// An image runs.
+    Running(Device, Boot),
+    /// There is nothing to run.
+    Dead(Persistent, Boot),
+    /// The start was interrupted.
+    Interrupted(Persistent, Interruption),
+}
+
+/// Starts the board: retained RAM is treated as the cause demands, then the bootloader runs.
+pub fn power_on(board: &Board, mut persistent: Persistent, cause: Cause, hook: &mut dyn Hook) -> Started {
+    persistent.retained = persistent.retained.after(cause);
+    persistent.boots += 1;
+    let boot = board.mcuboot.boot(&mut Controller::new(&mut persistent.flash, hook));
+    match boot {
+        Err(interruption) => Started::Interrupted(persistent, interruption),
+        Ok(boot) => match &boot.outcome {
+            Outcome::Boot { header, hash, .. } => {
+                let image = RunningImage { hash: *hash, version: header.version, behaviour: board.behaviour(*hash) };
+                let server = Server::new(board.smp.clone());
+                Started::Running(Device { persistent, image, server }, boot)
+            }
+            Outcome::NoBootableImage { .. } | Outcome::Halt { .. } => Started::Dead(persistent, boot),
+        },
+    }
+}
+
+impl Device {
+    /// Takes power away, or resets.
+    #[must_use]
+    pub fn power_off(self) -> Persistent {
+        self.persistent
+    }
+
+    /// What survives, to be looked at.
+    #[must_use]
+    pub fn persistent(&self) -> &Persistent {
+        &self.persistent
+    }
+
+    /// The image that runs.
+    #[must_use]
+    pub fn image(&self) -> &RunningImage {
+        &self.image
+    }
+
+    /// Its SMP server.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Handles one packet.
+    ///
+    /// # Errors
+    /// The [`Interruption`] that ended it.
+    pub fn handle(
+        &mut self,
+        board: &Board,
+        battery: Battery,
+        packet: &[u8],
+        hook: &mut dyn Hook,
+    ) -> Result<Answer, Interruption> {
+        let mut flash = Controller::new(&mut self.persistent.flash, hook);
+        let mut environment = Environment {
+            flash: &mut flash,
+            mcuboot: &board.mcuboot,
+            refuse_upload: board.battery.refuses(battery),
+            refuse_confirm: self.image.behaviour.refuses_confirm(),
+        };
+        self.server.handle(packet, &mut environment)
+    }
+
+    /// The application confirms its own image.
+    ///
+    /// # Errors
+    /// The [`Interruption`] that ended it. A refused write is the application's problem and changes
+    /// nothing.
+    pub fn confirm_itself(&mut self, board: &Board, hook: &mut dyn Hook) -> Result<(), Interruption> {
+        use brickproof_flash_model::boot::mcuboot::RequestError;
+        use brickproof_flash_model::flash::FlashError;
+
+        let mut flash = Controller::new(&mut self.persistent.flash, hook);
+        match board.mcuboot.set_confirmed(&mut flash) {
+            Err(RequestError::Flash(FlashError::Interrupted(interruption))) => Err(interruption),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}

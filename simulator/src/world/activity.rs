@@ -1,0 +1,285 @@
+//! Pieces of work that take time: boots, requests, the application's own confirm.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use brickproof_flash_model::boot::mcuboot::Outcome;
+use brickproof_flash_model::flash::{Controller, Count};
+
+use super::hook::{CutAt, Timed};
+use super::{Action, Machine, Peer, World};
+use crate::device::{Persistent, Started, power_on};
+use crate::smp::{Answer, SmpMessage};
+use crate::trace::{BootRecord, Cause, FlashResult, Kind, PowerEvent, hex};
+
+/// What is being done.
+#[derive(Debug, Clone)]
+enum Work {
+    Boot(Cause),
+    Request { peer: Peer, packet: Vec<u8> },
+    Confirm,
+}
+
+/// What follows when a piece of work ends.
+#[derive(Debug, Clone)]
+enum Ending {
+    /// The image is started.
+    Started,
+    /// The device is dead.
+    Dead(String),
+    /// Packets are sent, and a reset may have been accepted.
+    Answered { peer: Peer, answer: Answer, cause: u64 },
+    /// Power is lost by this fault.
+    Cut { fault: usize },
+    /// Nothing.
+    Idle,
+}
+
+/// A piece of work under way.
+pub(super) struct Activity {
+    /// The device before it.
+    pub(super) before: Machine,
+    work: Work,
+    started_at: u64,
+    pub(super) ends_at: u64,
+    records: VecDeque<(u64, Kind)>,
+    ending: Ending,
+}
+
+impl Activity {
+    /// When its next record, or its end, is due.
+    pub(super) fn next_due(&self) -> u64 {
+        self.records.front().map_or(self.ends_at, |(at, _)| *at).min(self.ends_at)
+    }
+}
+
+impl World {
+    /// Starts a boot of what is off.
+    pub(super) fn begin_boot(&mut self, cause: Cause) {
+        self.forget();
+        self.record(Kind::Power(PowerEvent::On { cause }));
+        let Machine::Off { persistent, .. } = std::mem::replace(&mut self.machine, Machine::Changing) else { return };
+        let before = Machine::Off { persistent: persistent.clone(), back_at: None };
+        let fault = self.fault_in_boot(&persistent);
+        let cut = fault.map(|(_, cut)| cut);
+        let board = Arc::clone(&self.board);
+        let mut timed = Timed::new(&board, board.boot_timing, self.now, cut, self.wants.flash);
+        let number = persistent.boots + 1;
+        let started = power_on(&board, persistent, cause, &mut timed);
+        let ends_at = timed.now + board.start_us;
+        let (operations, end_of_flash) = (timed.operations, timed.now);
+        let mut records: VecDeque<_> = timed.records.into();
+        let duration_us = ends_at - self.now;
+        let mut boot_record = BootRecord {
+            number,
+            cause,
+            outcome: "interrupted".into(),
+            reason: None,
+            decisions: Vec::new(),
+            swapped: None,
+            running: None,
+            version: None,
+            operations,
+            duration_us,
+        };
+        let (machine, ending, ends_at) = match started {
+            Started::Interrupted(persistent, _) => {
+                boot_record.duration_us = end_of_flash - self.now;
+                let ending = fault.map_or(Ending::Idle, |(index, _)| Ending::Cut { fault: index });
+                (Machine::Off { persistent, back_at: None }, ending, end_of_flash)
+            }
+            Started::Running(device, boot) => {
+                boot_record.outcome = "boot".into();
+                boot_record.decisions = boot.decisions.iter().map(ToString::to_string).collect();
+                boot_record.swapped = boot.swapped().map(|swap| swap.to_string());
+                boot_record.running = device.image().hash.map(|hash| hex(&hash));
+                boot_record.version = Some(device.image().version.to_string());
+                (Machine::Running(device), Ending::Started, ends_at)
+            }
+            Started::Dead(persistent, boot) => {
+                let reason = match boot.outcome {
+                    Outcome::NoBootableImage { reason } | Outcome::Halt { reason } => reason,
+                    Outcome::Boot { .. } => String::new(),
+                };
+                boot_record.outcome = "brick".into();
+                boot_record.reason = Some(reason.clone());
+                boot_record.decisions = boot.decisions.iter().map(ToString::to_string).collect();
+                (Machine::Dead { persistent, reason: reason.clone() }, Ending::Dead(reason), ends_at)
+            }
+        };
+        records.push_back((ends_at, Kind::Boot(boot_record)));
+        self.machine = machine;
+        self.activity =
+            Some(Activity { before, work: Work::Boot(cause), started_at: self.now, ends_at, records, ending });
+        self.release_activity();
+    }
+
+    /// Where a fault cuts this boot. A trial on a copy tells how many operations the swap has.
+    fn fault_in_boot(&self, persistent: &Persistent) -> Option<(usize, CutAt)> {
+        let mcuboot = &self.board.mcuboot;
+        let interrupted = mcuboot.interrupted_swap(&persistent.flash).ok().flatten().map(|status| status.swap_type);
+        let swap = interrupted.or_else(|| mcuboot.swap_type(&persistent.flash).ok())?;
+        let (index, permille, tear) = self.faults.in_swap(swap)?;
+        let mut trial = persistent.clone();
+        let mut count = Count::default();
+        let boot = mcuboot.boot(&mut Controller::new(&mut trial.flash, &mut count)).ok()?;
+        boot.swapped()?;
+        let last = count.operations.checked_sub(1)?;
+        let n = (count.operations * u64::from(permille) / 1000).min(last);
+        Some((index, CutAt::Operation { n, tear }))
+    }
+
+    /// Starts to handle a packet.
+    pub(super) fn begin_request(&mut self, peer: Peer, packet: &[u8], cause: u64) {
+        let message = SmpMessage::parse(packet);
+        if let Machine::Running(device) = &self.machine
+            && let Some((offset, size)) = device.server().upload()
+            && message.known() == Some(crate::smp::Command::ImageUpload)
+            && let Some((id, action)) = self.faults.at_upload(offset, size)
+        {
+            self.fire(&id, &action);
+            // The chunk meets what the fault left: no power, no link, or the device as it was.
+            if !self.link || !matches!(self.machine, Machine::Running(_)) {
+                return;
+            }
+        }
+        let fault = self.faults.in_request(&message);
+        let cut = fault.map(|(_, n, tear)| CutAt::Operation { n, tear });
+        let work = Work::Request { peer, packet: packet.to_vec() };
+        self.begin_work(work, cut, fault.map(|(index, ..)| index), cause);
+    }
+
+    /// The application confirms itself.
+    pub(super) fn begin_confirm(&mut self) {
+        if matches!(self.machine, Machine::Running(_)) {
+            self.record(Kind::Application { event: "confirms itself".into() });
+            self.begin_work(Work::Confirm, None, None, 0);
+        }
+    }
+
+    fn begin_work(&mut self, work: Work, cut: Option<CutAt>, fault: Option<usize>, cause: u64) {
+        let Machine::Running(mut device) = std::mem::replace(&mut self.machine, Machine::Changing) else { return };
+        let before = device.clone();
+        let board = Arc::clone(&self.board);
+        let mut timed = Timed::new(&board, board.timing, self.now, cut, self.wants.flash);
+        let ending = match &work {
+            Work::Request { peer, packet } => device
+                .handle(&board, self.battery, packet, &mut timed)
+                .map(|answer| Ending::Answered { peer: *peer, answer, cause }),
+            Work::Confirm | Work::Boot(_) => device.confirm_itself(&board, &mut timed).map(|()| Ending::Idle),
+        };
+        let (machine, ending) = match ending {
+            Ok(ending) => (Machine::Running(device), ending),
+            Err(_) => (
+                Machine::Off { persistent: device.power_off(), back_at: None },
+                fault.map_or(Ending::Idle, |fault| Ending::Cut { fault }),
+            ),
+        };
+        self.machine = machine;
+        self.activity = Some(Activity {
+            before: Machine::Running(before),
+            work,
+            started_at: self.now,
+            ends_at: timed.now,
+            records: timed.records.into(),
+            ending,
+        });
+        // Work without flash operations takes no time.
+        self.release_activity();
+    }
+
+    /// Releases the records that are due, and ends the activity when its time has come.
+    pub(super) fn release_activity(&mut self) {
+        let Some(mut activity) = self.activity.take() else { return };
+        while activity.records.front().is_some_and(|(at, _)| *at <= self.now) {
+            if let Some((at, kind)) = activity.records.pop_front() {
+                let now = std::mem::replace(&mut self.now, at);
+                self.record(kind);
+                self.now = now;
+            }
+        }
+        if activity.ends_at > self.now {
+            self.activity = Some(activity);
+            return;
+        }
+        match activity.ending {
+            Ending::Started => {
+                self.record_state("boot");
+                if let Machine::Running(device) = &self.machine {
+                    let behaviour = device.image().behaviour;
+                    self.start_application(behaviour);
+                }
+            }
+            Ending::Dead(reason) => {
+                self.record(Kind::Power(PowerEvent::Dead { reason }));
+                self.record_state("boot");
+            }
+            Ending::Answered { peer, answer, cause } => self.answer(peer, &answer, cause),
+            Ending::Cut { fault } => {
+                if let Some((id, action)) = self.faults.fired(fault) {
+                    self.record(Kind::Fault { id, state: "fired".into(), what: action.to_string() });
+                    let state = std::mem::replace(&mut self.machine, Machine::Changing).into_persistent();
+                    let for_us = if let Action::PowerLoss { for_us } = action { Some(for_us) } else { Some(0) };
+                    self.power_loss("fault", for_us, state);
+                }
+            }
+            Ending::Idle => {}
+        }
+        self.work();
+    }
+
+    fn answer(&mut self, peer: Peer, answer: &Answer, cause: u64) {
+        if answer.reset {
+            let delay = self.board.smp.reset_delay_us;
+            self.timers.reset.get_or_insert((self.now + delay, Cause::SoftReset));
+        }
+        for packet in &answer.packets {
+            let Some((id, action)) = self.faults.at_answer(&SmpMessage::parse(packet)) else {
+                self.send(peer, packet, Some(cause));
+                continue;
+            };
+            self.fire(&id, &action);
+            match action {
+                Action::LoseAnswer => {}
+                Action::DelayAnswer { by_us } => self.timers.late.push((self.now + by_us, peer, packet.clone())),
+                Action::DoubleAnswer => {
+                    self.send(peer, packet, Some(cause));
+                    self.send(peer, packet, Some(cause));
+                }
+                _ => self.send(peer, packet, Some(cause)),
+            }
+        }
+    }
+
+    /// Does interrupted work again with a cut at this moment; what survives of it.
+    pub(super) fn rewind(&mut self, activity: Activity) -> Option<Persistent> {
+        let board = Arc::clone(&self.board);
+        let timing = if matches!(activity.work, Work::Boot(_)) { board.boot_timing } else { board.timing };
+        let cut = Some(CutAt::Time(self.now));
+        let mut timed = Timed::new(&board, timing, activity.started_at, cut, self.wants.flash);
+        let persistent = match (activity.before, activity.work) {
+            (Machine::Off { persistent, .. }, Work::Boot(cause)) => {
+                match power_on(&board, persistent, cause, &mut timed) {
+                    Started::Interrupted(persistent, _) | Started::Dead(persistent, _) => Some(persistent),
+                    Started::Running(device, _) => Some(device.power_off()),
+                }
+            }
+            (Machine::Running(mut device), Work::Request { packet, .. }) => {
+                let _ = device.handle(&board, self.battery, &packet, &mut timed);
+                Some(device.power_off())
+            }
+            (Machine::Running(mut device), _) => {
+                let _ = device.confirm_itself(&board, &mut timed);
+                Some(device.power_off())
+            }
+            (before, _) => before.into_persistent(),
+        };
+        // What was done before this moment is recorded already; the rest of the plan never happens.
+        for (_, kind) in timed.records {
+            if matches!(&kind, Kind::Flash(operation) if operation.result != FlashResult::Done) {
+                self.record(kind);
+            }
+        }
+        persistent
+    }
+}

@@ -1,0 +1,245 @@
+//! What goes wrong, and when.
+
+use std::fmt;
+
+use brickproof_flash_model::boot::mcuboot::SwapType;
+use brickproof_flash_model::flash::TearModel;
+
+use crate::device::Battery;
+use crate::smp::{Command, SmpMessage};
+
+/// Largest number of faults of one world.
+const FAULTS_MAX: usize = 256;
+
+/// Which swaps a fault waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SwapFilter {
+    /// Any.
+    #[default]
+    Any,
+    /// Only this one.
+    Only(SwapType),
+}
+
+impl SwapFilter {
+    fn matches(self, swap: SwapType) -> bool {
+        match self {
+            Self::Any => swap != SwapType::None,
+            Self::Only(wanted) => swap == wanted,
+        }
+    }
+}
+
+/// When a fault happens; every trigger happens once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// This long after the fault was armed, in microseconds.
+    After {
+        /// Microseconds.
+        us: u64,
+    },
+    /// At a fraction of the flash operations of a boot that swaps: 0 is its first operation, 1000 its
+    /// last. That operation is interrupted.
+    SwapProgress {
+        /// Thousandths of the operations.
+        permille: u16,
+        /// Which swaps.
+        swap: SwapFilter,
+        /// What the interrupted operation leaves.
+        tear: TearModel,
+    },
+    /// When the upload has reached this fraction of its size, instead of handling the next chunk.
+    UploadProgress {
+        /// Thousandths of the announced size.
+        permille: u16,
+    },
+    /// At a flash operation of the nth request with this command.
+    RequestOperation {
+        /// Which command; only writes count.
+        command: Command,
+        /// Which of them, from 1.
+        nth: u32,
+        /// Which flash operation of its handling, from 0; it is interrupted.
+        operation: u64,
+        /// What the interrupted operation leaves.
+        tear: TearModel,
+    },
+    /// When the answer to the nth request with this command is about to be sent.
+    Answer {
+        /// Which command.
+        command: Command,
+        /// Which of them, from 1.
+        nth: u32,
+    },
+}
+
+/// What happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Supply is lost and comes back.
+    PowerLoss {
+        /// For so long, in microseconds.
+        for_us: u64,
+    },
+    /// The link is lost silently and comes back; the device keeps running.
+    LinkLoss {
+        /// For so long, in microseconds.
+        for_us: u64,
+    },
+    /// The battery is at this charge from now on.
+    Battery(Battery),
+    /// The reset pin.
+    Reset,
+    /// The answer is not sent.
+    LoseAnswer,
+    /// The answer is sent later.
+    DelayAnswer {
+        /// By so long, in microseconds.
+        by_us: u64,
+    },
+    /// The answer is sent twice.
+    DoubleAnswer,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = |us: &u64| *us as f64 / 1e6;
+        match self {
+            Self::PowerLoss { for_us } => write!(f, "power is lost for {} s", seconds(for_us)),
+            Self::LinkLoss { for_us } => write!(f, "the link is lost for {} s", seconds(for_us)),
+            Self::Battery(battery) => write!(f, "the battery is at {} %", battery.percent),
+            Self::Reset => f.write_str("the reset pin is pulled"),
+            Self::LoseAnswer => f.write_str("the answer is lost"),
+            Self::DelayAnswer { by_us } => write!(f, "the answer comes {} s late", seconds(by_us)),
+            Self::DoubleAnswer => f.write_str("the answer comes twice"),
+        }
+    }
+}
+
+/// Something that goes wrong once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Its name in the trace.
+    pub id: String,
+    /// When.
+    pub trigger: Trigger,
+    /// What.
+    pub action: Action,
+}
+
+/// How far a fault has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultState {
+    /// It waits for its trigger.
+    Armed {
+        /// Since when, in microseconds.
+        since: u64,
+        /// Triggers of its kind seen so far.
+        seen: u32,
+    },
+    /// It has happened.
+    Fired,
+}
+
+/// All faults of a world.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Faults {
+    all: Vec<(Fault, FaultState)>,
+}
+
+impl Faults {
+    pub(super) fn all(&self) -> &[(Fault, FaultState)] {
+        &self.all
+    }
+
+    pub(super) fn arm(&mut self, fault: Fault, now: u64) {
+        if self.all.len() < FAULTS_MAX {
+            self.all.push((fault, FaultState::Armed { since: now, seen: 0 }));
+        }
+    }
+
+    pub(super) fn next_timer(&self) -> Option<u64> {
+        self.all.iter().filter_map(due).min()
+    }
+
+    pub(super) fn take_timer(&mut self, now: u64) -> Option<(String, Action)> {
+        self.take(|entry| due(entry).is_some_and(|due| due <= now))
+    }
+
+    /// The place in a boot that swaps at which power is lost.
+    pub(super) fn in_swap(&self, swap: SwapType) -> Option<(usize, u16, TearModel)> {
+        self.all.iter().enumerate().find_map(|(index, (fault, state))| match (fault.trigger, state) {
+            (Trigger::SwapProgress { permille, swap: filter, tear }, FaultState::Armed { .. })
+                if filter.matches(swap) =>
+            {
+                Some((index, permille, tear))
+            }
+            _ => None,
+        })
+    }
+
+    /// The place in the handling of this request at which power is lost. Counts the request.
+    pub(super) fn in_request(&mut self, message: &SmpMessage) -> Option<(usize, u64, TearModel)> {
+        let mut found = None;
+        for (index, (fault, state)) in self.all.iter_mut().enumerate() {
+            let (Trigger::RequestOperation { command, nth, operation, tear }, FaultState::Armed { seen, .. }) =
+                (fault.trigger, state)
+            else {
+                continue;
+            };
+            if message.is_write() && message.known() == Some(command) {
+                *seen += 1;
+                if *seen == nth && found.is_none() {
+                    found = Some((index, operation, tear));
+                }
+            }
+        }
+        found
+    }
+
+    /// The fault that strikes instead of handling a chunk, if the upload is that far.
+    pub(super) fn at_upload(&mut self, offset: u32, size: u32) -> Option<(String, Action)> {
+        self.take(|(fault, state)| match (fault.trigger, state) {
+            (Trigger::UploadProgress { permille }, FaultState::Armed { .. }) => {
+                u64::from(offset) * 1000 >= u64::from(size) * u64::from(permille)
+            }
+            _ => false,
+        })
+    }
+
+    /// The fault that concerns this answer. Counts the answer.
+    pub(super) fn at_answer(&mut self, message: &SmpMessage) -> Option<(String, Action)> {
+        for (fault, state) in &mut self.all {
+            if let (Trigger::Answer { command, .. }, FaultState::Armed { seen, .. }) = (fault.trigger, state)
+                && message.known() == Some(command)
+            {
+                *seen += 1;
+            }
+        }
+        self.take(|(fault, state)| match (fault.trigger, state) {
+            (Trigger::Answer { command, nth }, FaultState::Armed { seen, .. }) => {
+                message.known() == Some(command) && *seen == nth
+            }
+            _ => false,
+        })
+    }
+
+    /// Marks a fault as fired; its id and action.
+    pub(super) fn fired(&mut self, index: usize) -> Option<(String, Action)> {
+        let (fault, state) = self.all.get_mut(index)?;
+        *state = FaultState::Fired;
+        Some((fault.id.clone(), fault.action.clone()))
+    }
+
+    fn take(&mut self, matches: impl Fn(&(Fault, FaultState)) -> bool) -> Option<(String, Action)> {
+        let index = self.all.iter().position(matches)?;
+        self.fired(index)
+    }
+}
+
+fn due((fault, state): &(Fault, FaultState)) -> Option<u64> {
+    match (fault.trigger, state) {
+        (Trigger::After { us }, FaultState::Armed { since, .. }) => Some(since + us),
+        _ => None,
+    }
+}

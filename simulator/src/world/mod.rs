@@ -1,0 +1,461 @@
+//! The one owner of device, link, clock, faults and trace.
+//!
+//! A [`World`] is stepped from outside: [`World::receive`] and [`World::control`] put something in,
+//! [`World::advance`] lets time pass, [`World::take_sent`] gives what the target has sent by now.
+//! It never asks for the time.
+//!
+//! # Work takes time, code does not
+//!
+//! Bootloader and server are straight-line code that runs to its end at once, while a swap takes 30
+//! seconds. So each piece of work becomes an [`Activity`](activity): a snapshot from before, the device
+//! as it will be, and the records and answers with the times at which they are due. When power is cut
+//! from outside in the middle, the snapshot is taken out and the work is done again with a cut at that
+//! time. Faults of a scenario that are tied to an operation act in the hook of that operation.
+//!
+//! # Dark targets
+//!
+//! Without power, during a boot and while the link is down, what arrives is lost, and the loss recorded.
+
+mod activity;
+mod fault;
+mod hook;
+mod state;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::device::{Battery, Behaviour, Board, Device, Persistent};
+use crate::smp::SmpMessage;
+use crate::trace::{Cause, Direction, Kind, LinkEvent, PowerEvent, Record, Wants, hex};
+
+use activity::Activity;
+use fault::Faults;
+
+pub use fault::{Action, Fault, FaultState, SwapFilter, Trigger};
+
+/// Who is at the other end; chosen by the air.
+pub type Peer = u64;
+
+/// Longest part of a datagram that is kept in the trace, in bytes.
+const DATAGRAM_KEPT: usize = 512;
+
+/// Something done to the target from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Control {
+    /// Supply off, or on again.
+    Power(bool),
+    /// The reset pin.
+    Reset,
+    /// The link down, or up again.
+    Link(bool),
+    /// The charge of the battery.
+    Battery(Battery),
+    /// Arms a fault.
+    Fault(Fault),
+}
+
+/// The device in one of its states, as it will be when the running activity ends.
+#[derive(Debug, Clone)]
+enum Machine {
+    Off { persistent: Persistent, back_at: Option<u64> },
+    Running(Device),
+    Dead { persistent: Persistent, reason: String },
+    /// Only while one state is turned into another.
+    Changing,
+}
+
+impl Machine {
+    fn persistent(&self) -> Option<&Persistent> {
+        match self {
+            Self::Off { persistent, .. } | Self::Dead { persistent, .. } => Some(persistent),
+            Self::Running(device) => Some(device.persistent()),
+            Self::Changing => None,
+        }
+    }
+
+    fn into_persistent(self) -> Option<Persistent> {
+        match self {
+            Self::Off { persistent, .. } | Self::Dead { persistent, .. } => Some(persistent),
+            Self::Running(device) => Some(device.power_off()),
+            Self::Changing => None,
+        }
+    }
+}
+
+/// Something that is due at a time.
+#[derive(Debug, Clone)]
+struct Timers {
+    /// Reset that was asked for or will happen by itself.
+    reset: Option<(u64, Cause)>,
+    /// The application confirms itself.
+    confirm: Option<u64>,
+    /// The link comes back.
+    link_up: Option<u64>,
+    /// Answers that were delayed or doubled by a fault.
+    late: Vec<(u64, Peer, Vec<u8>)>,
+}
+
+/// A target and everything around it.
+pub struct World {
+    board: Arc<Board>,
+    machine: Machine,
+    activity: Option<Activity>,
+    timers: Timers,
+    /// `false` while the link is down.
+    link: bool,
+    battery: Battery,
+    inbox: VecDeque<(Peer, Vec<u8>, u64)>,
+    outbox: VecDeque<(Peer, Vec<u8>)>,
+    faults: Faults,
+    now: u64,
+    trace: Vec<Record>,
+    next_record: u64,
+    wants: Wants,
+}
+
+impl World {
+    /// A world in which this board is off.
+    #[must_use]
+    pub fn new(board: Arc<Board>, persistent: Persistent, wants: Wants) -> Self {
+        Self {
+            board,
+            machine: Machine::Off { persistent, back_at: None },
+            activity: None,
+            timers: Timers { reset: None, confirm: None, link_up: None, late: Vec::new() },
+            link: true,
+            battery: Battery::default(),
+            inbox: VecDeque::new(),
+            outbox: VecDeque::new(),
+            faults: Faults::default(),
+            now: 0,
+            trace: Vec::new(),
+            next_record: 0,
+            wants,
+        }
+    }
+
+    /// Time of the world in microseconds.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// The board.
+    #[must_use]
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// What survives a power loss, as it is now: of an unfinished piece of work, what was before it.
+    #[must_use]
+    pub fn persistent(&self) -> Option<&Persistent> {
+        self.activity.as_ref().map_or_else(|| self.machine.persistent(), |activity| activity.before.persistent())
+    }
+
+    /// The running device; `None` while it is off, dead or starting.
+    #[must_use]
+    pub fn device(&self) -> Option<&Device> {
+        match (&self.activity, &self.machine) {
+            (Some(activity), _) => match &activity.before {
+                Machine::Running(device) => Some(device),
+                _ => None,
+            },
+            (None, Machine::Running(device)) => Some(device),
+            _ => None,
+        }
+    }
+
+    /// Why the device will never start again, if it will not.
+    #[must_use]
+    pub fn dead(&self) -> Option<&str> {
+        match (&self.activity, &self.machine) {
+            (None, Machine::Dead { reason, .. }) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Charge of the battery.
+    #[must_use]
+    pub fn battery(&self) -> Battery {
+        self.battery
+    }
+
+    /// Whether the target would answer a request now.
+    #[must_use]
+    pub fn serving(&self) -> bool {
+        self.link && self.device().is_some_and(|device| device.image().behaviour.serves())
+    }
+
+    /// Whether supply is on.
+    #[must_use]
+    pub fn powered(&self) -> bool {
+        !matches!((&self.activity, &self.machine), (None, Machine::Off { .. }))
+    }
+
+    /// The faults with their states.
+    #[must_use]
+    pub fn faults(&self) -> &[(Fault, FaultState)] {
+        self.faults.all()
+    }
+
+    /// When [`World::advance`] would next do something, in microseconds.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<u64> {
+        let timers = &self.timers;
+        [
+            self.activity.as_ref().map(Activity::next_due),
+            match &self.machine {
+                Machine::Off { back_at, .. } if self.activity.is_none() => *back_at,
+                _ => None,
+            },
+            timers.reset.map(|(at, _)| at),
+            timers.confirm,
+            timers.link_up,
+            timers.late.iter().map(|(at, ..)| *at).min(),
+            self.faults.next_timer(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Lets time pass until `now`, in microseconds; does everything that is due, in order.
+    pub fn advance(&mut self, now: u64) {
+        while let Some(due) = self.next_wake().filter(|due| *due <= now) {
+            self.now = self.now.max(due);
+            self.step();
+        }
+        self.now = self.now.max(now);
+    }
+
+    /// A datagram arrives at the target now.
+    pub fn receive(&mut self, peer: Peer, packet: &[u8]) {
+        let lost = if !self.link {
+            Some("the link is down")
+        } else {
+            match (&self.activity, &self.machine) {
+                (None, Machine::Off { .. }) => Some("the target has no power"),
+                (None, Machine::Dead { .. }) => Some("the target does not start any more"),
+                _ if self.device().is_none() => Some("the target is starting"),
+                _ if !self.serving() => Some("the application does not serve"),
+                _ => None,
+            }
+        };
+        let record = self.datagram(Direction::ToTarget, packet, lost, None);
+        if lost.is_some() {
+            return;
+        }
+        let Some(config) = self.device().map(|device| device.server().config().clone()) else { return };
+        if packet.len() > usize::from(config.buffer_size) {
+            self.record(Kind::Resource {
+                pool: "smp packet buffer".into(),
+                size: config.buffer_size.into(),
+                dropped: format!("a packet of {} bytes", packet.len()),
+            });
+            return;
+        }
+        // One buffer is needed for the answer to the request being handled.
+        if self.inbox.len() + 1 >= usize::from(config.buffer_count.max(2)) {
+            self.record(Kind::Resource {
+                pool: "smp packet buffers".into(),
+                size: config.buffer_count.into(),
+                dropped: format!("a packet of {} bytes", packet.len()),
+            });
+            return;
+        }
+        if self.wants.messages {
+            self.record_caused(Some(record), message(Direction::ToTarget, packet));
+        }
+        self.inbox.push_back((peer, packet.to_vec(), record));
+        self.work();
+    }
+
+    /// Something is done to the target from outside now.
+    pub fn control(&mut self, control: Control) {
+        match control {
+            Control::Power(false) => self.power_loss("switched off", None, None),
+            Control::Power(true) => {
+                if let (None, Machine::Off { back_at, .. }) = (&self.activity, &mut self.machine) {
+                    *back_at = Some(self.now);
+                    self.step();
+                }
+            }
+            Control::Reset => self.reset(Cause::PinReset),
+            Control::Link(up) => self.set_link(up, "taken down from outside", None),
+            Control::Battery(battery) => {
+                self.battery = battery;
+                self.record(Kind::Battery { percent: battery.percent });
+            }
+            Control::Fault(fault) => {
+                self.record(Kind::Fault {
+                    id: fault.id.clone(),
+                    state: "armed".into(),
+                    what: fault.action.to_string(),
+                });
+                self.faults.arm(fault, self.now);
+            }
+        }
+    }
+
+    /// What the target has sent by now, in order.
+    pub fn take_sent(&mut self) -> Option<(Peer, Vec<u8>)> {
+        self.outbox.pop_front()
+    }
+
+    /// Adds a record of the runner.
+    pub fn record(&mut self, kind: Kind) -> u64 {
+        self.record_caused(None, kind)
+    }
+
+    /// Records since the last call.
+    pub fn take_records(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.trace)
+    }
+
+    fn record_caused(&mut self, cause: Option<u64>, kind: Kind) -> u64 {
+        let n = self.next_record;
+        self.next_record += 1;
+        self.trace.push(Record { n, at_us: self.now, wall_us: None, cause, kind });
+        n
+    }
+
+    fn datagram(&mut self, direction: Direction, packet: &[u8], lost: Option<&str>, cause: Option<u64>) -> u64 {
+        if !self.wants.messages && lost.is_none() {
+            return self.next_record;
+        }
+        let kind = Kind::Datagram {
+            direction,
+            len: packet.len() as u64,
+            data: hex(&packet[..packet.len().min(DATAGRAM_KEPT)]),
+            lost: lost.map(str::to_owned),
+        };
+        self.record_caused(cause, kind)
+    }
+
+    /// Does the one thing that is due.
+    fn step(&mut self) {
+        if self.activity.as_ref().is_some_and(|activity| activity.next_due() <= self.now) {
+            self.release_activity();
+        } else if self.timers.link_up.is_some_and(|at| at <= self.now) {
+            self.set_link(true, "", None);
+        } else if let Some(at) = self.timers.late.iter().position(|(at, ..)| *at <= self.now) {
+            let (_, peer, packet) = self.timers.late.remove(at);
+            self.send(peer, &packet, None);
+        } else if let Some((fault, action)) = self.faults.take_timer(self.now) {
+            self.fire(&fault, &action);
+        } else if self.timers.reset.is_some_and(|(at, _)| at <= self.now) {
+            if let Some((_, cause)) = self.timers.reset.take() {
+                self.reset(cause);
+            }
+        } else if self.timers.confirm.is_some_and(|at| at <= self.now) {
+            self.timers.confirm = None;
+            if self.activity.is_none() {
+                self.begin_confirm();
+            } else {
+                // After the work that is being done.
+                self.timers.confirm = self.activity.as_ref().map(|activity| activity.ends_at + 1);
+            }
+        } else if let (None, Machine::Off { back_at, .. }) = (&self.activity, &mut self.machine)
+            && back_at.is_some_and(|at| at <= self.now)
+        {
+            *back_at = None;
+            self.begin_boot(Cause::PowerOn);
+        }
+    }
+
+    /// Starts on the next packet if the device is free.
+    fn work(&mut self) {
+        while self.activity.is_none() {
+            let Some((peer, packet, record)) = self.inbox.pop_front() else { return };
+            if matches!(self.machine, Machine::Running(_)) {
+                self.begin_request(peer, &packet, record);
+            }
+        }
+    }
+
+    fn fire(&mut self, id: &str, action: &Action) {
+        self.record(Kind::Fault { id: id.to_owned(), state: "fired".into(), what: action.to_string() });
+        match action {
+            Action::PowerLoss { for_us } => self.power_loss("fault", Some(*for_us), None),
+            Action::LinkLoss { for_us } => self.set_link(false, "fault", Some(*for_us)),
+            Action::Battery(battery) => self.control(Control::Battery(*battery)),
+            Action::Reset => self.reset(Cause::PinReset),
+            // These concern one answer and are applied where it is sent.
+            Action::LoseAnswer | Action::DelayAnswer { .. } | Action::DoubleAnswer => {}
+        }
+    }
+
+    fn set_link(&mut self, up: bool, reason: &str, for_us: Option<u64>) {
+        self.timers.link_up = for_us.map(|duration| self.now + duration);
+        if self.link != up {
+            self.link = up;
+            let event = if up { LinkEvent::Up } else { LinkEvent::Down { reason: reason.to_owned() } };
+            self.record(Kind::Link(event));
+        }
+    }
+
+    /// Power goes now; it comes back after `for_us`, or never by itself. `state` is what an interrupted
+    /// piece of work left, where its own hook has cut it.
+    fn power_loss(&mut self, reason: &str, for_us: Option<u64>, state: Option<Persistent>) {
+        let was_off = !self.powered();
+        let persistent = state.or_else(|| match self.activity.take() {
+            Some(activity) => self.rewind(activity),
+            None => std::mem::replace(&mut self.machine, Machine::Changing).into_persistent(),
+        });
+        self.activity = None;
+        let Some(persistent) = persistent else { return };
+        self.forget();
+        self.machine = Machine::Off { persistent, back_at: for_us.map(|duration| self.now + duration) };
+        if !was_off {
+            self.record(Kind::Power(PowerEvent::Off { reason: reason.to_owned() }));
+        }
+    }
+
+    /// Resets the device now, in the middle of whatever it does.
+    fn reset(&mut self, cause: Cause) {
+        let persistent = match self.activity.take() {
+            Some(activity) => self.rewind(activity),
+            None if matches!(self.machine, Machine::Off { .. }) => return,
+            None => std::mem::replace(&mut self.machine, Machine::Changing).into_persistent(),
+        };
+        let Some(persistent) = persistent else { return };
+        self.machine = Machine::Off { persistent, back_at: None };
+        self.begin_boot(cause);
+    }
+
+    /// Everything in RAM is gone.
+    fn forget(&mut self) {
+        self.inbox.clear();
+        self.timers.reset = None;
+        self.timers.confirm = None;
+    }
+
+    fn send(&mut self, peer: Peer, packet: &[u8], cause: Option<u64>) {
+        let lost = (!self.link).then_some("the link is down");
+        let record = self.datagram(Direction::FromTarget, packet, lost, cause);
+        if lost.is_none() {
+            if self.wants.messages {
+                self.record_caused(Some(record), message(Direction::FromTarget, packet));
+            }
+            self.outbox.push_back((peer, packet.to_vec()));
+        }
+    }
+
+    /// What the image that has just been started will do by itself.
+    fn start_application(&mut self, behaviour: Behaviour) {
+        let start = self.now;
+        match behaviour {
+            Behaviour::WaitsToBeConfirmed => {}
+            Behaviour::ConfirmsItself { after_us } => self.timers.confirm = Some(start + after_us),
+            Behaviour::NeverConfirms { resets_after_us } => {
+                self.timers.reset = Some((start + resets_after_us, Cause::SoftReset));
+            }
+            Behaviour::Crashes { after_us } => self.timers.reset = Some((start + after_us, Cause::Crash)),
+            Behaviour::Hangs { watchdog_us } => self.timers.reset = Some((start + watchdog_us, Cause::Watchdog)),
+        }
+    }
+}
+
+fn message(direction: Direction, packet: &[u8]) -> Kind {
+    Kind::Message { protocol: "smp".into(), direction, smp: SmpMessage::parse(packet) }
+}

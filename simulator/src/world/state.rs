@@ -1,0 +1,69 @@
+//! What is in the slots, in words.
+
+use brickproof_flash_model::boot::mcuboot::{Mcuboot, Slot, SwapType};
+use brickproof_flash_model::flash::Flash;
+use brickproof_flash_model::image::mcuboot::{SlotSource, inspect};
+use sha2::{Digest, Sha256};
+
+use super::World;
+use crate::trace::{ImageState, Kind, SlotState, StateRecord, Trailer, hex};
+
+impl World {
+    /// What is in the slots now, and what runs.
+    #[must_use]
+    pub fn state(&self, when: &str) -> Option<StateRecord> {
+        let flash = &self.persistent()?.flash;
+        let mcuboot = &self.board.mcuboot;
+        let next = mcuboot.swap_type(flash).unwrap_or(SwapType::None);
+        let running = self.device().map(|device| device.image());
+        let mut all = Sha256::new();
+        for device in flash.devices() {
+            all.update(device.sha256());
+        }
+        Some(StateRecord {
+            when: when.to_owned(),
+            slots: vec![slot_state(mcuboot, flash, Slot::Primary), slot_state(mcuboot, flash, Slot::Secondary)],
+            next_boot: next.to_string(),
+            running: running.and_then(|image| image.hash).map(|hash| hex(&hash)),
+            state: running.map(|_| {
+                if next == SwapType::Revert { ImageState::Testing } else { ImageState::Confirmed }
+            }),
+            flash_sha256: hex(&all.finalize()),
+        })
+    }
+
+    /// Records the state.
+    pub fn record_state(&mut self, when: &str) {
+        if let Some(state) = self.state(when) {
+            self.record(Kind::State(state));
+        }
+    }
+}
+
+fn slot_state(mcuboot: &Mcuboot, flash: &Flash, slot: Slot) -> SlotState {
+    let name = match slot {
+        Slot::Primary => "primary",
+        Slot::Secondary => "secondary",
+    };
+    let trailer = mcuboot.trailer(slot).read(flash).map_or_else(
+        |error| Trailer {
+            magic: error.to_string(),
+            swap_type: String::new(),
+            copy_done: String::new(),
+            image_ok: String::new(),
+        },
+        |state| Trailer {
+            magic: state.magic.to_string(),
+            swap_type: state.swap_type.to_string(),
+            copy_done: state.copy_done.to_string(),
+            image_ok: state.image_ok.to_string(),
+        },
+    );
+    let source = SlotSource { flash, area: mcuboot.area(slot) };
+    let version = inspect(&source).ok().map(|info| info.header.version.to_string());
+    let (hash, invalid) = match mcuboot.verify(flash, slot) {
+        Ok(verified) => (Some(hex(&verified.hash)), None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    SlotState { slot: name.to_owned(), hash, version, invalid, trailer }
+}
