@@ -30,7 +30,8 @@ pub enum Command {
 }
 
 impl Command {
-    const ALL: [Self; 6] =
+    /// All of them.
+    pub const ALL: [Self; 6] =
         [Self::Echo, Self::Reset, Self::Params, Self::ImageState, Self::ImageUpload, Self::ImageErase];
 
     /// Group and command number.

@@ -1,0 +1,20 @@
+//! Initiators: the built-in one, and external tools driven by a profile.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`wire`] | [`Wire`](wire::Wire): what the built-in initiator needs of the world around it |
+//! | [`policy`] | [`Policy`](policy::Policy): its decisions, one method each |
+//! | [`session`] | one request and its answer |
+//! | [`update`] | the whole update as straight-line code |
+//! | [`in_process`], [`udp`] | two wires: function calls on virtual time, a socket on real time |
+//!
+//! The built-in initiator is a well-behaved client. Mutants change it at three seams: a
+//! [`Policy`](policy::Policy) decides something else, a wire changes what it carries, a
+//! [`Reporter`](policy::Reporter) lies about the outcome.
+
+pub mod in_process;
+pub mod policy;
+pub mod session;
+pub mod udp;
+pub mod update;
+pub mod wire;

@@ -1,0 +1,72 @@
+//! What the built-in initiator needs of the world around it.
+
+use brickproof_simulator::trace::InitiatorEvent;
+
+/// Carries packets and owns the clock of an initiator.
+///
+/// Times are in microseconds since the start of the run.
+pub trait Wire {
+    /// Sends a packet; it may be lost.
+    async fn send(&mut self, packet: Vec<u8>);
+
+    /// The next packet, or `None` when `timeout_us` has passed.
+    async fn receive(&mut self, timeout_us: u64) -> Option<Vec<u8>>;
+
+    /// Lets time pass; packets that arrive meanwhile are kept.
+    async fn sleep(&mut self, us: u64);
+
+    /// The time.
+    fn now_us(&self) -> u64;
+
+    /// Notes what the initiator is about to do.
+    fn note(&mut self, event: InitiatorEvent);
+}
+
+/// Changes packets on their way to the target.
+pub trait Tamper: Sync {
+    /// The packet that is sent instead.
+    fn sent(&self, packet: Vec<u8>) -> Vec<u8> {
+        packet
+    }
+}
+
+/// Changes nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Untouched;
+
+impl Tamper for Untouched {}
+
+/// A wire whose packets are tampered with.
+pub struct Tampered<'a, W> {
+    wire: W,
+    tamper: &'a dyn Tamper,
+}
+
+impl<'a, W: Wire> Tampered<'a, W> {
+    /// Wraps a wire.
+    pub fn new(wire: W, tamper: &'a dyn Tamper) -> Self {
+        Self { wire, tamper }
+    }
+}
+
+impl<W: Wire> Wire for Tampered<'_, W> {
+    async fn send(&mut self, packet: Vec<u8>) {
+        self.wire.send(self.tamper.sent(packet)).await;
+    }
+
+    async fn receive(&mut self, timeout_us: u64) -> Option<Vec<u8>> {
+        self.wire.receive(timeout_us).await
+    }
+
+    async fn sleep(&mut self, us: u64) {
+        self.wire.sleep(us).await;
+    }
+
+    fn now_us(&self) -> u64 {
+        self.wire.now_us()
+    }
+
+    fn note(&mut self, event: InitiatorEvent) {
+        self.wire.note(event);
+    }
+}

@@ -1,0 +1,100 @@
+//! Expectations of the scenario, and what must hold after every scenario.
+
+use brickproof_simulator::trace::{ImageState, StepBy};
+
+use super::view::{Event, View};
+use crate::runner::verdict::{Finding, Weight};
+use crate::scenario::{ExpectInitiator, ExpectRunning, ExpectState, Scenario};
+
+/// What did not hold.
+pub(super) fn findings(scenario: &Scenario, view: &View<'_>, hung: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut add = |id: &str, expected: String, happened: String, at: super::view::Place| {
+        findings.push(Finding {
+            id: id.to_owned(),
+            weight: Weight::Must,
+            expected,
+            happened,
+            at_us: Some(at.at_us),
+            record: Some(at.n),
+        });
+    };
+    if let Some((place, reason)) = view.dead {
+        add("device/bricked", "the device starts an image after every reset".into(), reason.to_owned(), place);
+    }
+    if let Some((place, refusal)) = view.refused.iter().find(|(_, refusal)| refusal.contains("protected region")) {
+        add("device/protected-region", "nothing changes a protected region".into(), refusal.clone(), *place);
+    }
+    let expect = &scenario.expect;
+    if let Some(end) = view.end {
+        let (installed, update) = (view.installed_hash(), view.update_hash());
+        let running = end.running.clone();
+        let name = |hash: &Option<String>| match hash {
+            None => "no image".to_owned(),
+            Some(hash) if Some(hash) == installed.as_ref() => "the installed image".to_owned(),
+            Some(hash) if Some(hash) == update.as_ref() => "the update".to_owned(),
+            Some(hash) => format!("an image with the hash {hash}"),
+        };
+        let (right, wanted) = match expect.running {
+            ExpectRunning::Installed => (running.is_some() && running == installed, "the installed image"),
+            ExpectRunning::Update => (running.is_some() && running == update, "the update"),
+            ExpectRunning::Any => {
+                (running.is_some() && (running == installed || running == update), "one of the two images")
+            }
+        };
+        if !right && view.dead.is_none() {
+            add("expect/running", format!("{wanted} runs at the end"), format!("{} runs", name(&running)), view.last);
+        }
+        let state = end.state;
+        let (right, wanted) = match expect.state {
+            None => (true, ""),
+            Some(ExpectState::Confirmed) => (state == Some(ImageState::Confirmed), "confirmed"),
+            Some(ExpectState::Testing) => (state == Some(ImageState::Testing), "testing"),
+        };
+        if right || view.dead.is_some() {
+            // As expected, or said already.
+        } else {
+            let is = match state {
+                Some(ImageState::Confirmed) => "it is confirmed",
+                Some(ImageState::Testing) => "it is in its test: the next reset swaps back",
+                None => "nothing runs",
+            };
+            add("expect/state", format!("the running image is {wanted} at the end"), is.to_owned(), view.last);
+        }
+    }
+    if hung {
+        add(
+            "initiator/hung",
+            "the initiator ends within the deadline".into(),
+            "it had to be killed".into(),
+            view.last,
+        );
+        return findings;
+    }
+    if view.sent == 0 {
+        add(
+            "initiator/silent",
+            "the initiator talks to the target".into(),
+            "the initiator never sent a request".into(),
+            view.last,
+        );
+    }
+    let reported = view.entries.iter().rev().find_map(|entry| match entry.event {
+        Event::Reported { success, message } => Some((entry.place, entry.by, success, message)),
+        _ => None,
+    });
+    if let Some((place, by, success, message)) = reported {
+        let says = format!("it says that it {}: {message}", if success { "succeeded" } else { "failed" });
+        match expect.initiator {
+            ExpectInitiator::Succeeds if !success => {
+                add("expect/initiator", "the initiator succeeds".into(), says, place);
+            }
+            // A tool that only carries out single steps cannot know how the whole ended.
+            ExpectInitiator::Fails if success && by == StepBy::Tool => {
+                add("expect/initiator", "the initiator says that the update failed".into(), says, place);
+            }
+            _ => {}
+        }
+    }
+    findings
+}

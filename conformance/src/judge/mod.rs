@@ -1,0 +1,149 @@
+//! One pure check per requirement, and the expectations of a scenario.
+//!
+//! A check is a function of the trace and the images alone, so it judges a run of last year or a capture
+//! from the field just as well. It says one of four things: the requirement was met, and by what; it was
+//! violated, and where; it was not exercised; it cannot be observed here.
+//!
+//! Requirements about the order of steps apply to what the tool chose itself: steps of a recipe are ours.
+//!
+//! | module | requirements |
+//! |---|---|
+//! | [`protocol`] | SMP-08 |
+//! | [`upload`] | UPL-01, UPL-04, UPL-05, UPL-06, UPL-10 |
+//! | [`state`] | STA-02, STA-03, STA-07, STA-08 |
+//! | [`reset`] | RST-01, RST-02, RST-03 |
+//! | [`expect`] | expectations of the scenario, and what must hold after every scenario |
+
+mod expect;
+mod protocol;
+pub mod requirements;
+mod reset;
+mod state;
+mod upload;
+mod view;
+
+use brickproof_simulator::trace::Record;
+
+use crate::runner::verdict::{Finding, Weight};
+use crate::scenario::{ImageSet, Scenario};
+use view::View;
+
+/// What came of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckOutcome {
+    /// It held; records that show it.
+    Met {
+        /// Numbers of records.
+        evidence: Vec<u64>,
+    },
+    /// It did not hold.
+    Violated {
+        /// Where and how.
+        findings: Vec<Violation>,
+    },
+    /// The situation it is about did not arise.
+    NotExercised,
+    /// What it needs to see cannot be seen here.
+    NotObservable {
+        /// What is missing.
+        missing: &'static str,
+    },
+}
+
+/// One violation of a requirement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// What happened.
+    pub happened: String,
+    /// The record that shows it.
+    pub record: u64,
+    /// When, in microseconds since the start of the run.
+    pub at_us: u64,
+}
+
+/// Collects what a check sees.
+#[derive(Debug, Default)]
+struct Seen {
+    evidence: Vec<u64>,
+    violations: Vec<Violation>,
+}
+
+impl Seen {
+    fn met(&mut self, record: u64) {
+        self.evidence.push(record);
+    }
+
+    fn violated(&mut self, at: &view::Place, happened: impl Into<String>) {
+        self.violations.push(Violation { happened: happened.into(), record: at.n, at_us: at.at_us });
+    }
+
+    fn outcome(self) -> CheckOutcome {
+        if !self.violations.is_empty() {
+            CheckOutcome::Violated { findings: self.violations }
+        } else if self.evidence.is_empty() {
+            CheckOutcome::NotExercised
+        } else {
+            CheckOutcome::Met { evidence: self.evidence }
+        }
+    }
+}
+
+/// Everything that was found in a run.
+#[derive(Debug)]
+pub struct Judgement {
+    /// What did not hold.
+    pub findings: Vec<Finding>,
+    /// Each requirement and what came of its check.
+    pub checks: Vec<(&'static str, CheckOutcome)>,
+}
+
+type Check = fn(&View<'_>) -> CheckOutcome;
+
+/// Every requirement with its check.
+const CHECKS: [(&str, Check); 13] = [
+    ("SMP-08", protocol::failures_are_recognised),
+    ("UPL-01", upload::first_chunk_is_complete),
+    ("UPL-04", upload::follows_returned_offset),
+    ("UPL-05", upload::starts_again_with_everything),
+    ("UPL-06", upload::data_are_the_image),
+    ("UPL-10", upload::resumes_by_sha),
+    ("STA-02", state::hash_is_from_the_image),
+    ("STA-03", state::marked_before_reset),
+    ("STA-07", state::confirms_what_runs),
+    ("STA-08", state::reports_a_revert),
+    ("RST-01", reset::after_the_upload),
+    ("RST-02", reset::lost_answer_is_no_failure),
+    ("RST-03", reset::waits_for_the_swap),
+];
+
+/// Ids of the requirements that have a check.
+pub fn checked() -> impl Iterator<Item = &'static str> {
+    CHECKS.iter().map(|(id, _)| *id)
+}
+
+/// Judges a run.
+#[must_use]
+pub fn judge(scenario: &Scenario, images: &ImageSet, trace: &[Record], hung: bool) -> Judgement {
+    let view = View::new(trace, images);
+    let mut findings = expect::findings(scenario, &view, hung);
+    let mut checks = Vec::new();
+    for (id, check) in CHECKS {
+        let outcome = check(&view);
+        if let CheckOutcome::Violated { findings: violations } = &outcome
+            && let Some(first) = violations.first()
+        {
+            let requirement = requirements::get(id);
+            let more = violations.len() - 1;
+            findings.push(Finding {
+                id: id.to_owned(),
+                weight: requirement.map_or(Weight::Must, |requirement| requirement.level),
+                expected: requirement.map_or_else(String::new, |requirement| requirement.text.clone()),
+                happened: if more == 0 { first.happened.clone() } else { format!("{} (and {more} more)", first.happened) },
+                at_us: Some(first.at_us),
+                record: Some(first.record),
+            });
+        }
+        checks.push((id, outcome));
+    }
+    Judgement { findings, checks }
+}

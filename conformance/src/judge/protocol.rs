@@ -1,0 +1,78 @@
+//! SMP itself.
+
+use brickproof_simulator::smp::{Command, SmpMessage};
+use brickproof_simulator::trace::StepBy;
+
+use super::view::{Event, View, is};
+use super::{CheckOutcome, Seen};
+
+/// SMP-08: both `rc` and `err` are failures, whatever the version of the header.
+pub(super) fn failures_are_recognised(view: &View<'_>) -> CheckOutcome {
+    let mut seen = Seen::default();
+    // A failed request that matters, until something shows that it was noticed.
+    let mut failed: Option<&SmpMessage> = None;
+    let mut failed_at = None;
+    for entry in &view.entries {
+        match &entry.event {
+            Event::Answer(answer) if matters(answer) => {
+                failed = answer.failure().is_some().then_some(answer);
+                failed_at = failed.map(|_| entry.place);
+            }
+            Event::Request(request) if entry.by == StepBy::Tool => {
+                if let Some(answer) = failed
+                    && goes_on(answer, request)
+                {
+                    let what = name(request);
+                    seen.violated(&entry.place, format!("goes on with `{what}` after `{}` {}", name(answer), words(answer)));
+                    failed = None;
+                }
+            }
+            Event::Exited(code) => {
+                if let (Some(answer), Some(0), StepBy::Recipe) = (failed, code, entry.by) {
+                    let words = words(answer);
+                    seen.violated(&entry.place, format!("exits with 0 after `{}` {words}", name(answer)));
+                } else if let (Some(at), StepBy::Recipe) = (failed_at, entry.by) {
+                    seen.met(at.n);
+                }
+                failed = None;
+            }
+            Event::Reported { success, .. } if entry.by == StepBy::Tool => {
+                if let (Some(answer), true) = (failed, *success) {
+                    seen.violated(&entry.place, format!("reports success after `{}` {}", name(answer), words(answer)));
+                } else if let Some(at) = failed_at {
+                    seen.met(at.n);
+                }
+            }
+            _ => {}
+        }
+    }
+    seen.outcome()
+}
+
+/// Commands whose failure ends an update; a device may lack anything else.
+fn matters(answer: &SmpMessage) -> bool {
+    [Command::ImageUpload, Command::ImageState, Command::ImageErase, Command::Reset]
+        .into_iter()
+        .any(|command| is(answer, command))
+}
+
+/// Whether this request shows that the failure was taken for a success.
+fn goes_on(failed: &SmpMessage, request: &SmpMessage) -> bool {
+    if is(failed, Command::ImageUpload) {
+        let next_chunk = is(request, Command::ImageUpload) && super::view::offset(request) != Some(0);
+        return next_chunk || (is(request, Command::ImageState) && request.is_write()) || is(request, Command::Reset);
+    }
+    is(failed, Command::ImageState) && is(request, Command::Reset)
+}
+
+fn name(message: &SmpMessage) -> &str {
+    message.name.as_deref().unwrap_or("a request")
+}
+
+fn words(answer: &SmpMessage) -> String {
+    match answer.failure() {
+        Some((Some(group), rc)) => format!("was answered with err: group {group}, rc {rc}"),
+        Some((None, rc)) => format!("was answered with rc {rc}"),
+        None => "was answered".to_owned(),
+    }
+}

@@ -1,0 +1,123 @@
+//! Testing, confirming and noticing what became of it.
+
+use brickproof_simulator::smp::{Command, Field};
+use brickproof_simulator::trace::{StepBy, hex};
+
+use super::view::{Event, View, active, confirms, is, offset};
+use super::{CheckOutcome, Seen};
+
+/// STA-02: the hash in a state write is that of the TLV area, never that of the file.
+pub(super) fn hash_is_from_the_image(view: &View<'_>) -> CheckOutcome {
+    let mut seen = Seen::default();
+    let file = hex(&view.images.update.sha256);
+    let mut asked = None;
+    for entry in &view.entries {
+        match &entry.event {
+            Event::Request(request) if is(request, Command::ImageState) && request.is_write() => {
+                let hash = request.body.get("hash").and_then(Field::hex).filter(|hash| !hash.is_empty());
+                // A hash that the recipe filled in is ours.
+                let Some(hash) = hash.filter(|_| entry.by == StepBy::Tool) else { continue };
+                asked = Some(hash);
+                if hash == file && view.update_hash().as_deref() != Some(hash) {
+                    seen.violated(&entry.place, "the hash is the SHA-256 of the file");
+                } else if Some(hash) == view.update_hash().as_deref() {
+                    seen.met(entry.place.n);
+                }
+            }
+            Event::Answer(answer) if is(answer, Command::ImageState) => {
+                if asked.take().is_some_and(|hash| hash != file) && answer.failure() == Some((Some(1), 8)) {
+                    seen.violated(&entry.place, "the device knows no image with this hash");
+                }
+            }
+            _ => {}
+        }
+    }
+    seen.outcome()
+}
+
+/// STA-03: the image is marked, for test or for good, before the reset.
+pub(super) fn marked_before_reset(view: &View<'_>) -> CheckOutcome {
+    let mut seen = Seen::default();
+    let (mut uploaded, mut marked) = (false, false);
+    for entry in &view.entries {
+        match &entry.event {
+            Event::Answer(answer) if is(answer, Command::ImageUpload) && answer.failure().is_none() => {
+                let complete = usize::try_from(offset(answer).unwrap_or(0)).unwrap_or(0) >= view.images.update.bytes.len();
+                if complete {
+                    (uploaded, marked) = (true, false);
+                }
+            }
+            Event::Request(request) if is(request, Command::ImageState) && request.is_write() => marked = true,
+            Event::Request(request) if is(request, Command::Reset) && uploaded && entry.by == StepBy::Tool => {
+                if marked {
+                    seen.met(entry.place.n);
+                } else {
+                    seen.violated(&entry.place, "the reset comes after the upload, and nothing was marked for test or for good");
+                }
+                uploaded = false;
+            }
+            _ => {}
+        }
+    }
+    seen.outcome()
+}
+
+/// STA-07: after the reset, an image is confirmed only when the list shows it running.
+pub(super) fn confirms_what_runs(view: &View<'_>) -> CheckOutcome {
+    let mut seen = Seen::default();
+    let mut reset = false;
+    let mut listed: Option<String> = None;
+    for entry in &view.entries {
+        match &entry.event {
+            Event::Request(request) if is(request, Command::Reset) => {
+                (reset, listed) = (true, None);
+            }
+            Event::Boot(_) => listed = None,
+            Event::Answer(answer) if is(answer, Command::ImageState) => {
+                listed = active(answer).map(str::to_owned);
+            }
+            Event::Request(request)
+                if is(request, Command::ImageState)
+                    && request.is_write()
+                    && confirms(request)
+                    && reset
+                    && entry.by == StepBy::Tool =>
+            {
+                match &listed {
+                    Some(hash) if Some(hash) == view.update_hash().as_ref() => seen.met(entry.place.n),
+                    Some(_) => seen.violated(&entry.place, "confirms although the list shows another image running"),
+                    None => seen.violated(&entry.place, "confirms without having looked which image runs"),
+                }
+            }
+            _ => {}
+        }
+    }
+    seen.outcome()
+}
+
+/// STA-08: when the old image runs after the reset, the initiator says that the update failed.
+pub(super) fn reports_a_revert(view: &View<'_>) -> CheckOutcome {
+    let mut seen = Seen::default();
+    let mut reset = false;
+    let mut running: Option<&str> = None;
+    for entry in &view.entries {
+        match &entry.event {
+            Event::Request(request) if is(request, Command::Reset) => {
+                (reset, running) = (true, None);
+            }
+            Event::Boot(boot) if reset => running = boot.running.as_deref(),
+            Event::Reported { success, message } if entry.by == StepBy::Tool => {
+                if running.is_none() || running.map(str::to_owned) != view.installed_hash() {
+                    continue;
+                }
+                if *success {
+                    seen.violated(&entry.place, format!("the old image runs, and it reports success: {message}"));
+                } else {
+                    seen.met(entry.place.n);
+                }
+            }
+            _ => {}
+        }
+    }
+    seen.outcome()
+}

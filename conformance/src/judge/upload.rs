@@ -1,0 +1,201 @@
+//! Uploading.
+
+use std::collections::BTreeSet;
+
+use brickproof_simulator::smp::{Command, Field, SmpMessage};
+use brickproof_simulator::trace::{LinkEvent, PowerEvent, hex};
+use sha2::{Digest, Sha256};
+
+use super::view::{Event, View, data_len, is, offset};
+use super::{CheckOutcome, Seen};
+
+/// Shortest data of a first chunk: an image header.
+const HEADER_LEN: i64 = 32;
+
+/// UPL-01: the first chunk has `off` 0, `len` and at least 32 bytes.
+pub(super) fn first_chunk_is_complete(view: &View<'_>) -> CheckOutcome {
+    let mut seen = Seen::default();
+    for entry in &view.entries {
+        let Event::Request(request) = &entry.event else { continue };
+        if !is(request, Command::ImageUpload) {
+            continue;
+        }
+        match offset(request) {
+            None => seen.violated(&entry.place, "a chunk has no `off`"),
+            Some(0) if !request.body.contains_key("len") => {
+                seen.violated(&entry.place, "a first chunk has no `len`");
+            }
+            Some(0) if data_len(request) < HEADER_LEN => {
+                let len = data_len(request);
+                seen.violated(&entry.place, format!("a first chunk has {len} bytes of data, fewer than an image header"));
+            }
+            Some(0) => seen.met(entry.place.n),
+            Some(_) => {}
+        }
+    }
+    seen.outcome()
+}
+
+/// UPL-04: the next chunk starts at the offset that was returned.
+pub(super) fn follows_returned_offset(view: &View<'_>) -> CheckOutcome {
+    let mut seen = Seen::default();
+    let mut expected: Option<i64> = None;
+    // Set when the initiator may start anew: nothing said yet, link or power lost, an answer missing.
+    let mut may_restart = true;
+    let mut open = 0i64;
+    for entry in &view.entries {
+        match &entry.event {
+            Event::Request(request) if is(request, Command::ImageUpload) => {
+                let Some(off) = offset(request) else { continue };
+                match expected {
+                    Some(wanted) if off != wanted && !(off == 0 && may_restart) => {
+                        let what = format!("a chunk starts at {off} after the device returned {wanted}");
+                        seen.violated(&entry.place, what);
+                    }
+                    Some(_) => seen.met(entry.place.n),
+                    None => {}
+                }
+                open += 1;
+                // Without an answer to this one, anything may be tried next.
+                expected = None;
+                may_restart = true;
+            }
+            Event::Answer(answer) if is(answer, Command::ImageUpload) => {
+                open = (open - 1).max(0);
+                if answer.failure().is_none() && open == 0 {
+                    expected = offset(answer).filter(|off| !complete(view, *off));
+                    may_restart = false;
+                } else {
+                    expected = None;
+                }
+            }
+            Event::Step { .. } | Event::Power(PowerEvent::Off { .. }) | Event::Link(LinkEvent::Down { .. }) => {
+                may_restart = true;
+                open = 0;
+            }
+            _ => {}
+        }
+    }
+    seen.outcome()
+}
+
+/// UPL-05: when the device returns offset 0 later, everything of the first chunk comes again.
+pub(super) fn starts_again_with_everything(view: &View<'_>) -> CheckOutcome {
+    let mut seen = Seen::default();
+    let mut first: BTreeSet<&str> = BTreeSet::new();
+    let mut last_offset = 0;
+    let mut forgotten = false;
+    for entry in &view.entries {
+        match &entry.event {
+            Event::Request(request) if is(request, Command::ImageUpload) => {
+                let fields = keys(request);
+                if forgotten {
+                    forgotten = false;
+                    let missing: Vec<_> = first.difference(&fields).copied().collect();
+                    if offset(request) != Some(0) {
+                        seen.violated(&entry.place, "the device returned offset 0 and the next chunk does not start there");
+                    } else if missing.is_empty() {
+                        seen.met(entry.place.n);
+                    } else {
+                        let what = format!("the upload starts again without {}", missing.join(", "));
+                        seen.violated(&entry.place, what);
+                    }
+                }
+                last_offset = offset(request).unwrap_or(0);
+                if last_offset == 0 && first.is_empty() {
+                    first = fields;
+                }
+            }
+            Event::Answer(answer) if is(answer, Command::ImageUpload) => {
+                forgotten = answer.failure().is_none() && offset(answer) == Some(0) && last_offset > 0;
+            }
+            Event::Step { .. } => forgotten = false,
+            _ => {}
+        }
+    }
+    seen.outcome()
+}
+
+/// UPL-06: no chunk goes beyond `len`, and its bytes are those of the image.
+pub(super) fn data_are_the_image(view: &View<'_>) -> CheckOutcome {
+    let mut seen = Seen::default();
+    let image = &view.images.update.bytes;
+    let mut announced = i64::try_from(image.len()).unwrap_or(i64::MAX);
+    for entry in &view.entries {
+        let Event::Request(request) = &entry.event else { continue };
+        if !is(request, Command::ImageUpload) {
+            continue;
+        }
+        let Some(off) = offset(request) else { continue };
+        let Some((len, sha256)) = request.body.get("data").and_then(Field::bytes_sha256) else { continue };
+        if off == 0
+            && let Some(len) = request.body.get("len").and_then(Field::number)
+        {
+            announced = len;
+        }
+        let end = off.saturating_add(i64::try_from(len).unwrap_or(i64::MAX));
+        if end > announced {
+            seen.violated(&entry.place, format!("a chunk ends at {end} of an upload of {announced} bytes"));
+            continue;
+        }
+        let range = usize::try_from(off).ok().zip(usize::try_from(end).ok()).and_then(|(off, end)| image.get(off..end));
+        match range {
+            Some(bytes) if hex(&Sha256::digest(bytes)) == sha256 => seen.met(entry.place.n),
+            Some(_) => seen.violated(&entry.place, format!("the bytes at offset {off} are not those of the image")),
+            None => seen.violated(&entry.place, format!("a chunk ends at {end}, beyond the image")),
+        }
+    }
+    seen.outcome()
+}
+
+/// UPL-10: after a lost link the upload is resumed with the same `sha`.
+pub(super) fn resumes_by_sha(view: &View<'_>) -> CheckOutcome {
+    let mut seen = Seen::default();
+    let mut sha: Option<&str> = None;
+    // Highest offset the device has returned in the upload it still knows.
+    let mut reached = 0;
+    let mut lost = false;
+    for entry in &view.entries {
+        match &entry.event {
+            Event::Request(request) if is(request, Command::ImageUpload) => {
+                let given = request.body.get("sha").and_then(Field::hex);
+                let off = offset(request).unwrap_or(0);
+                if lost && reached > 0 {
+                    lost = false;
+                    if off == 0 && (given.is_none() || given != sha) {
+                        seen.violated(&entry.place, "the upload starts from nothing although the device still knows it");
+                    } else {
+                        seen.met(entry.place.n);
+                    }
+                }
+                if off == 0 {
+                    sha = given.or(sha);
+                }
+            }
+            Event::Request(request) if is(request, Command::ImageErase) && lost && reached > 0 => {
+                seen.violated(&entry.place, "the slot is erased although the device still knows the upload");
+            }
+            Event::Answer(answer) if is(answer, Command::ImageUpload) => {
+                reached = match offset(answer) {
+                    Some(off) if answer.failure().is_none() && !complete(view, off) => off,
+                    _ => 0,
+                };
+            }
+            Event::Link(LinkEvent::Down { .. }) => lost = true,
+            Event::Power(_) => {
+                reached = 0;
+                lost = false;
+            }
+            _ => {}
+        }
+    }
+    seen.outcome()
+}
+
+fn complete(view: &View<'_>, offset: i64) -> bool {
+    usize::try_from(offset).is_ok_and(|offset| offset >= view.images.update.bytes.len())
+}
+
+fn keys(request: &SmpMessage) -> BTreeSet<&str> {
+    request.body.keys().map(String::as_str).collect()
+}

@@ -1,0 +1,99 @@
+//! Finding scenarios, targets and initiators: by bundled name, or by path to a `.toml` file.
+
+use std::path::Path;
+
+use brickproof_flash_model::source::Mistake;
+use brickproof_scenarios::Bundled;
+
+use crate::profile::Profile;
+use crate::scenario::Scenario;
+use crate::target::Target;
+
+/// Largest file that is read, in bytes.
+const FILE_MAX: u64 = 1 << 20;
+
+/// The scenarios that `names` select: ids, prefixes of ids, paths; all bundled ones when empty.
+///
+/// # Errors
+/// A [`Mistake`] for a file that does not read or a name that matches nothing.
+pub fn scenarios(names: &[String]) -> Result<Vec<Scenario>, Mistake> {
+    let bundled: Vec<Scenario> = brickproof_scenarios::suites()
+        .into_iter()
+        .map(|bundled| Scenario::parse(&format!("suites/{}.toml", bundled.name), None, bundled.text))
+        .collect::<Result<_, _>>()?;
+    if names.is_empty() {
+        return Ok(bundled);
+    }
+    let mut selected: Vec<Scenario> = Vec::new();
+    for name in names {
+        if is_path(name) {
+            let (text, folder) = read(name)?;
+            selected.push(Scenario::parse(name, folder.as_deref(), &text)?);
+            continue;
+        }
+        let before = selected.len();
+        for scenario in bundled.iter().filter(|scenario| matches(&scenario.id, name)) {
+            if !selected.contains(scenario) {
+                selected.push(scenario.clone());
+            }
+        }
+        if selected.len() == before && !bundled.iter().any(|scenario| matches(&scenario.id, name)) {
+            return Err(Mistake::new(format!("scenario `{name}`"), "no scenario has this id or begins like it")
+                .remedy("`brickproof list scenarios` shows them; a path must end in .toml"));
+        }
+    }
+    Ok(selected)
+}
+
+/// A target profile by name or path.
+///
+/// # Errors
+/// A [`Mistake`] that lists the names there are.
+pub fn target(name: &str) -> Result<Target, Mistake> {
+    if is_path(name) {
+        let (text, folder) = read(name)?;
+        return Target::parse(name, folder.as_deref(), &text);
+    }
+    let bundled = find(&brickproof_scenarios::targets(), "target", name)?;
+    Target::parse(&format!("targets/{name}.toml"), None, bundled.text)
+}
+
+/// An initiator profile by name or path; `builtin` is none.
+///
+/// # Errors
+/// A [`Mistake`] that lists the names there are.
+pub fn initiator(name: &str) -> Result<Profile, Mistake> {
+    if is_path(name) {
+        let (text, _) = read(name)?;
+        return Profile::parse(name, &text);
+    }
+    let bundled = find(&brickproof_scenarios::initiators(), "initiator", name)?;
+    Profile::parse(&format!("initiators/{name}.toml"), bundled.text)
+}
+
+fn find(bundled: &[Bundled], what: &str, name: &str) -> Result<Bundled, Mistake> {
+    bundled.iter().find(|bundled| bundled.name == name).copied().ok_or_else(|| {
+        let names: Vec<_> = bundled.iter().map(|bundled| bundled.name).collect();
+        Mistake::new(format!("{what} `{name}`"), format!("no {what} has this name"))
+            .remedy(format!("one of: {}; or a path that ends in .toml", names.join(", ")))
+    })
+}
+
+fn is_path(name: &str) -> bool {
+    name.ends_with(".toml")
+}
+
+fn matches(id: &str, name: &str) -> bool {
+    id == name || id.strip_prefix(name).is_some_and(|rest| name.ends_with('/') || rest.starts_with(['/', '-']))
+}
+
+fn read(name: &str) -> Result<(String, Option<std::path::PathBuf>), Mistake> {
+    let path = Path::new(name);
+    let mistake = |message: String| Mistake::new(name, message);
+    let len = std::fs::metadata(path).map_err(|error| mistake(error.to_string()))?.len();
+    if len > FILE_MAX {
+        return Err(mistake(format!("{len} bytes are too many for a file of this kind")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| mistake(error.to_string()))?;
+    Ok((text, path.parent().map(Path::to_path_buf)))
+}

@@ -1,0 +1,198 @@
+//! Initiator profiles: how a tool is driven.
+//!
+//! ```toml
+//! schema = 1
+//! name = "my-uploader"
+//! about = "what it is"
+//! needs = "pip install my-uploader"        # what to do when it is missing
+//! airs = ["udp"]
+//! timeout = "60 s"                         # of one command
+//!
+//! [commands]                               # either the steps ...
+//! upload = ["my-uploader", "--ip", "{address}", "upload", "{image}"]
+//! test = ["my-uploader", "--ip", "{address}", "test", "{hash}"]
+//! reset = ["my-uploader", "--ip", "{address}", "reset"]
+//! confirm = ["my-uploader", "--ip", "{address}", "confirm"]
+//! list = ["my-uploader", "--ip", "{address}", "list"]
+//! # ... or the whole: update = ["my-uploader", "--ip", "{address}", "update", "{image}"]
+//!
+//! [repeat]                                 # the caller's part: run a failed step again, so often
+//! upload = 3
+//!
+//! [[known]]                                # strict: reported when it does not happen any more
+//! scenario = "link/lost-reset-answer"
+//! findings = ["RST-02"]
+//! reason = "the tool waits for the answer and fails"
+//! ```
+//!
+//! Placeholders: `{address}`, `{port}`, `{image}` (path), `{hash}` (TLV hash of the image, hexadecimal),
+//! `{name}` (of the target).
+
+use std::collections::BTreeMap;
+
+use brickproof_flash_model::source::Mistake;
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::air::Air;
+use crate::units::Duration;
+
+/// Steps that a profile may have a command for.
+pub const STEPS: [&str; 6] = ["update", "upload", "test", "reset", "confirm", "list"];
+const PLACEHOLDERS: [&str; 5] = ["{address}", "{port}", "{image}", "{hash}", "{name}"];
+
+/// A failure that is known and explained.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Known {
+    /// Id of the scenario.
+    pub scenario: String,
+    /// Requirements and expectations that fail there.
+    pub findings: Vec<String>,
+    /// Why.
+    pub reason: String,
+}
+
+/// How a tool is driven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub about: String,
+    /// What to do when it is missing.
+    pub needs: String,
+    /// Airs it can be reached on.
+    pub airs: Vec<Air>,
+    /// Longest time of one command in microseconds.
+    pub timeout_us: u64,
+    /// Command lines by step.
+    pub commands: BTreeMap<String, Vec<String>>,
+    /// How often a failed step is run in all.
+    pub repeat: BTreeMap<String, u32>,
+    /// Known failures.
+    pub known: Vec<Known>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    schema: Spanned<u32>,
+    name: String,
+    about: String,
+    #[serde(default)]
+    needs: String,
+    airs: Vec<Spanned<String>>,
+    #[serde(default = "timeout")]
+    timeout: Duration,
+    commands: BTreeMap<Spanned<String>, Spanned<Vec<String>>>,
+    #[serde(default)]
+    repeat: BTreeMap<Spanned<String>, u32>,
+    #[serde(default)]
+    known: Vec<Known>,
+}
+
+fn timeout() -> Duration {
+    Duration { us: 120_000_000, ns: 120_000_000_000 }
+}
+
+impl Profile {
+    /// Reads an initiator profile; `file` names it in mistakes.
+    ///
+    /// # Errors
+    /// A [`Mistake`] with line, column and remedy.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Mistake> {
+        let read: File = toml::from_str(text).map_err(|error| Mistake::from_toml(file, text, &error))?;
+        let mistake = |offset: usize, message: String| Mistake::new(file, message).at(text, offset);
+        if *read.schema.get_ref() != 1 {
+            return Err(mistake(read.schema.span().start, format!("schema {} is not known", read.schema.get_ref()))
+                .remedy("this version reads schema = 1"));
+        }
+        let mut airs = Vec::new();
+        for air in &read.airs {
+            airs.push(air.get_ref().parse().map_err(|message| mistake(air.span().start, message))?);
+        }
+        let steps = STEPS.join(", ");
+        for (step, command) in &read.commands {
+            if !STEPS.contains(&step.get_ref().as_str()) {
+                return Err(mistake(step.span().start, format!("no step is called `{}`", step.get_ref()))
+                    .remedy(format!("one of: {steps}")));
+            }
+            check_command(command.get_ref()).map_err(|message| mistake(command.span().start, message))?;
+        }
+        for step in read.repeat.keys() {
+            if !read.commands.keys().any(|known| known.get_ref() == step.get_ref()) {
+                return Err(mistake(step.span().start, format!("there is no command for `{}`", step.get_ref())));
+            }
+        }
+        let has = |step: &str| read.commands.keys().any(|known| known.get_ref() == step);
+        if !has("update") && !(has("upload") && has("test") && has("reset")) {
+            return Err(Mistake::new(file, "the commands are not enough to update a target")
+                .remedy("either `update`, or `upload`, `test` and `reset`"));
+        }
+        Ok(Self {
+            name: read.name,
+            about: read.about,
+            needs: read.needs,
+            airs,
+            timeout_us: read.timeout.us,
+            commands: read.commands.into_iter().map(|(step, line)| (step.into_inner(), line.into_inner())).collect(),
+            repeat: read.repeat.into_iter().map(|(step, count)| (step.into_inner(), count)).collect(),
+            known: read.known,
+        })
+    }
+
+    /// The profile of a command that was given on the command line: it does the whole update.
+    ///
+    /// # Errors
+    /// A [`Mistake`] when a placeholder is not known.
+    pub fn of_command(command: Vec<String>) -> Result<Self, Mistake> {
+        let shown = command.join(" ");
+        check_command(&command).map_err(|message| Mistake::new(format!("`{shown}`"), message))?;
+        Ok(Self {
+            name: command.first().map(|program| file_name(program)).unwrap_or_default(),
+            about: shown,
+            needs: String::new(),
+            airs: Air::ALL.to_vec(),
+            timeout_us: timeout().us,
+            commands: BTreeMap::from([("update".to_owned(), command)]),
+            repeat: BTreeMap::new(),
+            known: Vec::new(),
+        })
+    }
+
+    /// Whether one command does the whole update.
+    #[must_use]
+    pub fn updates_by_itself(&self) -> bool {
+        self.commands.contains_key("update")
+    }
+
+    /// Findings that are known for a scenario, with their reasons.
+    #[must_use]
+    pub fn known_for(&self, scenario: &str) -> Vec<&Known> {
+        self.known.iter().filter(|known| known.scenario == scenario).collect()
+    }
+}
+
+fn file_name(program: &str) -> String {
+    std::path::Path::new(program).file_name().map_or_else(|| program.to_owned(), |name| name.to_string_lossy().into())
+}
+
+fn check_command(command: &[String]) -> Result<(), String> {
+    if command.first().is_none_or(String::is_empty) {
+        return Err("a command needs a program".into());
+    }
+    for word in command {
+        let mut rest = word.as_str();
+        while let Some(start) = rest.find('{') {
+            let Some(len) = rest[start..].find('}') else { break };
+            let placeholder = &rest[start..=start + len];
+            let simple = placeholder[1..len].chars().all(|c| c.is_ascii_lowercase());
+            if simple && !PLACEHOLDERS.contains(&placeholder) {
+                return Err(format!("no placeholder is called `{placeholder}`: one of {}", PLACEHOLDERS.join(", ")));
+            }
+            rest = &rest[start + len + 1..];
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,4 @@
+//! Reports: the terminal and JSON.
+
+pub mod json;
+pub mod terminal;

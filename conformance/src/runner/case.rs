@@ -1,0 +1,308 @@
+//! One scenario, prepared to run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use brickproof_flash_model::boot::mcuboot::{Mcuboot, Slot, SwapType};
+use brickproof_flash_model::flash::{Controller, Flash, Uncut};
+use brickproof_flash_model::source::Mistake;
+use brickproof_simulator::device::{Battery, Board, Persistent};
+use brickproof_simulator::trace::{Kind, Record, RunRecord, SCHEMA, Wants};
+use brickproof_simulator::world::{Action, Control, Fault, FaultState, Trigger, World};
+
+use super::verdict::{Finding, Status, status};
+use super::{InitiatorChoice, Plan, evidence, real_time, virtual_time};
+use crate::air::Air;
+use crate::initiator::update::Job;
+use crate::judge::{self, CheckOutcome};
+use crate::library;
+use crate::scenario::{Finally, ImageOrigin, ImageSet, Scenario};
+use crate::target::Target;
+
+/// Longest time that a target is given to settle after the initiator is done, in microseconds.
+pub(super) const SETTLE_US: u64 = 300_000_000;
+/// How long a power cycle at the end lasts, in microseconds.
+const POWER_CYCLE_US: u64 = 1_000_000;
+
+/// A scenario with everything it needs.
+#[derive(Debug)]
+pub struct Case {
+    /// The scenario.
+    pub scenario: Scenario,
+    /// Its images.
+    pub images: ImageSet,
+    target: Target,
+    board: Arc<Board>,
+    flash: Flash,
+}
+
+/// What came of a case.
+#[derive(Debug)]
+pub struct CaseResult {
+    /// Id of the scenario.
+    pub scenario: String,
+    /// Why the scenario exists.
+    pub why: String,
+    /// Its status.
+    pub status: Status,
+    /// Why, where findings do not say it: skipped, inconclusive, error.
+    pub reason: Option<String>,
+    /// What did not hold.
+    pub findings: Vec<Finding>,
+    /// Reasons of known failures.
+    pub known: Vec<String>,
+    /// Every requirement and what came of its check.
+    pub checks: Vec<(&'static str, CheckOutcome)>,
+    /// Duration on the clock of the run, in microseconds.
+    pub duration_us: u64,
+    /// Everything that happened.
+    pub trace: Vec<Record>,
+    /// The folder with the evidence, if one was left.
+    pub evidence: Option<PathBuf>,
+    /// The line that repeats it.
+    pub repeat: String,
+}
+
+/// How the initiator's part ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// It reported, or its commands ended.
+    Done,
+    /// It declared that it cannot do this.
+    Unsupported(String),
+    /// The deadline passed; it was killed.
+    Hung,
+    /// It cannot be started; the harness cannot go on.
+    Error(String),
+}
+
+impl Case {
+    /// Makes images, board and flash of a scenario.
+    ///
+    /// # Errors
+    /// A [`Mistake`] that names what cannot be made.
+    pub fn prepare(scenario: &Scenario, plan: &Plan) -> Result<Self, Mistake> {
+        let mut scenario = scenario.clone();
+        for (role, path) in &plan.images {
+            let spec = match role.as_str() {
+                "installed" => &mut scenario.installed,
+                "update" => &mut scenario.update,
+                _ => {
+                    return Err(Mistake::new(format!("--image {role}"), "no image has this role")
+                        .remedy("`installed` or `update`"));
+                }
+            };
+            spec.origin = ImageOrigin::File(path.clone());
+        }
+        let images = ImageSet::prepare(&scenario)?;
+        let name = plan.target.as_ref().unwrap_or(&scenario.target);
+        let target = plan.keys.iter().fold(library::target(name)?, |target, key| target.trusting(key.clone()));
+        let behaviours = [(&images.installed, &scenario.installed), (&images.update, &scenario.update)]
+            .into_iter()
+            .filter_map(|(image, spec)| image.tlv_hash.map(|hash| (hash, spec.behaviour)))
+            .collect();
+        let time_scale = plan.time_scale.unwrap_or(if plan.air == Air::InProcess { 1.0 } else { 0.0 });
+        let board = Arc::new(target.board(scenario.timing, time_scale, behaviours)?);
+        let flash = initial_flash(&scenario, &images, &target, &board.mcuboot)?;
+        Ok(Self { scenario, images, target, board, flash })
+    }
+
+    /// Runs it; never fails: what goes wrong is in the result.
+    #[must_use]
+    pub fn run(&self, plan: &Plan, index: usize) -> CaseResult {
+        let missing = self.scenario.needs.iter().find(|need| !plan.air.can(need));
+        if let Some(missing) = missing {
+            let reason = format!("the air `{}` cannot show `{missing}`", plan.air);
+            return self.without_run(plan, Status::Skipped, reason);
+        }
+        if let InitiatorChoice::External(profile) = &plan.initiator
+            && !profile.airs.contains(&plan.air)
+        {
+            let reason = format!("{} cannot be reached on the air `{}`", profile.name, plan.air);
+            return self.without_run(plan, Status::Skipped, reason);
+        }
+        let mut world = self.world(plan);
+        let mut trace = Vec::new();
+        let ended = match (&plan.initiator, plan.air) {
+            (InitiatorChoice::Builtin, Air::InProcess) => virtual_time::run(self, &mut world, &mut trace),
+            _ => real_time::run(self, plan, index, &mut world, &mut trace),
+        };
+        trace.append(&mut world.take_records());
+        self.judge(plan, &world, trace, ended)
+    }
+
+    /// The world of this case, powered and with its faults armed.
+    #[must_use]
+    pub fn world(&self, plan: &Plan) -> World {
+        let persistent = Persistent::new(self.flash.clone());
+        let mut world = World::new(Arc::clone(&self.board), persistent, Wants::default());
+        world.record(Kind::Run(RunRecord {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").into(),
+            seed: plan.seed,
+            scenario: self.scenario.id.clone(),
+            target: self.target.name.clone(),
+            initiator: plan.initiator.name().into(),
+            air: plan.air.name().into(),
+            clock: if plan.air == Air::InProcess { "virtual" } else { "real" }.into(),
+            artifacts: vec![self.images.installed.artifact(), self.images.update.artifact()],
+        }));
+        world.record_state("start");
+        if self.scenario.battery < 100 {
+            world.control(Control::Battery(Battery { percent: self.scenario.battery }));
+        }
+        for fault in &self.scenario.faults {
+            world.control(Control::Fault(fault.clone()));
+        }
+        world.control(Control::Power(true));
+        world
+    }
+
+    /// What the built-in initiator is given.
+    #[must_use]
+    pub fn job(&self) -> Job {
+        let update = &self.images.update;
+        Job {
+            image: update.bytes.clone(),
+            sha256: update.sha256,
+            // Too broken to have a hash: the file is offered all the same.
+            tlv_hash: update.tlv_hash.unwrap_or(update.sha256),
+            task: self.scenario.task,
+        }
+    }
+
+    /// The flash before the run.
+    #[must_use]
+    pub fn flash(&self) -> &Flash {
+        &self.flash
+    }
+
+    /// What is done to the target after the initiator is done.
+    pub(super) fn finally(&self, world: &mut World) {
+        for action in &self.scenario.finally {
+            match action {
+                Finally::PowerCycle => world.control(Control::Fault(Fault {
+                    id: "finally".into(),
+                    trigger: Trigger::After { us: 0 },
+                    action: Action::PowerLoss { for_us: POWER_CYCLE_US },
+                })),
+            }
+        }
+    }
+
+    fn judge(&self, plan: &Plan, world: &World, trace: Vec<Record>, ended: Ended) -> CaseResult {
+        let mut result = CaseResult {
+            duration_us: trace.last().map_or(0, |record| record.at_us),
+            trace,
+            ..self.without_run(plan, Status::Passed, String::new())
+        };
+        result.reason = None;
+        let never_fired: Vec<&str> = world
+            .faults()
+            .iter()
+            .filter(|(_, state)| *state != FaultState::Fired)
+            .map(|(fault, _)| fault.id.as_str())
+            .collect();
+        match ended {
+            Ended::Unsupported(reason) => {
+                result.status = Status::Unsupported;
+                result.reason = Some(reason);
+                return result;
+            }
+            Ended::Error(reason) => {
+                result.status = Status::Error;
+                result.reason = Some(reason);
+            }
+            Ended::Done | Ended::Hung => {
+                let hung = matches!(ended, Ended::Hung);
+                let verdict = judge::judge(&self.scenario, &self.images, &result.trace, hung);
+                result.findings = verdict.findings;
+                result.checks = verdict.checks;
+                let known = match &plan.initiator {
+                    InitiatorChoice::External(profile) => profile.known_for(&self.scenario.id),
+                    InitiatorChoice::Builtin => Vec::new(),
+                };
+                let ids: Vec<&str> = known.iter().flat_map(|known| known.findings.iter().map(String::as_str)).collect();
+                result.status = status(&result.findings, &ids);
+                result.known = known.iter().map(|known| known.reason.clone()).collect();
+                if result.status == Status::Passed && !never_fired.is_empty() {
+                    result.status = Status::Inconclusive;
+                    result.reason = Some(format!(
+                        "what should go wrong never did: {} was armed and its moment did not come",
+                        never_fired.join(", ")
+                    ));
+                }
+            }
+        }
+        if result.status > Status::ExpectedFailure || plan.keep_all {
+            match evidence::leave(self, plan, world, &result) {
+                Ok(folder) => result.evidence = Some(folder),
+                Err(error) => {
+                    result.status = result.status.max(Status::Error);
+                    result.reason = Some(format!("the evidence cannot be written: {error}"));
+                }
+            }
+        }
+        result
+    }
+
+    fn without_run(&self, plan: &Plan, status: Status, reason: String) -> CaseResult {
+        let mut repeat = vec!["brickproof".to_owned(), "run".to_owned(), self.scenario.id.clone()];
+        repeat.extend(plan.repeat_with.iter().cloned());
+        CaseResult {
+            scenario: self.scenario.id.clone(),
+            why: self.scenario.why.clone(),
+            status,
+            reason: Some(reason),
+            findings: Vec::new(),
+            known: Vec::new(),
+            checks: Vec::new(),
+            duration_us: 0,
+            trace: Vec::new(),
+            evidence: None,
+            repeat: repeat.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" "),
+        }
+    }
+}
+
+/// A flash with the installed image, and its trailer if it is marked as confirmed.
+fn initial_flash(
+    scenario: &Scenario,
+    images: &ImageSet,
+    target: &Target,
+    mcuboot: &Mcuboot,
+) -> Result<Flash, Mistake> {
+    let mut flash = target.layout.blank_flash();
+    let primary = mcuboot.area(Slot::Primary);
+    let what = || format!("image `installed` of {}", scenario.id);
+    if images.installed.bytes.len() > mcuboot.max_image_size() as usize {
+        return Err(Mistake::new(what(), format!("{} bytes do not fit", images.installed.bytes.len()))
+            .remedy(format!("{} takes at most {} bytes", target.name, mcuboot.max_image_size())));
+    }
+    let unit = target.layout.devices[usize::from(primary.device)].geometry.program_unit() as usize;
+    let mut bytes = images.installed.bytes.clone();
+    bytes.resize(bytes.len().next_multiple_of(unit), 0xff);
+    flash.load(primary, 0, &bytes).map_err(|error| Mistake::new(what(), error.to_string()))?;
+    if let Err(error) = mcuboot.verify(&flash, Slot::Primary) {
+        return Err(Mistake::new(what(), format!("{} would not start it: {error}", target.name))
+            .remedy("sign it with a key that the target trusts, or add the key with --key"));
+    }
+    if scenario.installed.confirmed {
+        let mut hook = Uncut;
+        let mut controller = Controller::new(&mut flash, &mut hook);
+        let trailer = mcuboot.trailer(Slot::Primary);
+        // As a finished permanent update leaves it.
+        trailer
+            .write_swap_info(&mut controller, SwapType::Permanent)
+            .and_then(|()| trailer.write_copy_done(&mut controller))
+            .and_then(|()| trailer.write_image_ok(&mut controller))
+            .and_then(|()| trailer.write_magic(&mut controller))
+            .map_err(|error| Mistake::new(what(), error.to_string()))?;
+    }
+    Ok(flash)
+}
+
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,{}".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}

@@ -1,0 +1,110 @@
+//! Processes of an external tool.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+
+use brickproof_simulator::trace::InitiatorEvent;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+
+/// Exit code by which a tool declares that it cannot do what is asked.
+pub const UNSUPPORTED: i32 = 127;
+/// Longest line of output that is kept, in bytes.
+const LINE_MAX: usize = 4096;
+/// Lines of output of one process that are kept.
+const LINES_MAX: usize = 5000;
+
+/// A process in a group of its own.
+///
+/// The group is killed when this is dropped, so that nothing outlives its case.
+pub struct Running {
+    child: Child,
+    group: Option<Pid>,
+}
+
+/// Why a tool could not be started.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot start `{program}`: {error}")]
+pub struct StartError {
+    program: String,
+    error: String,
+}
+
+impl Running {
+    /// Starts a command; its lines go to `output`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(command: &[String], output: &mpsc::UnboundedSender<InitiatorEvent>) -> Result<Self, StartError> {
+        let (program, arguments) = command.split_first().map_or(("", &[][..]), |(program, rest)| (program, rest));
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .env("NO_COLOR", "1")
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| StartError { program: program.to_owned(), error: error.to_string() })?;
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        if let Some(stdout) = child.stdout.take() {
+            forward(stdout, output.clone(), |line| InitiatorEvent::Stdout { line });
+        }
+        if let Some(stderr) = child.stderr.take() {
+            forward(stderr, output.clone(), |line| InitiatorEvent::Stderr { line });
+        }
+        Ok(Self { child, group })
+    }
+
+    /// Waits for the process itself; its exit code, `None` when a signal ended it.
+    pub async fn wait(&mut self) -> Option<i32> {
+        self.child.wait().await.ok().and_then(|status| status.code())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(group) = self.group {
+            // Whoever is left of the group; usually nobody.
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+}
+
+/// The command with its placeholders filled in.
+#[must_use]
+pub fn fill(command: &[String], values: &BTreeMap<&str, String>) -> Vec<String> {
+    command
+        .iter()
+        .map(|word| values.iter().fold(word.clone(), |word, (name, value)| word.replace(&format!("{{{name}}}"), value)))
+        .collect()
+}
+
+fn forward(
+    stream: impl AsyncRead + Unpin + Send + 'static,
+    output: mpsc::UnboundedSender<InitiatorEvent>,
+    event: fn(String) -> InitiatorEvent,
+) {
+    tokio::spawn(async move {
+        let mut reader = BufReader::new(stream);
+        let mut line = Vec::new();
+        let mut lines = 0;
+        while let Ok(read) = reader.read_until(b'\n', &mut line).await {
+            if read == 0 {
+                return;
+            }
+            lines += 1;
+            if lines <= LINES_MAX {
+                let text = String::from_utf8_lossy(&line[..line.len().min(LINE_MAX)]).trim_end().to_owned();
+                if output.send(event(text)).is_err() {
+                    return;
+                }
+            }
+            line.clear();
+        }
+    });
+}

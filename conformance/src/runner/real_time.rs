@@ -1,0 +1,332 @@
+//! The event loop on real time: one task owns the world; socket, processes and clock feed it.
+//!
+//! The tool is external, or the built-in initiator behind a socket of its own. What it does is driven by
+//! a script (`drive`) that runs beside the loop and tells it what happens by messages, so that the world
+//! is answered for at every moment.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use brickproof_simulator::air::UdpAir;
+use brickproof_simulator::trace::{InitiatorEvent, Kind, Record, StepBy, hex};
+use brickproof_simulator::world::World;
+use tokio::sync::{mpsc, watch};
+
+use super::case::{Case, Ended};
+use super::external::{Running, UNSUPPORTED, fill};
+use super::{InitiatorChoice, Plan};
+use crate::initiator::policy::WellBehaved;
+use crate::initiator::udp::UdpWire;
+use crate::initiator::update;
+use crate::profile::Profile;
+use crate::scenario::Task;
+
+/// Port of SMP over UDP (zephyr: `CONFIG_MCUMGR_TRANSPORT_UDP_PORT`); some clients fix it.
+const SMP_PORT: u16 = 1337;
+/// Lateness of the loop beyond which its own slowness may have failed the tool.
+const LATE_MAX: Duration = Duration::from_secs(2);
+/// Addresses that are tried for a case.
+const ADDRESSES: u32 = 4096;
+/// Longest time that a target is given to settle after the initiator is done, in microseconds.
+const SETTLE_US: u64 = 120_000_000;
+/// How long the last lines of a tool are waited for.
+const LAST_LINES: Duration = Duration::from_millis(200);
+/// Between two runs of a step that the recipe repeats, in milliseconds.
+const REPEAT_PAUSE_MS: u64 = 1500;
+
+pub(super) fn run(case: &Case, plan: &Plan, index: usize, world: &mut World, trace: &mut Vec<Record>) -> Ended {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Ended::Error(format!("no event loop: {error}")),
+    };
+    let local = tokio::task::LocalSet::new();
+    let result = local.block_on(&runtime, run_case(case, plan, index, world, trace));
+    result.unwrap_or_else(Ended::Error)
+}
+
+/// What a script sees of the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Seen {
+    /// The target would answer.
+    serving: bool,
+    /// Boots so far.
+    boots: u64,
+    /// It will never start again.
+    dead: bool,
+}
+
+async fn run_case(
+    case: &Case,
+    plan: &Plan,
+    index: usize,
+    world: &mut World,
+    trace: &mut Vec<Record>,
+) -> Result<Ended, String> {
+    let mut air = bind(index).await?;
+    let address = air.address().map_err(|error| error.to_string())?;
+    let files = tempfile_dir(index).map_err(|error| format!("no folder for the image: {error}"))?;
+    let image = files.path.join("update.bin");
+    std::fs::write(&image, &case.images.update.bytes).map_err(|error| format!("{}: {error}", image.display()))?;
+
+    let start = Instant::now();
+    let (notes, mut noted) = mpsc::unbounded_channel();
+    let (seen_sender, seen) = watch::channel(Seen::default());
+    let script = drive(case, plan, address, &image, notes, seen, start);
+    let mut script = std::pin::pin!(script);
+    let deadline = tokio::time::Instant::from_std(start + Duration::from_secs(plan.timeout_s));
+    let mut ended = None;
+    let mut settled_at = None;
+    let mut latest = Duration::ZERO;
+
+    loop {
+        world.advance(elapsed_us(start));
+        while let Some((peer, packet)) = world.take_sent() {
+            air.send(peer, &packet).await;
+        }
+        collect(world, trace, start);
+        let now = Seen {
+            serving: world.serving(),
+            boots: world.persistent().map_or(0, |persistent| persistent.boots),
+            dead: world.dead().is_some(),
+        };
+        seen_sender.send_if_modified(|seen| std::mem::replace(seen, now) != now);
+        let next = world.next_wake().map(|at| tokio::time::Instant::from_std(start + Duration::from_micros(at)));
+        if ended.is_some() {
+            let limit = settled_at.get_or_insert(elapsed_us(start) + SETTLE_US);
+            if next.is_none() || elapsed_us(start) > *limit {
+                break;
+            }
+        }
+        tokio::select! {
+            biased;
+            Some(event) = noted.recv() => {
+                world.record(Kind::Initiator(event));
+            }
+            received = air.receive() => {
+                if let Ok((peer, packet)) = received {
+                    let packet = packet.to_vec();
+                    world.advance(elapsed_us(start));
+                    world.receive(peer, &packet);
+                }
+            }
+            result = &mut script, if ended.is_none() => {
+                while let Ok(event) = noted.try_recv() {
+                    world.record(Kind::Initiator(event));
+                }
+                world.advance(elapsed_us(start));
+                case.finally(world);
+                ended = Some(result);
+            }
+            () = sleep_until(next) => {
+                if let Some(next) = next {
+                    latest = latest.max(tokio::time::Instant::now().saturating_duration_since(next));
+                }
+            }
+            () = tokio::time::sleep_until(deadline), if ended.is_none() => {
+                ended = Some(Ended::Hung);
+            }
+        }
+    }
+    while let Ok(Some(event)) = tokio::time::timeout(LAST_LINES, noted.recv()).await {
+        world.record(Kind::Initiator(event));
+    }
+    world.record_state("end");
+    collect(world, trace, start);
+    if latest > LATE_MAX {
+        return Ok(Ended::Error(format!("this machine was too busy: the target was {latest:?} late")));
+    }
+    Ok(ended.unwrap_or(Ended::Done))
+}
+
+/// Moves the records of the world to the trace, with the wall clock.
+fn collect(world: &mut World, trace: &mut Vec<Record>, start: Instant) {
+    let wall = elapsed_us(start);
+    trace.extend(world.take_records().into_iter().map(|record| Record { wall_us: Some(wall), ..record }));
+}
+
+fn elapsed_us(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+async fn sleep_until(next: Option<tokio::time::Instant>) {
+    match next {
+        Some(next) => tokio::time::sleep_until(next).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A loopback address of its own for each case, because clients fix the port.
+async fn bind(index: usize) -> Result<UdpAir, String> {
+    let offset = std::process::id().wrapping_mul(64).wrapping_add(u32::try_from(index).unwrap_or(0));
+    let mut last = String::new();
+    for attempt in 0..ADDRESSES {
+        let number = offset.wrapping_add(attempt) % (1 << 22);
+        let [_, b, c, d] = number.to_be_bytes();
+        let ip = Ipv4Addr::new(127, 64 + b, c, d.max(1));
+        match UdpAir::bind(SocketAddr::from((ip, SMP_PORT))).await {
+            Ok(air) => return Ok(air),
+            Err(error) => last = format!("{ip}:{SMP_PORT}: {error}"),
+        }
+    }
+    Err(format!("no loopback address is free for the target, the last tried was {last}"))
+}
+
+/// What the initiator does, until it is done.
+async fn drive(
+    case: &Case,
+    plan: &Plan,
+    address: SocketAddr,
+    image: &Path,
+    notes: mpsc::UnboundedSender<InitiatorEvent>,
+    mut seen: watch::Receiver<Seen>,
+    start: Instant,
+) -> Ended {
+    let _ = seen.wait_for(|seen| seen.serving || seen.dead).await;
+    let profile = match &plan.initiator {
+        InitiatorChoice::Builtin => {
+            let _ = notes.send(InitiatorEvent::Started { what: "the built-in initiator".into() });
+            let report = match UdpWire::connect(address, start, notes.clone()).await {
+                Ok(mut wire) => update::run(&mut wire, &case.job(), &WellBehaved).await,
+                Err(error) => return Ended::Error(format!("{address}: {error}")),
+            };
+            let _ = notes.send(InitiatorEvent::Reported { success: report.success, message: report.message });
+            return Ended::Done;
+        }
+        InitiatorChoice::External(profile) => profile,
+    };
+    let update = &case.images.update;
+    let values = BTreeMap::from([
+        ("address", address.ip().to_string()),
+        ("port", address.port().to_string()),
+        ("image", image.display().to_string()),
+        ("hash", hex(&update.tlv_hash.unwrap_or(update.sha256))),
+        ("name", case.scenario.target.clone()),
+    ]);
+    let recipe = Recipe { profile, values, notes, seen };
+    if profile.updates_by_itself() { recipe.whole().await } else { recipe.steps(case.scenario.task).await }
+}
+
+/// Drives an external tool.
+struct Recipe<'a> {
+    profile: &'a Profile,
+    values: BTreeMap<&'static str, String>,
+    notes: mpsc::UnboundedSender<InitiatorEvent>,
+    seen: watch::Receiver<Seen>,
+}
+
+/// How a command ended.
+enum Command {
+    Succeeded,
+    Failed,
+    Stop(Ended),
+}
+
+impl Recipe<'_> {
+    /// One command does everything.
+    async fn whole(mut self) -> Ended {
+        match self.command("update", StepBy::Tool).await {
+            Command::Stop(ended) => ended,
+            outcome => {
+                let success = matches!(outcome, Command::Succeeded);
+                let message = if success { "exit code 0" } else { "an exit code other than 0" };
+                self.note(InitiatorEvent::Reported { success, message: message.into() });
+                Ended::Done
+            }
+        }
+    }
+
+    /// The tool has commands for the steps; their order, and the waiting between them, is ours.
+    async fn steps(mut self, task: Task) -> Ended {
+        let steps: &[&str] = match task {
+            Task::Update => &["upload", "test", "reset", "wait", "confirm", "list"],
+            Task::TestOnly => &["upload", "test", "reset"],
+        };
+        let mut failed = None;
+        let boots = self.seen.borrow().boots;
+        for step in steps {
+            if *step == "wait" {
+                self.note(InitiatorEvent::Step { step: "wait".into(), by: StepBy::Recipe });
+                let back = |seen: &Seen| seen.dead || (seen.serving && seen.boots > boots);
+                let _ = self.seen.wait_for(back).await;
+                continue;
+            }
+            if !self.profile.commands.contains_key(*step) {
+                continue;
+            }
+            match self.step(step).await {
+                Command::Stop(ended) => return ended,
+                Command::Succeeded => {}
+                // A missing answer to a reset says nothing about the reset: the target tells.
+                Command::Failed if *step == "reset" => failed = failed.or(Some(*step)),
+                Command::Failed => {
+                    failed = failed.or(Some(*step));
+                    break;
+                }
+            }
+        }
+        let message = failed.map_or("every step succeeded".to_owned(), |step| format!("the step `{step}` failed"));
+        self.note(InitiatorEvent::Reported { success: failed.is_none(), message });
+        Ended::Done
+    }
+
+    /// A step, repeated as the profile says: starting a failed tool again is its caller's part.
+    async fn step(&mut self, step: &str) -> Command {
+        let runs = self.profile.repeat.get(step).copied().unwrap_or(1).max(1);
+        for run in 1..=runs {
+            match self.command(step, StepBy::Recipe).await {
+                Command::Failed if run < runs => {
+                    tokio::time::sleep(Duration::from_millis(REPEAT_PAUSE_MS)).await;
+                    let _ = self.seen.wait_for(|seen| seen.serving || seen.dead).await;
+                }
+                outcome => return outcome,
+            }
+        }
+        Command::Failed
+    }
+
+    async fn command(&mut self, step: &str, by: StepBy) -> Command {
+        let Some(command) = self.profile.commands.get(step) else { return Command::Failed };
+        let command = fill(command, &self.values);
+        self.note(InitiatorEvent::Step { step: step.into(), by });
+        self.note(InitiatorEvent::Started { what: command.join(" ") });
+        let mut running = match Running::start(&command, &self.notes) {
+            Ok(running) => running,
+            Err(error) => return Command::Stop(Ended::Error(error.to_string())),
+        };
+        let limit = Duration::from_micros(self.profile.timeout_us);
+        let Ok(code) = tokio::time::timeout(limit, running.wait()).await else {
+            return Command::Stop(Ended::Hung);
+        };
+        self.note(InitiatorEvent::Exited { code });
+        match code {
+            Some(0) => Command::Succeeded,
+            Some(UNSUPPORTED) => {
+                Command::Stop(Ended::Unsupported(format!("`{}` exited with {UNSUPPORTED}", command.join(" "))))
+            }
+            _ => Command::Failed,
+        }
+    }
+
+    fn note(&self, event: InitiatorEvent) {
+        let _ = self.notes.send(event);
+    }
+}
+
+/// A folder that is removed at the end.
+struct Folder {
+    path: std::path::PathBuf,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+fn tempfile_dir(index: usize) -> std::io::Result<Folder> {
+    let path = std::env::temp_dir().join(format!("brickproof-{}-{index}", std::process::id()));
+    std::fs::create_dir_all(&path)?;
+    Ok(Folder { path })
+}

@@ -1,0 +1,212 @@
+//! Reading a scenario file.
+
+use std::path::Path;
+
+use brickproof_flash_model::image::mcuboot::Sabotage;
+use brickproof_flash_model::source::Mistake;
+use brickproof_simulator::device::Behaviour;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::fault::FaultEntry;
+use super::{
+    ExpectInitiator, ExpectRunning, ExpectState, Expectation, Finally, ImageOrigin, ImageSpec, Scenario, Task,
+    TimingSpec,
+};
+use crate::units::{Duration, Size};
+
+/// Smallest and largest image that is made, in bytes.
+const SIZE_RANGE: std::ops::RangeInclusive<u32> = 1024..=16 << 20;
+const FAULTS_MAX: usize = 64;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    schema: Spanned<u32>,
+    id: Spanned<String>,
+    why: Spanned<String>,
+    source: Spanned<String>,
+    #[serde(default)]
+    needs: Vec<Spanned<String>>,
+    target: String,
+    #[serde(default)]
+    task: Task,
+    #[serde(default = "full")]
+    battery: Spanned<u8>,
+    #[serde(default)]
+    finally: Vec<Finally>,
+    images: Images,
+    #[serde(default)]
+    timing: Timing,
+    #[serde(default)]
+    fault: Vec<Spanned<FaultEntry>>,
+    expect: Expect,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Images {
+    installed: Spanned<ImageEntry>,
+    update: Spanned<ImageEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ImageEntry {
+    version: Option<Spanned<String>>,
+    size: Option<Spanned<Size>>,
+    file: Option<Spanned<String>>,
+    #[serde(default)]
+    application: ApplicationEntry,
+    broken: Option<Sabotage>,
+    confirmed: Option<bool>,
+}
+
+/// A name, or a name with a duration.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+enum ApplicationEntry {
+    #[default]
+    WaitsToBeConfirmed,
+    ConfirmsItself(Duration),
+    NeverConfirms(Duration),
+    Crashes(Duration),
+    Hangs(Duration),
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Timing {
+    erase: Option<Duration>,
+    program_unit: Option<Duration>,
+    swap_erase: Option<Duration>,
+    #[serde(default)]
+    fixed: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expect {
+    running: ExpectRunning,
+    state: Option<ExpectState>,
+    #[serde(default)]
+    initiator: ExpectInitiator,
+}
+
+fn full() -> Spanned<u8> {
+    Spanned::new(0..0, 100)
+}
+
+pub(super) fn parse(file: &str, folder: Option<&Path>, text: &str) -> Result<Scenario, Mistake> {
+    let read: File = toml::from_str(text).map_err(|error| Mistake::from_toml(file, text, &error))?;
+    let mistake = |offset: usize, message: String| Mistake::new(file, message).at(text, offset);
+
+    if *read.schema.get_ref() != 1 {
+        return Err(mistake(read.schema.span().start, format!("schema {} is not known", read.schema.get_ref()))
+            .remedy("this version reads schema = 1"));
+    }
+    let id = read.id.get_ref();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '/' | '.');
+    if id.is_empty() || !id.chars().all(plain) || id.contains("..") || id.starts_with('/') {
+        return Err(mistake(read.id.span().start, format!("`{id}` is no id"))
+            .remedy("letters, digits, `-`, `_`, `.` and `/`, like \"power-loss/mid-swap\""));
+    }
+    for (value, what) in [(&read.why, "why"), (&read.source, "source")] {
+        if value.get_ref().trim().is_empty() {
+            return Err(mistake(value.span().start, format!("`{what}` is empty"))
+                .remedy("a scenario says in one sentence why it exists, and where that comes from"));
+        }
+    }
+    for need in &read.needs {
+        if !crate::air::CAPABILITIES.contains(&need.get_ref().as_str()) {
+            return Err(mistake(need.span().start, format!("nothing is called `{}`", need.get_ref()))
+                .remedy(format!("needs are some of: {}", crate::air::CAPABILITIES.join(", "))));
+        }
+    }
+    if *read.battery.get_ref() > 100 {
+        return Err(mistake(read.battery.span().start, "a battery holds 0 to 100 percent".into()));
+    }
+    if read.fault.len() > FAULTS_MAX {
+        return Err(Mistake::new(file, format!("at most {FAULTS_MAX} faults in one scenario")));
+    }
+    let mut faults = Vec::new();
+    for (index, entry) in read.fault.iter().enumerate() {
+        let fault = entry.get_ref().fault(index + 1).map_err(|message| mistake(entry.span().start, message))?;
+        faults.push(fault);
+    }
+    let installed = image(&read.images.installed, folder, &mistake)?;
+    let update = image(&read.images.update, folder, &mistake)?;
+    if installed.broken.is_some() {
+        return Err(mistake(read.images.installed.span().start, "the installed image cannot be broken".into())
+            .remedy("break the update instead"));
+    }
+    if read.images.update.get_ref().confirmed.is_some() {
+        return Err(mistake(read.images.update.span().start, "`confirmed` is for the installed image".into()));
+    }
+    Ok(Scenario {
+        id: read.id.into_inner(),
+        why: read.why.into_inner(),
+        source: read.source.into_inner(),
+        needs: read.needs.into_iter().map(Spanned::into_inner).collect(),
+        target: read.target,
+        task: read.task,
+        battery: read.battery.into_inner(),
+        installed,
+        update,
+        timing: TimingSpec {
+            erase_ns: read.timing.erase.map(|duration| duration.ns),
+            program_unit_ns: read.timing.program_unit.map(|duration| duration.ns),
+            swap_erase_ns: read.timing.swap_erase.map(|duration| duration.ns),
+            fixed: read.timing.fixed,
+        },
+        faults,
+        finally: read.finally,
+        expect: Expectation {
+            running: read.expect.running,
+            state: read.expect.state,
+            initiator: read.expect.initiator,
+        },
+    })
+}
+
+fn image(
+    entry: &Spanned<ImageEntry>,
+    folder: Option<&Path>,
+    mistake: &dyn Fn(usize, String) -> Mistake,
+) -> Result<ImageSpec, Mistake> {
+    let image = entry.get_ref();
+    let origin = match (&image.file, &image.version, &image.size) {
+        (Some(file), None, None) => {
+            let path = Path::new(file.get_ref());
+            ImageOrigin::File(folder.map_or_else(|| path.to_path_buf(), |folder| folder.join(path)))
+        }
+        (Some(file), ..) => {
+            return Err(mistake(file.span().start, "a file has its own version and size".into())
+                .remedy("either `file`, or `version` and `size`"));
+        }
+        (None, Some(version), Some(size)) => {
+            let parsed = version
+                .get_ref()
+                .parse()
+                .map_err(|error: brickproof_flash_model::image::mcuboot::VersionError| {
+                    mistake(version.span().start, error.to_string())
+                })?;
+            if !SIZE_RANGE.contains(&size.get_ref().0) {
+                return Err(mistake(size.span().start, format!("an image of {} bytes is not made", size.get_ref().0))
+                    .remedy("from 1 KiB to 16 MiB"));
+            }
+            ImageOrigin::Made { version: parsed, size: size.get_ref().0 }
+        }
+        (None, ..) => {
+            return Err(mistake(entry.span().start, "an image needs `version` and `size`, or `file`".into()));
+        }
+    };
+    let behaviour = match image.application {
+        ApplicationEntry::WaitsToBeConfirmed => Behaviour::WaitsToBeConfirmed,
+        ApplicationEntry::ConfirmsItself(after) => Behaviour::ConfirmsItself { after_us: after.us },
+        ApplicationEntry::NeverConfirms(after) => Behaviour::NeverConfirms { resets_after_us: after.us },
+        ApplicationEntry::Crashes(after) => Behaviour::Crashes { after_us: after.us },
+        ApplicationEntry::Hangs(period) => Behaviour::Hangs { watchdog_us: period.us },
+    };
+    Ok(ImageSpec { origin, behaviour, broken: image.broken, confirmed: image.confirmed.unwrap_or(false) })
+}

@@ -1,0 +1,112 @@
+//! The images of a scenario as files.
+
+use brickproof_flash_model::image::mcuboot::{ImageBuilder, ImageVersion, SigningKey, inspect};
+use brickproof_flash_model::source::Mistake;
+use brickproof_simulator::trace::{Artifact, hex};
+use sha2::{Digest, Sha256};
+
+use super::{ImageOrigin, ImageSpec, Scenario};
+
+/// An image file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// `installed` or `update`.
+    pub role: &'static str,
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// SHA-256 of the file.
+    pub sha256: [u8; 32],
+    /// The hash in its TLV area; `None` when it is too broken to have one.
+    pub tlv_hash: Option<[u8; 32]>,
+    /// Its version.
+    pub version: Option<ImageVersion>,
+}
+
+/// The images of a scenario.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageSet {
+    /// In the primary slot at the start.
+    pub installed: Image,
+    /// What the initiator is given.
+    pub update: Image,
+}
+
+impl ImageSet {
+    /// Makes or reads the images of a scenario.
+    ///
+    /// # Errors
+    /// A [`Mistake`] that names the file and what is wrong with it.
+    pub fn prepare(scenario: &Scenario) -> Result<Self, Mistake> {
+        let key = SigningKey::from_pem(brickproof_scenarios::DEVELOPMENT_KEY)
+            .map_err(|error| Mistake::new("bundled development key", error.to_string()))?;
+        let set = Self {
+            installed: Image::prepare("installed", &scenario.installed, &key, &scenario.id)?,
+            update: Image::prepare("update", &scenario.update, &key, &scenario.id)?,
+        };
+        if set.installed.tlv_hash.is_some() && set.installed.tlv_hash == set.update.tlv_hash {
+            return Err(Mistake::new(&scenario.id, "installed and update are the same image")
+                .remedy("give them different versions or files"));
+        }
+        Ok(set)
+    }
+}
+
+impl Image {
+    fn prepare(role: &'static str, spec: &ImageSpec, key: &SigningKey, scenario: &str) -> Result<Self, Mistake> {
+        let (name, good) = match &spec.origin {
+            ImageOrigin::File(path) => {
+                let name = path.display().to_string();
+                let bytes = std::fs::read(path).map_err(|error| {
+                    Mistake::new(&name, error.to_string()).remedy(format!("the image `{role}` of {scenario}"))
+                })?;
+                (name, bytes)
+            }
+            ImageOrigin::Made { version, size } => {
+                let bytes = make(*version, *size, key)
+                    .map_err(|message| Mistake::new(format!("image `{role}` of {scenario}"), message))?;
+                (format!("image `{role}` of {scenario}"), bytes)
+            }
+        };
+        let bytes = match spec.broken {
+            None => good,
+            Some(sabotage) => sabotage.apply(&good).map_err(|error| {
+                Mistake::new(&name, format!("cannot be broken, as it is not good to begin with: {error}"))
+            })?,
+        };
+        let info = match inspect(&bytes.as_slice()) {
+            Ok(info) => Some(info),
+            Err(error) if spec.broken.is_none() => {
+                return Err(Mistake::new(&name, format!("no MCUboot image: {error}"))
+                    .remedy("sign it with imgtool or `brickproof image sign`"));
+            }
+            Err(_) => None,
+        };
+        Ok(Self {
+            role,
+            sha256: Sha256::digest(&bytes).into(),
+            tlv_hash: info.as_ref().and_then(|info| info.hash),
+            version: info.map(|info| info.header.version),
+            bytes,
+        })
+    }
+
+    /// What the trace says of it.
+    #[must_use]
+    pub fn artifact(&self) -> Artifact {
+        Artifact {
+            role: self.role.into(),
+            sha256: hex(&self.sha256),
+            tlv_hash: self.tlv_hash.map(|hash| hex(&hash)),
+            version: self.version.map(|version| version.to_string()),
+            size: self.bytes.len() as u64,
+        }
+    }
+}
+
+/// An image of about this total size: the signature has 70 to 72 bytes.
+fn make(version: ImageVersion, size: u32, key: &SigningKey) -> Result<Vec<u8>, String> {
+    const OVERHEAD: u32 = 0x200 + 4 + 3 * 4 + 32 + 32 + 72;
+    let payload = size.saturating_sub(OVERHEAD) as usize;
+    ImageBuilder::new(version).generated_payload(payload).sign(key).map_err(|error| error.to_string())
+}
+

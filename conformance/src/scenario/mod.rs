@@ -1,0 +1,211 @@
+//! The scenario language.
+//!
+//! A scenario names a target, the images, what the initiator is asked to do, what goes wrong and when,
+//! and what must hold at the end. It says in one sentence why it exists, with its source.
+//!
+//! ```toml
+//! schema = 1
+//! id = "power-loss/mid-swap-half"
+//! why = "A swap that loses power halfway must finish, in the right order, when power returns"
+//! source = "mcuboot docs/design.md, reset recovery"
+//! needs = ["smp", "reboot"]
+//! target = "nrf52840-mcuboot-swap-move"   # or a path to a target file
+//! task = "update"                         # or "test-only": upload, test, reset, no confirm
+//! battery = 100                           # percent at the start
+//! finally = ["power-cycle"]               # after the initiator is done
+//!
+//! [images]
+//! installed = { version = "1.0.0", size = "64 KiB", confirmed = true }
+//! update = { version = "1.1.0", size = "96 KiB", application = "waits-to-be-confirmed" }
+//! # also: broken = "signature"; file = "app.signed.bin"; application = { crashes = "500 ms" }
+//!
+//! [timing]                                # instead of the target's
+//! erase = "85 ms"
+//! program-unit = "41 us"
+//! swap-erase = "750 ms"                   # while the bootloader runs
+//! fixed = true                            # not scaled: the scenario is about time
+//!
+//! [[fault]]
+//! when = { swap-progress = 0.5 }          # see below
+//! do = { power-loss = { for = "2 s" } }
+//!
+//! [expect]
+//! running = "update"                      # installed, update or any
+//! state = "confirmed"                     # or testing; left out: any
+//! initiator = "succeeds"                  # fails or any
+//! ```
+//!
+//! | `when` | the fault happens |
+//! |---|---|
+//! | `{ after = "3 s" }` | so long after the start |
+//! | `{ swap-progress = 0.5, swap = "revert", tear = "first-half" }` | at a fraction of the flash operations of a boot that swaps; `swap` and `tear` may be left out |
+//! | `{ upload-progress = 0.5 }` | when the upload has come so far |
+//! | `{ request = "image-state", flash-operation = 1, nth = 1, tear = "nothing" }` | at a flash operation of a write request |
+//! | `{ answer = "reset", nth = 1 }` | when an answer is about to be sent |
+//!
+//! | `do` | what happens |
+//! |---|---|
+//! | `{ power-loss = { for = "2 s" } }` | supply is lost and comes back |
+//! | `{ link-loss = { for = "2 s" } }` | the link is lost silently and comes back |
+//! | `{ battery = 10 }` | the battery is at that charge from now on |
+//! | `"reset"` | the reset pin |
+//! | `"lose-answer"`, `"double-answer"`, `{ delay-answer = "3 s" }` | what happens to the answer of `{ answer = .. }` |
+
+pub mod fault;
+mod file;
+mod images;
+
+use std::path::PathBuf;
+
+use brickproof_flash_model::image::mcuboot::{ImageVersion, Sabotage};
+use brickproof_flash_model::source::Mistake;
+use brickproof_simulator::device::Behaviour;
+use brickproof_simulator::world::Fault;
+
+pub use images::{Image, ImageSet};
+
+/// What the initiator is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Task {
+    /// Upload, test, reset, confirm once the new image runs.
+    #[default]
+    Update,
+    /// Upload, test, reset.
+    TestOnly,
+}
+
+/// What is done to the target after the initiator is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Finally {
+    /// Power off and on.
+    PowerCycle,
+}
+
+/// Which image must run at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExpectRunning {
+    /// The one from before.
+    Installed,
+    /// The new one.
+    Update,
+    /// One of the two.
+    Any,
+}
+
+/// Whether the running image stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExpectState {
+    /// The next boot swaps back.
+    Testing,
+    /// It stays.
+    Confirmed,
+}
+
+/// What the initiator must say at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExpectInitiator {
+    /// That it succeeded.
+    Succeeds,
+    /// That it failed.
+    Fails,
+    /// Either.
+    #[default]
+    Any,
+}
+
+/// What must hold at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expectation {
+    /// The running image.
+    pub running: ExpectRunning,
+    /// Its state; `None` for any.
+    pub state: Option<ExpectState>,
+    /// The initiator's own verdict.
+    pub initiator: ExpectInitiator,
+}
+
+/// Where an image comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageOrigin {
+    /// Made here.
+    Made {
+        /// Its version.
+        version: ImageVersion,
+        /// Its total size in bytes, as near as the signature allows.
+        size: u32,
+    },
+    /// A file.
+    File(PathBuf),
+}
+
+/// An image of a scenario.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageSpec {
+    /// Where it comes from.
+    pub origin: ImageOrigin,
+    /// What the application in it does.
+    pub behaviour: Behaviour,
+    /// What is wrong with it.
+    pub broken: Option<Sabotage>,
+    /// Whether it has a trailer that says so; only for the installed one.
+    pub confirmed: bool,
+}
+
+/// Durations of flash operations, where a scenario has its own, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TimingSpec {
+    /// Erase of a sector.
+    pub erase_ns: Option<u64>,
+    /// Program of a unit.
+    pub program_unit_ns: Option<u64>,
+    /// Erase of a sector while the bootloader runs.
+    pub swap_erase_ns: Option<u64>,
+    /// Not to be scaled.
+    pub fixed: bool,
+}
+
+/// A scenario.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scenario {
+    /// Its name, like a path.
+    pub id: String,
+    /// Why it exists.
+    pub why: String,
+    /// Where that comes from.
+    pub source: String,
+    /// What the air and the initiator must be capable of.
+    pub needs: Vec<String>,
+    /// Target profile: a name or a path.
+    pub target: String,
+    /// What the initiator is asked to do.
+    pub task: Task,
+    /// Charge at the start in percent.
+    pub battery: u8,
+    /// What is in the primary slot.
+    pub installed: ImageSpec,
+    /// What the initiator is given.
+    pub update: ImageSpec,
+    /// Durations of its own.
+    pub timing: TimingSpec,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
+    /// What is done after the initiator is done.
+    pub finally: Vec<Finally>,
+    /// What must hold at the end.
+    pub expect: Expectation,
+}
+
+impl Scenario {
+    /// Reads a scenario; `file` names it in mistakes, `folder` is where relative paths start.
+    ///
+    /// # Errors
+    /// A [`Mistake`] with line, column and remedy.
+    pub fn parse(file: &str, folder: Option<&std::path::Path>, text: &str) -> Result<Self, Mistake> {
+        file::parse(file, folder, text)
+    }
+}

@@ -1,0 +1,278 @@
+//! Target profiles: from a file to a [`Board`].
+//!
+//! ```toml
+//! schema = 1
+//! name = "my-board"
+//! about = "what it is"
+//! layout = "nrf52840"          # a bundled layout or a path to a layout file
+//!
+//! [bootloader]
+//! kind = "mcuboot"
+//! mode = "swap-move"
+//! max-sectors = 128            # MCUBOOT_MAX_IMG_SECTORS
+//! max-align = 8                # MCUBOOT_BOOT_MAX_ALIGN
+//! validate-primary = true
+//! keys = ["development"]       # trusted public keys: `development` or paths to PEM files
+//!
+//! [smp]
+//! zephyr = "4.2"               # release whose answers are given
+//! buffer-size = 2475
+//! buffer-count = 4
+//! params = true
+//! reset-delay = "250 ms"
+//!
+//! [timing]
+//! erase = "85 ms"
+//! program-unit = "41 us"
+//! start = "300 ms"
+//!
+//! [battery]
+//! threshold = 20               # percent below which uploads are refused
+//! rc = 11                      # with this rc
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use brickproof_flash_model::boot::mcuboot::{Mcuboot, Options};
+use brickproof_flash_model::image::mcuboot::{PublicKey, Verifier};
+use brickproof_flash_model::layout::Layout;
+use brickproof_flash_model::source::Mistake;
+use brickproof_simulator::device::{BatteryPolicy, Behaviour, Board, FlashTiming};
+use brickproof_simulator::smp::{ServerConfig, ZephyrRelease};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::scenario::TimingSpec;
+use crate::units::Duration;
+
+/// A target profile.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub about: String,
+    /// Flash devices and partitions.
+    pub layout: Layout,
+    options: Options,
+    keys: Vec<PublicKey>,
+    smp: ServerConfig,
+    timing: FlashTiming,
+    start_us: u64,
+    battery: BatteryPolicy,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    schema: Spanned<u32>,
+    name: String,
+    about: String,
+    layout: Spanned<String>,
+    bootloader: Bootloader,
+    #[serde(default)]
+    smp: Smp,
+    #[serde(default)]
+    timing: Timing,
+    #[serde(default)]
+    battery: Battery,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Bootloader {
+    kind: Spanned<String>,
+    mode: Spanned<String>,
+    #[serde(default = "max_sectors")]
+    max_sectors: u32,
+    #[serde(default = "max_align")]
+    max_align: u32,
+    #[serde(default = "yes")]
+    validate_primary: bool,
+    keys: Vec<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Smp {
+    zephyr: Option<Spanned<String>>,
+    buffer_size: Option<Spanned<u16>>,
+    buffer_count: Option<Spanned<u8>>,
+    params: Option<bool>,
+    reset_delay: Option<Duration>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Timing {
+    erase: Option<Duration>,
+    program_unit: Option<Duration>,
+    start: Option<Duration>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Battery {
+    threshold: Option<u8>,
+    rc: Option<u16>,
+}
+
+fn max_sectors() -> u32 {
+    128
+}
+
+fn max_align() -> u32 {
+    8
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Target {
+    /// Reads a target profile; `file` names it in mistakes, `folder` is where relative paths start.
+    ///
+    /// # Errors
+    /// A [`Mistake`] with line, column and remedy.
+    pub fn parse(file: &str, folder: Option<&Path>, text: &str) -> Result<Self, Mistake> {
+        let read: File = toml::from_str(text).map_err(|error| Mistake::from_toml(file, text, &error))?;
+        let mistake = |offset: usize, message: String| Mistake::new(file, message).at(text, offset);
+        if *read.schema.get_ref() != 1 {
+            return Err(mistake(read.schema.span().start, format!("schema {} is not known", read.schema.get_ref()))
+                .remedy("this version reads schema = 1"));
+        }
+        for (value, known) in [(&read.bootloader.kind, "mcuboot"), (&read.bootloader.mode, "swap-move")] {
+            if value.get_ref() != known {
+                return Err(mistake(value.span().start, format!("`{}` is not known here", value.get_ref()))
+                    .remedy(format!("this version has `{known}`")));
+            }
+        }
+        let resolve = |name: &str| folder.map_or_else(|| PathBuf::from(name), |folder| folder.join(name));
+        let layout = layout(read.layout.get_ref(), &resolve)?;
+        let mut keys = Vec::new();
+        for name in &read.bootloader.keys {
+            let key = read_key(name.get_ref(), &resolve)
+                .map_err(|message| mistake(name.span().start, message).remedy("`development` or a path to a PEM file"))?;
+            keys.push(key);
+        }
+        let mut smp = ServerConfig::default();
+        if let Some(release) = &read.smp.zephyr {
+            smp.zephyr = zephyr(release.get_ref()).ok_or_else(|| {
+                mistake(release.span().start, format!("`{}` is no Zephyr release", release.get_ref()))
+                    .remedy("like \"4.2\"")
+            })?;
+        }
+        if let Some(size) = &read.smp.buffer_size {
+            smp.buffer_size = *size.get_ref();
+            if smp.buffer_size < 64 {
+                return Err(mistake(size.span().start, "a buffer has at least 64 bytes".into()));
+            }
+        }
+        if let Some(count) = &read.smp.buffer_count {
+            smp.buffer_count = *count.get_ref();
+            if smp.buffer_count < 2 {
+                return Err(mistake(count.span().start, "at least 2 buffers: one for the request, one for its answer".into()));
+            }
+        }
+        smp.params = read.smp.params.unwrap_or(true);
+        if let Some(delay) = read.smp.reset_delay {
+            smp.reset_delay_us = delay.us;
+        }
+        let default = FlashTiming::default();
+        let target = Self {
+            name: read.name,
+            about: read.about,
+            layout,
+            options: Options {
+                max_sectors: read.bootloader.max_sectors,
+                max_align: read.bootloader.max_align,
+                validate_primary: read.bootloader.validate_primary,
+            },
+            keys,
+            smp,
+            timing: FlashTiming {
+                erase_us: read.timing.erase.map_or(default.erase_us, |duration| duration.us),
+                program_unit_ns: read.timing.program_unit.map_or(default.program_unit_ns, |duration| duration.ns),
+            },
+            start_us: read.timing.start.map_or(300_000, |duration| duration.us),
+            battery: BatteryPolicy {
+                threshold: read.battery.threshold.unwrap_or(BatteryPolicy::default().threshold),
+                rc: read.battery.rc.unwrap_or(BatteryPolicy::default().rc),
+            },
+        };
+        target.mcuboot()?;
+        Ok(target)
+    }
+
+    /// Trusts another key.
+    #[must_use]
+    pub fn trusting(mut self, key: PublicKey) -> Self {
+        self.keys.push(key);
+        self
+    }
+
+    /// The bootloader.
+    ///
+    /// # Errors
+    /// A [`Mistake`] when the layout does not suit it.
+    pub fn mcuboot(&self) -> Result<Mcuboot, Mistake> {
+        Mcuboot::new(&self.layout, self.options, Verifier::new(self.keys.clone()))
+    }
+
+    /// The board, with the timing of a scenario and what the applications in its images do.
+    ///
+    /// `time_scale` is a factor on flash durations that are not fixed.
+    ///
+    /// # Errors
+    /// A [`Mistake`] when the layout does not suit the bootloader.
+    pub fn board(
+        &self,
+        timing: TimingSpec,
+        time_scale: f64,
+        behaviours: Vec<([u8; 32], Behaviour)>,
+    ) -> Result<Board, Mistake> {
+        let scale = if timing.fixed { 1.0 } else { time_scale };
+        let own = FlashTiming {
+            erase_us: timing.erase_ns.map_or(self.timing.erase_us, |ns| ns / 1000),
+            program_unit_ns: timing.program_unit_ns.unwrap_or(self.timing.program_unit_ns),
+        };
+        let boot = FlashTiming { erase_us: timing.swap_erase_ns.map_or(own.erase_us, |ns| ns / 1000), ..own };
+        // A scenario that fixes only the swap leaves everything else to be scaled.
+        let only_swap = timing.fixed && timing.erase_ns.is_none() && timing.swap_erase_ns.is_some();
+        Ok(Board {
+            name: self.name.clone(),
+            layout: self.layout.clone(),
+            mcuboot: self.mcuboot()?,
+            smp: self.smp.clone(),
+            timing: own.scaled(if only_swap { time_scale } else { scale }),
+            boot_timing: boot.scaled(scale),
+            start_us: self.start_us,
+            battery: self.battery,
+            behaviours,
+        })
+    }
+}
+
+fn layout(name: &str, resolve: &dyn Fn(&str) -> PathBuf) -> Result<Layout, Mistake> {
+    if !name.ends_with(".toml") {
+        return Layout::preset(name);
+    }
+    let path = resolve(name);
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(&path).map_err(|error| Mistake::new(&file, error.to_string()))?;
+    Layout::parse(&file, &text)
+}
+
+fn read_key(name: &str, resolve: &dyn Fn(&str) -> PathBuf) -> Result<PublicKey, String> {
+    if name == "development" {
+        return PublicKey::from_pem(brickproof_scenarios::DEVELOPMENT_KEY).map_err(|error| error.to_string());
+    }
+    let path = resolve(name);
+    let pem = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    PublicKey::from_pem(&pem).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn zephyr(text: &str) -> Option<ZephyrRelease> {
+    let (major, minor) = text.split_once('.')?;
+    Some(ZephyrRelease { major: major.parse().ok()?, minor: minor.parse().ok()? })
+}
