@@ -151,8 +151,9 @@ impl Target {
         let layout = layout(read.layout.get_ref(), &resolve)?;
         let mut keys = Vec::new();
         for name in &read.bootloader.keys {
-            let key = read_key(name.get_ref(), &resolve)
-                .map_err(|message| mistake(name.span().start, message).remedy("`development` or a path to a PEM file"))?;
+            let key = read_key(name.get_ref(), &resolve).map_err(|message| {
+                mistake(name.span().start, message).remedy("`development` or a path to a PEM file")
+            })?;
             keys.push(key);
         }
         let mut smp = ServerConfig::default();
@@ -171,7 +172,10 @@ impl Target {
         if let Some(count) = &read.smp.buffer_count {
             smp.buffer_count = *count.get_ref();
             if smp.buffer_count < 2 {
-                return Err(mistake(count.span().start, "at least 2 buffers: one for the request, one for its answer".into()));
+                return Err(mistake(
+                    count.span().start,
+                    "at least 2 buffers: one for the request, one for its answer".into(),
+                ));
             }
         }
         smp.params = read.smp.params.unwrap_or(true);

@@ -24,7 +24,8 @@ impl Duration {
     /// # Errors
     /// What was expected.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let expected = || format!("`{text}` is no duration: expected something like \"2 s\", \"250 ms\", \"41 us\" or \"1 min\"");
+        let expected =
+            || format!("`{text}` is no duration: expected something like \"2 s\", \"250 ms\", \"41 us\" or \"1 min\"");
         let (number, unit) = split(text).ok_or_else(expected)?;
         let factor = match unit {
             "ns" => 1.0,
@@ -109,7 +110,9 @@ mod tests {
         assert_eq!(Duration::parse("2 s").unwrap().us, 2_000_000);
         assert_eq!(Duration::parse("1.5 ms").unwrap().us, 1500);
         assert_eq!(Duration::parse("41us").unwrap().ns, 41_000);
-        assert!(Duration::parse("2").is_err() && Duration::parse("-1 s").is_err() && Duration::parse("99999 min").is_err());
+        assert!(
+            Duration::parse("2").is_err() && Duration::parse("-1 s").is_err() && Duration::parse("99999 min").is_err()
+        );
         assert_eq!(Size::parse("96 KiB"), Ok(Size(98304)));
         assert_eq!(Size::parse("77"), Ok(Size(77)));
         assert!(Size::parse("1.5").is_err() && Size::parse("9999 MiB").is_err());

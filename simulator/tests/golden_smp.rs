@@ -113,19 +113,15 @@ struct Device {
 impl Device {
     fn new(golden: &Golden, profile: &str, start: &Value) -> Self {
         let flash = &golden.profiles["flash"];
-        let slot = |name: &str| Area {
-            device: 0,
-            offset: number(&flash[name]["offset"]),
-            len: number(&flash[name]["size"]),
-        };
+        let slot =
+            |name: &str| Area { device: 0, offset: number(&flash[name]["offset"]), len: number(&flash[name]["size"]) };
         let (slot0, slot1) = (slot("slot0"), slot("slot1"));
         // The recorded build knew a third slot, which stayed erased.
         let slot2 = Area { device: 0, offset: slot1.end(), len: slot1.len };
         let sector = number(&flash["erase_block"]);
         let runs = [SectorRun { count: slot2.end() / sector, size: sector }];
         let geometry = Geometry::new(&runs, number(&flash["write_block"]), 0xff).unwrap();
-        let partition =
-            |name: &str, area: Area| Partition { name: name.into(), area, protected: false };
+        let partition = |name: &str, area: Area| Partition { name: name.into(), area, protected: false };
         let layout = Layout {
             name: "recorded".into(),
             devices: vec![DeviceSpec { name: "internal".into(), base: 0, geometry }],
@@ -197,10 +193,14 @@ impl Device {
     fn pair(&mut self, step: &Value) -> Result<(), String> {
         let request = unhex(text(&step["request"]["hex"]));
         let answers = self.answer(&request);
-        let expected: Vec<String> = list(&step["responses"]).iter().map(|answer| text(&answer["hex"]).to_owned()).collect();
+        let expected: Vec<String> =
+            list(&step["responses"]).iter().map(|answer| text(&answer["hex"]).to_owned()).collect();
         let note = step["note"].as_str().unwrap_or_default();
         if answers != expected {
-            return Err(format!("{note}: request {}\n  ours     {answers:?}\n  recorded {expected:?}", text(&step["request"]["hex"])));
+            return Err(format!(
+                "{note}: request {}\n  ours     {answers:?}\n  recorded {expected:?}",
+                text(&step["request"]["hex"])
+            ));
         }
         match step.get("flash_after") {
             Some(flash) => self.check_flash(flash).map_err(|difference| format!("{note}: {difference}")),

@@ -42,7 +42,8 @@ impl Wire for UdpWire {
     }
 
     async fn receive(&mut self, timeout_us: u64) -> Option<Vec<u8>> {
-        let received = tokio::time::timeout(Duration::from_micros(timeout_us), self.socket.recv(&mut self.buffer)).await;
+        let received =
+            tokio::time::timeout(Duration::from_micros(timeout_us), self.socket.recv(&mut self.buffer)).await;
         match received {
             Ok(Ok(len)) => Some(self.buffer[..len].to_vec()),
             Ok(Err(_)) | Err(_) => None,

@@ -51,6 +51,8 @@ const POLL_US: u64 = 1_000_000;
 const DEFAULT_BUFFER: usize = 384;
 /// Answers without progress that are put up with.
 const STALLED_MAX: u32 = 20;
+/// Times that the device may forget the upload.
+const RESTARTS_MAX: u32 = 8;
 
 /// One entry of an image list.
 struct Entry {
@@ -118,7 +120,8 @@ impl<W: Wire> Update<'_, W> {
     /// Image bytes that fit a packet of the device.
     async fn chunk_size(&mut self) -> usize {
         let answer = self.session.request(Command::Params, Op::Read, &[], REQUEST_US).await;
-        let told = answer.as_ref().filter(|answer| answer.failure().is_none()).and_then(|answer| answer.body.get("buf_size"));
+        let told =
+            answer.as_ref().filter(|answer| answer.failure().is_none()).and_then(|answer| answer.body.get("buf_size"));
         let buffer = told.and_then(Field::number).and_then(|size| usize::try_from(size).ok()).unwrap_or(DEFAULT_BUFFER);
         buffer.saturating_sub(UPLOAD_OVERHEAD).clamp(32, self.policy.chunk_max().max(32))
     }
@@ -155,14 +158,17 @@ impl<W: Wire> Update<'_, W> {
         let goal = image.len() * self.policy.uploads_permille().min(1000) / 1000;
         let mut offset = 0;
         let mut fields = Some((self.policy.first_chunk(), FIRST_CHUNK_US));
-        let (mut unanswered, mut stalled) = (0, 0);
+        let (mut unanswered, mut stalled, mut restarts) = (0, 0, 0);
         while offset < goal {
             let end = (offset + chunk).min(image.len());
             let (body, timeout) = self.chunk(offset, end, fields);
             let Some(answer) = self.session.request(Command::ImageUpload, Op::Write, &body, timeout).await else {
                 unanswered += 1;
                 if unanswered >= UNANSWERED_MAX {
-                    return Err(format!("the device stopped answering during the upload, at {offset} of {} bytes", image.len()));
+                    return Err(format!(
+                        "the device stopped answering during the upload, at {offset} of {} bytes",
+                        image.len()
+                    ));
                 }
                 if unanswered == LINK_LOST_AFTER {
                     // As after a reconnect: the device knows the upload by its sha.
@@ -184,6 +190,10 @@ impl<W: Wire> Update<'_, W> {
             stalled = if next > offset { 0 } else { stalled + 1 };
             if stalled > STALLED_MAX {
                 return Err(format!("the upload does not get beyond {next} bytes"));
+            }
+            restarts += u32::from(next == 0);
+            if restarts > RESTARTS_MAX {
+                return Err("the device forgets the upload again and again".into());
             }
             fields = (next == 0).then_some((self.policy.restarted_chunk(), FIRST_CHUNK_US));
             offset = next;
@@ -227,7 +237,11 @@ impl<W: Wire> Update<'_, W> {
     async fn is_pending_or_running(&mut self) -> Result<(), String> {
         let images = self.list().await?;
         let ready = |image: &Entry| image.hash == self.hash && (image.is(Entry::PENDING) || image.is(Entry::ACTIVE));
-        if images.iter().any(ready) { Ok(()) } else { Err("the device did not answer, and the image is not pending".into()) }
+        if images.iter().any(ready) {
+            Ok(())
+        } else {
+            Err("the device did not answer, and the image is not pending".into())
+        }
     }
 
     async fn reset(&mut self) -> Result<(), String> {
@@ -249,7 +263,8 @@ impl<W: Wire> Update<'_, W> {
         let start = self.session.wire.now_us();
         self.session.wire.sleep(RESET_PAUSE_US.min(patience)).await;
         while self.session.wire.now_us() - start < patience {
-            if self.session.request(Command::Echo, Op::Write, &[("d", Value::Text("there?"))], POLL_US).await.is_some() {
+            if self.session.request(Command::Echo, Op::Write, &[("d", Value::Text("there?"))], POLL_US).await.is_some()
+            {
                 return Ok(());
             }
         }

@@ -5,6 +5,7 @@ use brickproof_simulator::trace::InitiatorEvent;
 /// Carries packets and owns the clock of an initiator.
 ///
 /// Times are in microseconds since the start of the run.
+#[expect(async_fn_in_trait, reason = "a wire stays on its thread, so its futures need not be Send")]
 pub trait Wire {
     /// Sends a packet; it may be lost.
     async fn send(&mut self, packet: Vec<u8>);

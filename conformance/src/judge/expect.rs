@@ -63,12 +63,7 @@ pub(super) fn findings(scenario: &Scenario, view: &View<'_>, hung: bool) -> Vec<
         }
     }
     if hung {
-        add(
-            "initiator/hung",
-            "the initiator ends within the deadline".into(),
-            "it had to be killed".into(),
-            view.last,
-        );
+        add("initiator/hung", "the initiator ends within the deadline".into(), "it had to be killed".into(), view.last);
         return findings;
     }
     if view.sent == 0 {

@@ -138,7 +138,11 @@ pub fn judge(scenario: &Scenario, images: &ImageSet, trace: &[Record], hung: boo
                 id: id.to_owned(),
                 weight: requirement.map_or(Weight::Must, |requirement| requirement.level),
                 expected: requirement.map_or_else(String::new, |requirement| requirement.text.clone()),
-                happened: if more == 0 { first.happened.clone() } else { format!("{} (and {more} more)", first.happened) },
+                happened: if more == 0 {
+                    first.happened.clone()
+                } else {
+                    format!("{} (and {more} more)", first.happened)
+                },
                 at_us: Some(first.at_us),
                 record: Some(first.record),
             });

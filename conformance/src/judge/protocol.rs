@@ -23,7 +23,10 @@ pub(super) fn failures_are_recognised(view: &View<'_>) -> CheckOutcome {
                     && goes_on(answer, request)
                 {
                     let what = name(request);
-                    seen.violated(&entry.place, format!("goes on with `{what}` after `{}` {}", name(answer), words(answer)));
+                    seen.violated(
+                        &entry.place,
+                        format!("goes on with `{what}` after `{}` {}", name(answer), words(answer)),
+                    );
                     failed = None;
                 }
             }

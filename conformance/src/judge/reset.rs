@@ -26,7 +26,10 @@ pub(super) fn after_the_upload(view: &View<'_>) -> CheckOutcome {
                             seen.violated(&entry.place, format!("the reset comes after {bytes} of {total} bytes"));
                         }
                         _ if !open.is_empty() => {
-                            seen.violated(&entry.place, format!("the reset comes while {} answers are open", open.len()));
+                            seen.violated(
+                                &entry.place,
+                                format!("the reset comes while {} answers are open", open.len()),
+                            );
                         }
                         Some(_) => seen.met(entry.place.n),
                         None => {}
@@ -44,7 +47,7 @@ pub(super) fn after_the_upload(view: &View<'_>) -> CheckOutcome {
                 }
             }
             // What was open before is answered by nobody any more.
-            Event::Power(_) | Event::Link(_) | Event::Step { .. } => open.clear(),
+            Event::Power(_) | Event::Link(_) | Event::Step => open.clear(),
             _ => {}
         }
     }
@@ -54,38 +57,30 @@ pub(super) fn after_the_upload(view: &View<'_>) -> CheckOutcome {
 /// RST-02: a missing answer to a reset is no failure when the device did reset.
 pub(super) fn lost_answer_is_no_failure(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
-    let mut unanswered = false;
-    let mut lost = None;
-    let mut updated = false;
+    let updated = view.update_hash().is_some() && view.left_running().map(str::to_owned) == view.update_hash();
+    // The reset whose answer is missing.
+    let mut unanswered = None;
     for entry in &view.entries {
         match &entry.event {
-            Event::Request(request) if is(request, Command::Reset) => unanswered = true,
-            Event::Answer(answer) if is(answer, Command::Reset) => unanswered = false,
-            Event::Boot(boot) => {
-                if unanswered {
-                    (unanswered, lost) = (false, Some(entry.place));
+            Event::Request(request) if is(request, Command::Reset) => unanswered = Some(entry.place),
+            Event::Answer(answer) if is(answer, Command::Reset) => unanswered = None,
+            Event::Exited(code) if entry.by == StepBy::Recipe => match (unanswered.take(), code) {
+                (None, _) => {}
+                (Some(place), Some(0)) => seen.met(place.n),
+                (Some(_), code) => {
+                    let code = code.map_or("a signal".to_owned(), |code| code.to_string());
+                    let what = "the answer to the reset is lost, the device resets, and the tool ends with";
+                    seen.violated(&entry.place, format!("{what} {code}"));
                 }
-                updated = boot.running.is_some() && boot.running == view.update_hash();
-            }
-            Event::Exited(code) if entry.by == StepBy::Recipe => {
-                if let Some(place) = lost.take() {
-                    if *code == Some(0) {
-                        seen.met(place.n);
-                    } else {
-                        let code = code.map_or("a signal".to_owned(), |code| code.to_string());
-                        seen.violated(&entry.place, format!("the answer to the reset is lost, the device resets, and the tool ends with {code}"));
-                    }
+            },
+            Event::Reported { success, message } if entry.by == StepBy::Tool => match unanswered.take() {
+                Some(place) if *success => seen.met(place.n),
+                Some(_) if updated => {
+                    let what = "the answer to the reset is lost, the device resets, and it reports a failure";
+                    seen.violated(&entry.place, format!("{what}: {message}"));
                 }
-            }
-            Event::Reported { success, message } if entry.by == StepBy::Tool => {
-                if let Some(place) = lost.take() {
-                    if !success && updated {
-                        seen.violated(&entry.place, format!("the answer to the reset is lost, the device resets, and it reports a failure: {message}"));
-                    } else {
-                        seen.met(place.n);
-                    }
-                }
-            }
+                Some(_) | None => {}
+            },
             _ => {}
         }
     }

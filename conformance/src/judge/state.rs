@@ -42,7 +42,8 @@ pub(super) fn marked_before_reset(view: &View<'_>) -> CheckOutcome {
     for entry in &view.entries {
         match &entry.event {
             Event::Answer(answer) if is(answer, Command::ImageUpload) && answer.failure().is_none() => {
-                let complete = usize::try_from(offset(answer).unwrap_or(0)).unwrap_or(0) >= view.images.update.bytes.len();
+                let complete =
+                    usize::try_from(offset(answer).unwrap_or(0)).unwrap_or(0) >= view.images.update.bytes.len();
                 if complete {
                     (uploaded, marked) = (true, false);
                 }
@@ -52,7 +53,10 @@ pub(super) fn marked_before_reset(view: &View<'_>) -> CheckOutcome {
                 if marked {
                     seen.met(entry.place.n);
                 } else {
-                    seen.violated(&entry.place, "the reset comes after the upload, and nothing was marked for test or for good");
+                    seen.violated(
+                        &entry.place,
+                        "the reset comes after the upload, and nothing was marked for test or for good",
+                    );
                 }
                 uploaded = false;
             }
@@ -96,20 +100,18 @@ pub(super) fn confirms_what_runs(view: &View<'_>) -> CheckOutcome {
 }
 
 /// STA-08: when the old image runs after the reset, the initiator says that the update failed.
+///
+/// What counts is which image the initiator left running, also when it did not stay to see it.
 pub(super) fn reports_a_revert(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
+    if view.left_running().map(str::to_owned) != view.installed_hash() {
+        return CheckOutcome::NotExercised;
+    }
     let mut reset = false;
-    let mut running: Option<&str> = None;
     for entry in &view.entries {
         match &entry.event {
-            Event::Request(request) if is(request, Command::Reset) => {
-                (reset, running) = (true, None);
-            }
-            Event::Boot(boot) if reset => running = boot.running.as_deref(),
-            Event::Reported { success, message } if entry.by == StepBy::Tool => {
-                if running.is_none() || running.map(str::to_owned) != view.installed_hash() {
-                    continue;
-                }
+            Event::Request(request) if is(request, Command::Reset) => reset = true,
+            Event::Reported { success, message } if reset && entry.by == StepBy::Tool => {
                 if *success {
                     seen.violated(&entry.place, format!("the old image runs, and it reports success: {message}"));
                 } else {

@@ -27,7 +27,10 @@ pub(super) fn first_chunk_is_complete(view: &View<'_>) -> CheckOutcome {
             }
             Some(0) if data_len(request) < HEADER_LEN => {
                 let len = data_len(request);
-                seen.violated(&entry.place, format!("a first chunk has {len} bytes of data, fewer than an image header"));
+                seen.violated(
+                    &entry.place,
+                    format!("a first chunk has {len} bytes of data, fewer than an image header"),
+                );
             }
             Some(0) => seen.met(entry.place.n),
             Some(_) => {}
@@ -69,7 +72,7 @@ pub(super) fn follows_returned_offset(view: &View<'_>) -> CheckOutcome {
                     expected = None;
                 }
             }
-            Event::Step { .. } | Event::Power(PowerEvent::Off { .. }) | Event::Link(LinkEvent::Down { .. }) => {
+            Event::Step | Event::Power(PowerEvent::Off { .. }) | Event::Link(LinkEvent::Down { .. }) => {
                 may_restart = true;
                 open = 0;
             }
@@ -93,7 +96,10 @@ pub(super) fn starts_again_with_everything(view: &View<'_>) -> CheckOutcome {
                     forgotten = false;
                     let missing: Vec<_> = first.difference(&fields).copied().collect();
                     if offset(request) != Some(0) {
-                        seen.violated(&entry.place, "the device returned offset 0 and the next chunk does not start there");
+                        seen.violated(
+                            &entry.place,
+                            "the device returned offset 0 and the next chunk does not start there",
+                        );
                     } else if missing.is_empty() {
                         seen.met(entry.place.n);
                     } else {
@@ -109,7 +115,7 @@ pub(super) fn starts_again_with_everything(view: &View<'_>) -> CheckOutcome {
             Event::Answer(answer) if is(answer, Command::ImageUpload) => {
                 forgotten = answer.failure().is_none() && offset(answer) == Some(0) && last_offset > 0;
             }
-            Event::Step { .. } => forgotten = false,
+            Event::Step => forgotten = false,
             _ => {}
         }
     }
@@ -163,7 +169,10 @@ pub(super) fn resumes_by_sha(view: &View<'_>) -> CheckOutcome {
                 if lost && reached > 0 {
                     lost = false;
                     if off == 0 && (given.is_none() || given != sha) {
-                        seen.violated(&entry.place, "the upload starts from nothing although the device still knows it");
+                        seen.violated(
+                            &entry.place,
+                            "the upload starts from nothing although the device still knows it",
+                        );
                     } else {
                         seen.met(entry.place.n);
                     }

@@ -28,9 +28,11 @@ pub(super) enum Event<'a> {
     /// A boot ended.
     Boot(&'a BootRecord),
     /// The initiator begins a step.
-    Step { step: &'a str, by: StepBy },
+    Step,
     /// A process of the initiator ended.
     Exited(Option<i32>),
+    /// What is done to the target after the initiator is done begins.
+    Finally,
     /// The initiator's own verdict.
     Reported { success: bool, message: &'a str },
 }
@@ -88,6 +90,7 @@ impl<'a> View<'a> {
                     Event::Power(power)
                 }
                 Kind::Boot(boot) => Event::Boot(boot),
+                Kind::Fault { id, state, .. } if id == "finally" && state == "fired" => Event::Finally,
                 Kind::Flash(operation) => {
                     if let brickproof_simulator::trace::FlashResult::Refused(refusal) = &operation.result {
                         view.refused.push((place, refusal.clone()));
@@ -98,9 +101,9 @@ impl<'a> View<'a> {
                     view.end = Some(state);
                     continue;
                 }
-                Kind::Initiator(InitiatorEvent::Step { step, by: chosen }) => {
+                Kind::Initiator(InitiatorEvent::Step { by: chosen, .. }) => {
                     by = *chosen;
-                    Event::Step { step, by }
+                    Event::Step
                 }
                 Kind::Initiator(InitiatorEvent::Exited { code }) => Event::Exited(*code),
                 Kind::Initiator(InitiatorEvent::Reported { success, message }) => {
@@ -111,6 +114,16 @@ impl<'a> View<'a> {
             view.entries.push(Entry { place, event, by });
         }
         view
+    }
+
+    /// Hash of the image that the initiator left running: that of the last boot before the end of its part.
+    pub(super) fn left_running(&self) -> Option<&'a str> {
+        let own = self.entries.iter().take_while(|entry| !matches!(entry.event, Event::Finally));
+        own.filter_map(|entry| match &entry.event {
+            Event::Boot(boot) => boot.running.as_deref(),
+            _ => None,
+        })
+        .last()
     }
 
     /// The hash of the update in hexadecimal.

@@ -71,7 +71,10 @@ fn details(text: &mut String, result: &CaseResult, style: Style) {
         line(text, &format!("    expected  {}", finding.expected));
         line(text, &format!("    happened  {}", finding.happened));
         if let (Some(at), Some(record)) = (finding.at_us, finding.record) {
-            line(text, &format!("    when      {:.3} s after the start, record {record} of the trace", at as f64 / 1e6));
+            line(
+                text,
+                &format!("    when      {:.3} s after the start, record {record} of the trace", at as f64 / 1e6),
+            );
         }
     }
     for reason in &result.known {

@@ -266,12 +266,7 @@ impl Case {
 }
 
 /// A flash with the installed image, and its trailer if it is marked as confirmed.
-fn initial_flash(
-    scenario: &Scenario,
-    images: &ImageSet,
-    target: &Target,
-    mcuboot: &Mcuboot,
-) -> Result<Flash, Mistake> {
+fn initial_flash(scenario: &Scenario, images: &ImageSet, target: &Target, mcuboot: &Mcuboot) -> Result<Flash, Mistake> {
     let mut flash = target.layout.blank_flash();
     let primary = mcuboot.area(Slot::Primary);
     let what = || format!("image `installed` of {}", scenario.id);
@@ -304,5 +299,9 @@ fn initial_flash(
 
 fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,{}".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }

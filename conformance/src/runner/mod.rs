@@ -5,6 +5,7 @@
 //! | [`case`] | a [`Case`](case::Case) prepared to run, and what came of it |
 //! | [`virtual_time`] | the built-in initiator in-process |
 //! | [`real_time`] | external tools, and the built-in initiator over UDP: the one event loop |
+//! | [`live`] | a world on real time behind a UDP socket |
 //! | [`external`] | processes: started in a group of their own, killed on expiry |
 //! | [`verdict`] | statuses and how they follow from findings |
 //! | [`evidence`] | the folder that a failed case leaves |
@@ -12,6 +13,7 @@
 pub mod case;
 pub mod evidence;
 pub mod external;
+pub mod live;
 pub mod real_time;
 pub mod verdict;
 pub mod virtual_time;

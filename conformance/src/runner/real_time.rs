@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::case::{Case, Ended};
 use super::external::{Running, UNSUPPORTED, fill};
+use super::live::Live;
 use super::{InitiatorChoice, Plan};
 use crate::initiator::policy::WellBehaved;
 use crate::initiator::udp::UdpWire;
@@ -55,6 +56,19 @@ struct Seen {
     boots: u64,
     /// It will never start again.
     dead: bool,
+    /// Datagrams lost so far.
+    lost: u64,
+}
+
+impl Seen {
+    fn of(world: &World) -> Self {
+        Self {
+            serving: world.serving(),
+            boots: world.persistent().map_or(0, |persistent| persistent.boots),
+            dead: world.dead().is_some(),
+            lost: world.lost(),
+        }
+    }
 }
 
 async fn run_case(
@@ -64,97 +78,56 @@ async fn run_case(
     world: &mut World,
     trace: &mut Vec<Record>,
 ) -> Result<Ended, String> {
-    let mut air = bind(index).await?;
-    let address = air.address().map_err(|error| error.to_string())?;
-    let files = tempfile_dir(index).map_err(|error| format!("no folder for the image: {error}"))?;
+    let files = Folder::make(index).map_err(|error| format!("no folder for the image: {error}"))?;
     let image = files.path.join("update.bin");
     std::fs::write(&image, &case.images.update.bytes).map_err(|error| format!("{}: {error}", image.display()))?;
 
-    let start = Instant::now();
+    let mut live = Live::new(world, bind(index).await?);
+    let address = live.address().map_err(|error| error.to_string())?;
     let (notes, mut noted) = mpsc::unbounded_channel();
     let (seen_sender, seen) = watch::channel(Seen::default());
-    let script = drive(case, plan, address, &image, notes, seen, start);
-    let mut script = std::pin::pin!(script);
-    let deadline = tokio::time::Instant::from_std(start + Duration::from_secs(plan.timeout_s));
+    let mut script = std::pin::pin!(drive(case, plan, address, &image, notes, seen, live.start()));
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(plan.timeout_s);
     let mut ended = None;
     let mut settled_at = None;
-    let mut latest = Duration::ZERO;
 
     loop {
-        world.advance(elapsed_us(start));
-        while let Some((peer, packet)) = world.take_sent() {
-            air.send(peer, &packet).await;
-        }
-        collect(world, trace, start);
-        let now = Seen {
-            serving: world.serving(),
-            boots: world.persistent().map_or(0, |persistent| persistent.boots),
-            dead: world.dead().is_some(),
-        };
+        live.catch_up().await;
+        trace.append(&mut live.records());
+        let now = Seen::of(live.world);
         seen_sender.send_if_modified(|seen| std::mem::replace(seen, now) != now);
-        let next = world.next_wake().map(|at| tokio::time::Instant::from_std(start + Duration::from_micros(at)));
         if ended.is_some() {
-            let limit = settled_at.get_or_insert(elapsed_us(start) + SETTLE_US);
-            if next.is_none() || elapsed_us(start) > *limit {
+            let limit = *settled_at.get_or_insert(live.elapsed_us() + SETTLE_US);
+            if live.world.next_wake().is_none() || live.elapsed_us() > limit {
                 break;
             }
         }
         tokio::select! {
             biased;
             Some(event) = noted.recv() => {
-                world.record(Kind::Initiator(event));
-            }
-            received = air.receive() => {
-                if let Ok((peer, packet)) = received {
-                    let packet = packet.to_vec();
-                    world.advance(elapsed_us(start));
-                    world.receive(peer, &packet);
-                }
+                live.world.record(Kind::Initiator(event));
             }
             result = &mut script, if ended.is_none() => {
                 while let Ok(event) = noted.try_recv() {
-                    world.record(Kind::Initiator(event));
+                    live.world.record(Kind::Initiator(event));
                 }
-                world.advance(elapsed_us(start));
-                case.finally(world);
+                live.catch_up().await;
+                case.finally(live.world);
                 ended = Some(result);
             }
-            () = sleep_until(next) => {
-                if let Some(next) = next {
-                    latest = latest.max(tokio::time::Instant::now().saturating_duration_since(next));
-                }
-            }
-            () = tokio::time::sleep_until(deadline), if ended.is_none() => {
-                ended = Some(Ended::Hung);
-            }
+            () = tokio::time::sleep_until(deadline), if ended.is_none() => ended = Some(Ended::Hung),
+            () = live.next() => {}
         }
     }
     while let Ok(Some(event)) = tokio::time::timeout(LAST_LINES, noted.recv()).await {
-        world.record(Kind::Initiator(event));
+        live.world.record(Kind::Initiator(event));
     }
-    world.record_state("end");
-    collect(world, trace, start);
-    if latest > LATE_MAX {
-        return Ok(Ended::Error(format!("this machine was too busy: the target was {latest:?} late")));
+    live.world.record_state("end");
+    trace.append(&mut live.records());
+    if live.latest() > LATE_MAX {
+        return Ok(Ended::Error(format!("this machine was too busy: the target was {:?} late", live.latest())));
     }
     Ok(ended.unwrap_or(Ended::Done))
-}
-
-/// Moves the records of the world to the trace, with the wall clock.
-fn collect(world: &mut World, trace: &mut Vec<Record>, start: Instant) {
-    let wall = elapsed_us(start);
-    trace.extend(world.take_records().into_iter().map(|record| Record { wall_us: Some(wall), ..record }));
-}
-
-fn elapsed_us(start: Instant) -> u64 {
-    u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)
-}
-
-async fn sleep_until(next: Option<tokio::time::Instant>) {
-    match next {
-        Some(next) => tokio::time::sleep_until(next).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// A loopback address of its own for each case, because clients fix the port.
@@ -271,12 +244,14 @@ impl Recipe<'_> {
         Ended::Done
     }
 
-    /// A step, repeated as the profile says: starting a failed tool again is its caller's part.
+    /// A step, repeated as the profile says: to start a tool again that failed because something was lost
+    /// is its caller's part. A refusal is not repeated.
     async fn step(&mut self, step: &str) -> Command {
         let runs = self.profile.repeat.get(step).copied().unwrap_or(1).max(1);
         for run in 1..=runs {
+            let lost = self.seen.borrow().lost;
             match self.command(step, StepBy::Recipe).await {
-                Command::Failed if run < runs => {
+                Command::Failed if run < runs && self.seen.borrow().lost > lost => {
                     tokio::time::sleep(Duration::from_millis(REPEAT_PAUSE_MS)).await;
                     let _ = self.seen.wait_for(|seen| seen.serving || seen.dead).await;
                 }
@@ -319,14 +294,16 @@ struct Folder {
     path: std::path::PathBuf,
 }
 
+impl Folder {
+    fn make(index: usize) -> std::io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("brickproof-{}-{index}", std::process::id()));
+        std::fs::create_dir_all(&path)?;
+        Ok(Self { path })
+    }
+}
+
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.path);
     }
-}
-
-fn tempfile_dir(index: usize) -> std::io::Result<Folder> {
-    let path = std::env::temp_dir().join(format!("brickproof-{}-{index}", std::process::id()));
-    std::fs::create_dir_all(&path)?;
-    Ok(Folder { path })
 }

@@ -87,8 +87,7 @@ impl FaultEntry {
             Do::DoubleAnswer => Action::DoubleAnswer,
             Do::DelayAnswer(by) => Action::DelayAnswer { by_us: by.us },
         };
-        let about_answer =
-            matches!(action, Action::LoseAnswer | Action::DoubleAnswer | Action::DelayAnswer { .. });
+        let about_answer = matches!(action, Action::LoseAnswer | Action::DoubleAnswer | Action::DelayAnswer { .. });
         let cuts = matches!(trigger, Trigger::SwapProgress { .. } | Trigger::RequestOperation { .. });
         if about_answer && !matches!(trigger, Trigger::Answer { .. }) {
             return Err("what happens to an answer needs when = { answer = \"...\" }".into());
@@ -157,11 +156,8 @@ fn permille(progress: f64) -> Result<u16, String> {
 }
 
 fn command(name: &str) -> Result<Command, String> {
-    Command::ALL
-        .into_iter()
-        .find(|command| command.name() == name)
-        .ok_or_else(|| {
-            let names: Vec<_> = Command::ALL.iter().map(|command| command.name()).collect();
-            format!("no command is called `{name}`: one of {}", names.join(", "))
-        })
+    Command::ALL.into_iter().find(|command| command.name() == name).ok_or_else(|| {
+        let names: Vec<_> = Command::ALL.iter().map(|command| command.name()).collect();
+        format!("no command is called `{name}`: one of {}", names.join(", "))
+    })
 }

@@ -185,10 +185,8 @@ fn image(
                 .remedy("either `file`, or `version` and `size`"));
         }
         (None, Some(version), Some(size)) => {
-            let parsed = version
-                .get_ref()
-                .parse()
-                .map_err(|error: brickproof_flash_model::image::mcuboot::VersionError| {
+            let parsed =
+                version.get_ref().parse().map_err(|error: brickproof_flash_model::image::mcuboot::VersionError| {
                     mistake(version.span().start, error.to_string())
                 })?;
             if !SIZE_RANGE.contains(&size.get_ref().0) {

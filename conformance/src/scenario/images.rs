@@ -109,4 +109,3 @@ fn make(version: ImageVersion, size: u32, key: &SigningKey) -> Result<Vec<u8>, S
     let payload = size.saturating_sub(OVERHEAD) as usize;
     ImageBuilder::new(version).generated_payload(payload).sign(key).map_err(|error| error.to_string())
 }
-

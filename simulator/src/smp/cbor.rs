@@ -358,12 +358,12 @@ mod tests {
     #[test]
     fn refused() {
         for body in [
-            &b"\xa2\x63off\x01\x63off\x01"[..], // twice
-            b"\xa1\x63off\x61x",                // wrong type
+            &b"\xa2\x63off\x01\x63off\x01"[..],   // twice
+            b"\xa1\x63off\x61x",                  // wrong type
             b"\xa1\x63off\x1b\0\0\0\0\0\0\0\x01", // 64 bits
-            b"\xa2\x63off\x01",                 // a pair is missing
-            b"\xbf\x63off\x01",                 // no break
-            b"\xa1\x01\x01",                    // a key that is no text
+            b"\xa2\x63off\x01",                   // a pair is missing
+            b"\xbf\x63off\x01",                   // no break
+            b"\xa1\x01\x01",                      // a key that is no text
             b"\x80",
             b"",
         ] {

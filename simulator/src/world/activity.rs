@@ -9,7 +9,7 @@ use brickproof_flash_model::flash::{Controller, Count};
 use super::hook::{CutAt, Timed};
 use super::{Action, Machine, Peer, World};
 use crate::device::{Persistent, Started, power_on};
-use crate::smp::{Answer, SmpMessage};
+use crate::smp::{Answer, Command, Field, SmpMessage};
 use crate::trace::{BootRecord, Cause, FlashResult, Kind, PowerEvent, hex};
 
 /// What is being done.
@@ -134,7 +134,7 @@ impl World {
         let message = SmpMessage::parse(packet);
         if let Machine::Running(device) = &self.machine
             && let Some((offset, size)) = device.server().upload()
-            && message.known() == Some(crate::smp::Command::ImageUpload)
+            && message.known() == Some(Command::ImageUpload)
             && let Some((id, action)) = self.faults.at_upload(offset, size)
         {
             self.fire(&id, &action);
@@ -234,7 +234,11 @@ impl World {
             self.timers.reset.get_or_insert((self.now + delay, Cause::SoftReset));
         }
         for packet in &answer.packets {
-            let Some((id, action)) = self.faults.at_answer(&SmpMessage::parse(packet)) else {
+            let message = SmpMessage::parse(packet);
+            if self.completes_upload(&message) {
+                self.record(Kind::Application { event: super::UPLOADED.into() });
+            }
+            let Some((id, action)) = self.faults.at_answer(&message) else {
                 self.send(peer, packet, Some(cause));
                 continue;
             };
@@ -249,6 +253,13 @@ impl World {
                 _ => self.send(peer, packet, Some(cause)),
             }
         }
+    }
+
+    /// Whether this answers the last chunk: the server has forgotten the upload and still names an offset.
+    fn completes_upload(&self, answer: &SmpMessage) -> bool {
+        let Machine::Running(device) = &self.machine else { return false };
+        let offset = answer.body.get("off").and_then(Field::number).unwrap_or(0);
+        answer.known() == Some(Command::ImageUpload) && offset > 0 && device.server().upload().is_none()
     }
 
     /// Does interrupted work again with a cut at this moment; what survives of it.

@@ -1,8 +1,6 @@
 //! The hook of a running world: times operations, records them and cuts them.
 
-use brickproof_flash_model::flash::{
-    Hook, Interruption, Operation, OperationKind, Refusal, Tear, TearModel, Verdict,
-};
+use brickproof_flash_model::flash::{Hook, Interruption, Operation, OperationKind, Refusal, Tear, TearModel, Verdict};
 use sha2::{Digest, Sha256};
 
 use crate::device::{Board, FlashTiming};

@@ -33,9 +33,15 @@ use fault::Faults;
 
 pub use fault::{Action, Fault, FaultState, SwapFilter, Trigger};
 
+/// What the application notes when the last chunk of an upload is in flash.
+pub const UPLOADED: &str = "has received a whole image";
+
 /// Who is at the other end; chosen by the air.
 pub type Peer = u64;
 
+/// Records of a run beyond which only the rare kinds are kept: what an initiator sends without end must
+/// not fill the memory.
+const RECORDS_MAX: u64 = 500_000;
 /// Longest part of a datagram that is kept in the trace, in bytes.
 const DATAGRAM_KEPT: usize = 512;
 
@@ -57,9 +63,15 @@ pub enum Control {
 /// The device in one of its states, as it will be when the running activity ends.
 #[derive(Debug, Clone)]
 enum Machine {
-    Off { persistent: Persistent, back_at: Option<u64> },
+    Off {
+        persistent: Persistent,
+        back_at: Option<u64>,
+    },
     Running(Device),
-    Dead { persistent: Persistent, reason: String },
+    Dead {
+        persistent: Persistent,
+        reason: String,
+    },
     /// Only while one state is turned into another.
     Changing,
 }
@@ -110,6 +122,7 @@ pub struct World {
     now: u64,
     trace: Vec<Record>,
     next_record: u64,
+    lost: u64,
     wants: Wants,
 }
 
@@ -130,6 +143,7 @@ impl World {
             now: 0,
             trace: Vec::new(),
             next_record: 0,
+            lost: 0,
             wants,
         }
     }
@@ -190,6 +204,12 @@ impl World {
     #[must_use]
     pub fn powered(&self) -> bool {
         !matches!((&self.activity, &self.machine), (None, Machine::Off { .. }))
+    }
+
+    /// Datagrams that were lost so far, either way.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost
     }
 
     /// The faults with their states.
@@ -315,11 +335,17 @@ impl World {
     fn record_caused(&mut self, cause: Option<u64>, kind: Kind) -> u64 {
         let n = self.next_record;
         self.next_record += 1;
+        let common =
+            matches!(kind, Kind::Datagram { .. } | Kind::Message { .. } | Kind::Flash(_) | Kind::Resource { .. });
+        if n > RECORDS_MAX && common {
+            return n;
+        }
         self.trace.push(Record { n, at_us: self.now, wall_us: None, cause, kind });
         n
     }
 
     fn datagram(&mut self, direction: Direction, packet: &[u8], lost: Option<&str>, cause: Option<u64>) -> u64 {
+        self.lost += u64::from(lost.is_some());
         if !self.wants.messages && lost.is_none() {
             return self.next_record;
         }
@@ -375,6 +401,7 @@ impl World {
 
     fn fire(&mut self, id: &str, action: &Action) {
         self.record(Kind::Fault { id: id.to_owned(), state: "fired".into(), what: action.to_string() });
+        self.lost += u64::from(*action == Action::LoseAnswer);
         match action {
             Action::PowerLoss { for_us } => self.power_loss("fault", Some(*for_us), None),
             Action::LinkLoss { for_us } => self.set_link(false, "fault", Some(*for_us)),

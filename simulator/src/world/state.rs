@@ -25,9 +25,7 @@ impl World {
             slots: vec![slot_state(mcuboot, flash, Slot::Primary), slot_state(mcuboot, flash, Slot::Secondary)],
             next_boot: next.to_string(),
             running: running.and_then(|image| image.hash).map(|hash| hex(&hash)),
-            state: running.map(|_| {
-                if next == SwapType::Revert { ImageState::Testing } else { ImageState::Confirmed }
-            }),
+            state: running.map(|_| if next == SwapType::Revert { ImageState::Testing } else { ImageState::Confirmed }),
             flash_sha256: hex(&all.finalize()),
         })
     }

@@ -30,8 +30,7 @@ impl ImageGroup {
         let slot = request.unsigned(0).unwrap_or(slots::SECONDARY);
         // A slot without a readable image may always be erased.
         let area = slots::area(config, device.mcuboot, slot);
-        if area.is_some_and(|area| slots::read_info(device.flash.flash(), area).is_ok())
-            && slots::in_use(device, slot)?
+        if area.is_some_and(|area| slots::read_info(device.flash.flash(), area).is_ok()) && slots::in_use(device, slot)?
         {
             return Err(ImageError::NoFreeSlot.into());
         }

@@ -120,13 +120,8 @@ impl ImageGroup {
     }
 
     /// Checks a first chunk and starts a new upload; `Some` offset when one is resumed instead.
-    fn first_chunk(
-        &mut self,
-        request: &Request<'_>,
-        device: &mut Environment<'_, '_>,
-    ) -> Result<Option<u32>, Failure> {
-        let header: &[u8; HEADER_LEN] =
-            request.data.first_chunk().ok_or(ImageError::InvalidImageHeader)?;
+    fn first_chunk(&mut self, request: &Request<'_>, device: &mut Environment<'_, '_>) -> Result<Option<u32>, Failure> {
+        let header: &[u8; HEADER_LEN] = request.data.first_chunk().ok_or(ImageError::InvalidImageHeader)?;
         let header = ImageHeader::parse(header);
         let size = request.len.ok_or(ImageError::InvalidLength)?;
         if header.magic != IMAGE_MAGIC {

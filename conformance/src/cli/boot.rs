@@ -1,0 +1,312 @@
+//! `brickproof boot`.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use brickproof_flash_model::boot::mcuboot::{Boot, Mcuboot, Outcome, Slot, SwapType};
+use brickproof_flash_model::flash::{
+    Controller, Cut, Flash, Hook, Interruption, Operation, OperationKind, Tear, TearModel, Verdict,
+};
+use brickproof_flash_model::image::mcuboot::{SlotSource, header::flags, inspect};
+use brickproof_flash_model::layout::Layout;
+use brickproof_simulator::trace::hex;
+use clap::Args;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::dump::{DeviceFile, device_file};
+use super::options::keys;
+use super::{Failure, print, print_json};
+use crate::library;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The board and its bootloader: a profile or a path to a .toml file
+    #[arg(long)]
+    target: String,
+    /// A dump: raw from offset 0 of the device, or Intel HEX by extension
+    #[arg(long, value_name = "[DEVICE=]FILE", required = true, value_parser = device_file)]
+    flash: Vec<DeviceFile>,
+    /// Lose power at operation N (from 0), and say what that leaves: N, N:first-half or N:all-but-last
+    #[arg(long, value_name = "ID", value_parser = cut)]
+    cut: Option<Cut>,
+    /// A PEM file with a key that the bootloader trusts besides its own
+    #[arg(long = "key", value_name = "FILE")]
+    keys: Vec<PathBuf>,
+    /// Write each flash operation as a line of JSON
+    #[arg(long, value_name = "FILE")]
+    ops: Option<PathBuf>,
+    /// Write the flash afterwards, raw or Intel HEX by extension
+    #[arg(long, value_name = "[DEVICE=]FILE", value_parser = device_file)]
+    flash_out: Vec<DeviceFile>,
+    /// The answer as JSON on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+fn cut(text: &str) -> Result<Cut, String> {
+    let (at, tear) = text.split_once(':').unwrap_or((text, "nothing"));
+    let tear = match tear {
+        "nothing" => TearModel::Nothing,
+        "first-half" => TearModel::FirstHalf,
+        "all-but-last" => TearModel::AllButLast,
+        other => return Err(format!("no tear is called `{other}`: nothing, first-half or all-but-last")),
+    };
+    let at = at.parse().map_err(|_| format!("`{at}` is no number of an operation"))?;
+    Ok(Cut { at, tear })
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Answer {
+    /// `boot` or `brick`; `interrupted` with `--cut`.
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// The image that was started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started: Option<Started>,
+    /// What is in the slots afterwards.
+    images: Vec<Image>,
+    /// What the trailers asked for before.
+    swap_type: SwapType,
+    /// Why it did what it did.
+    decisions: Vec<String>,
+    /// Flash operations.
+    operations: u64,
+    /// SHA-256 of the first flash device afterwards; of all, by name, in `flash_sha256_by_device`.
+    flash_sha256: String,
+    flash_sha256_by_device: std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Started {
+    offset: u32,
+    version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Image {
+    slot: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash: Option<String>,
+    valid: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+    flags: Vec<&'static str>,
+    trailer: Trailer,
+}
+
+#[derive(Debug, Serialize)]
+struct Trailer {
+    magic: String,
+    swap_type: SwapType,
+    copy_done: String,
+    image_ok: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    swap_size: Option<u32>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    let target = keys(&arguments.keys)?
+        .into_iter()
+        .fold(library::target(&arguments.target)?, |target, key| target.trusting(key));
+    let mcuboot = target.mcuboot()?;
+    let mut flash = target.layout.blank_flash();
+    for file in &arguments.flash {
+        file.load(&target.layout, &mut flash)?;
+    }
+    let asked = mcuboot.swap_type(&flash).map_err(|error| Failure::Usage(error.to_string()))?;
+    let before = images(&mcuboot, &flash);
+    let interrupted = mcuboot.interrupted_swap(&flash).ok().flatten();
+
+    let mut recorder =
+        Recorder { layout: &target.layout, cut: arguments.cut, lines: String::new(), keep: arguments.ops.is_some() };
+    let mut controller = Controller::new(&mut flash, &mut recorder);
+    let boot = mcuboot.boot(&mut controller);
+    let operations = controller.operations();
+    if let Some(path) = &arguments.ops {
+        super::write_file(path, recorder.lines.as_bytes())?;
+    }
+    for file in &arguments.flash_out {
+        file.save(&target.layout, &flash)?;
+    }
+    let answer = answer(&boot, images(&mcuboot, &flash), asked, operations, &target.layout, &flash);
+    if arguments.json {
+        print_json(&answer)?;
+    } else {
+        let mut text = String::new();
+        explain_before(&mut text, &before, asked, interrupted.is_some());
+        explain_boot(&mut text, &answer, boot.as_ref().err().copied());
+        print(&text);
+    }
+    Ok(u8::from(answer.outcome == "brick"))
+}
+
+fn answer(
+    boot: &Result<Boot, Interruption>,
+    images: Vec<Image>,
+    swap_type: SwapType,
+    operations: u64,
+    layout: &Layout,
+    flash: &Flash,
+) -> Answer {
+    let (outcome, reason, started) = match boot {
+        Err(interruption) => ("interrupted", Some(interruption.to_string()), None),
+        Ok(boot) => match &boot.outcome {
+            Outcome::Boot { offset, header, hash } => (
+                "boot",
+                None,
+                Some(Started {
+                    offset: *offset,
+                    version: header.version.to_string(),
+                    hash: hash.map(|hash| hex(&hash)),
+                }),
+            ),
+            Outcome::NoBootableImage { reason } | Outcome::Halt { reason } => ("brick", Some(reason.clone()), None),
+        },
+    };
+    let hashes: std::collections::BTreeMap<String, String> = layout
+        .devices
+        .iter()
+        .zip(flash.devices())
+        .map(|(spec, device)| (spec.name.clone(), hex(&device.sha256())))
+        .collect();
+    Answer {
+        outcome,
+        reason,
+        started,
+        images,
+        swap_type,
+        decisions: boot.as_ref().map_or(Vec::new(), |boot| boot.decisions.iter().map(ToString::to_string).collect()),
+        operations,
+        flash_sha256: flash.devices().first().map(|device| hex(&device.sha256())).unwrap_or_default(),
+        flash_sha256_by_device: hashes,
+    }
+}
+
+fn images(mcuboot: &Mcuboot, flash: &Flash) -> Vec<Image> {
+    [(Slot::Primary, "primary"), (Slot::Secondary, "secondary")]
+        .into_iter()
+        .map(|(slot, name)| {
+            let info = inspect(&SlotSource { flash, area: mcuboot.area(slot) }).ok();
+            let verified = mcuboot.verify(flash, slot);
+            let trailer = mcuboot.trailer(slot).read(flash).ok();
+            let mut set = Vec::new();
+            if info.as_ref().is_some_and(|info| info.header.flags & flags::NON_BOOTABLE != 0) {
+                set.push("non-bootable");
+            }
+            let words = |flag: Option<String>| flag.unwrap_or_else(|| "unreadable".into());
+            Image {
+                slot: name,
+                version: info.as_ref().map(|info| info.header.version.to_string()),
+                hash: info.and_then(|info| info.hash).map(|hash| hex(&hash)),
+                valid: verified.is_ok(),
+                problem: verified.err().map(|error| error.to_string()),
+                flags: set,
+                trailer: Trailer {
+                    magic: words(trailer.map(|trailer| trailer.magic.to_string())),
+                    swap_type: trailer.map_or(SwapType::None, |trailer| trailer.swap_type),
+                    copy_done: words(trailer.map(|trailer| trailer.copy_done.to_string())),
+                    image_ok: words(trailer.map(|trailer| trailer.image_ok.to_string())),
+                    swap_size: trailer.map(|trailer| trailer.swap_size).filter(|size| *size != u32::MAX),
+                },
+            }
+        })
+        .collect()
+}
+
+fn explain_before(text: &mut String, images: &[Image], asked: SwapType, interrupted: bool) {
+    let _ = writeln!(text, "before");
+    for image in images {
+        explain_image(text, image);
+    }
+    let what = match asked {
+        SwapType::None => "no swap".to_owned(),
+        swap => format!("a {swap} swap"),
+    };
+    let resumed = if interrupted { ", and a swap was interrupted" } else { "" };
+    let _ = writeln!(text, "  the trailers ask for {what}{resumed}\n");
+}
+
+fn explain_image(text: &mut String, image: &Image) {
+    let name = match (&image.version, &image.hash) {
+        (Some(version), Some(hash)) => format!("version {version}, hash {}...", &hash[..16]),
+        (Some(version), None) => format!("version {version}, no hash"),
+        (None, _) => "no image".to_owned(),
+    };
+    let verdict = image.problem.as_ref().map_or("valid".to_owned(), |problem| format!("not valid: {problem}"));
+    let _ = writeln!(text, "  {:<10} {name}; {verdict}", image.slot);
+    let trailer = &image.trailer;
+    let size = trailer.swap_size.map_or(String::new(), |size| format!(", swap size {size}"));
+    let _ = writeln!(
+        text,
+        "  {:<10} trailer: magic {}, swap type {}, copy_done {}, image_ok {}{size}",
+        "", trailer.magic, trailer.swap_type, trailer.copy_done, trailer.image_ok
+    );
+}
+
+fn explain_boot(text: &mut String, answer: &Answer, interruption: Option<Interruption>) {
+    let _ = writeln!(text, "boot");
+    for decision in &answer.decisions {
+        let _ = writeln!(text, "  {decision}");
+    }
+    let count = answer.operations;
+    match (&answer.started, &answer.reason, interruption) {
+        (_, _, Some(interruption)) => {
+            let _ = writeln!(text, "  {interruption} after {count} flash operations\n");
+        }
+        (Some(started), ..) => {
+            let _ = writeln!(
+                text,
+                "  starts version {} at {:#x} after {count} flash operations\n",
+                started.version, started.offset
+            );
+        }
+        (None, reason, _) => {
+            let reason = reason.as_deref().unwrap_or_default();
+            let _ = writeln!(text, "  BRICK after {count} flash operations: {reason}\n");
+        }
+    }
+    let _ = writeln!(text, "after");
+    for image in &answer.images {
+        explain_image(text, image);
+    }
+    let _ = writeln!(text, "  flash sha256 {}", answer.flash_sha256);
+}
+
+/// Writes operations as lines and cuts one of them.
+struct Recorder<'a> {
+    layout: &'a Layout,
+    cut: Option<Cut>,
+    lines: String,
+    keep: bool,
+}
+
+impl Hook for Recorder<'_> {
+    fn before(&mut self, operation: &Operation<'_>) -> Verdict {
+        self.cut.as_mut().map_or(Verdict::Proceed, |cut| cut.before(operation))
+    }
+
+    fn after(&mut self, operation: &Operation<'_>, tear: Option<Tear>) {
+        if !self.keep {
+            return;
+        }
+        let device = &self.layout.devices[usize::from(operation.device)].name;
+        let mut line = serde_json::json!({
+            "n": operation.n, "device": device, "op": "erase", "offset": operation.offset, "len": operation.len(),
+        });
+        if let OperationKind::Program { data } = operation.kind {
+            line["op"] = "program".into();
+            line["sha256"] = hex(&Sha256::digest(data)).into();
+        }
+        if tear.is_some() {
+            line["torn"] = true.into();
+        }
+        let _ = writeln!(self.lines, "{line}");
+    }
+}

@@ -1,0 +1,202 @@
+//! `brickproof image`.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use brickproof_flash_model::image::mcuboot::{
+    ImageBuilder, ImageVersion, PublicKey, Sabotage, SigningKey, Verifier, inspect, tlv,
+};
+use brickproof_simulator::trace::hex;
+use clap::{Args, Subcommand, ValueEnum};
+use sha2::{Digest, Sha256};
+
+use super::options::keys;
+use super::{Failure, print, print_json, read_file, write_file};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show header and TLVs of MCUboot images
+    Inspect {
+        /// Image files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// As JSON on standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check hash and signature as a bootloader does; exit code 1 when one does not pass
+    Verify {
+        /// Image files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// A PEM file with a trusted key; the development key of brickproof if none is given
+        #[arg(long = "key", value_name = "FILE")]
+        keys: Vec<PathBuf>,
+        /// Size of the slot in bytes
+        #[arg(long, value_name = "BYTES", default_value_t = u32::MAX)]
+        slot_size: u32,
+    },
+    /// Make an MCUboot image of a binary, signed with ECDSA P-256
+    Sign(Sign),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Sign {
+    /// The binary that becomes the payload
+    input: PathBuf,
+    /// The image
+    output: PathBuf,
+    /// MAJOR.MINOR.REVISION+BUILD
+    #[arg(long)]
+    version: ImageVersion,
+    /// A PEM file with a private key; the development key of brickproof if none is given
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Offset of the payload in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 0x200, value_parser = clap::value_parser!(u16).range(32..))]
+    header_size: u16,
+    /// Break one thing on purpose
+    #[arg(long = "break", value_name = "WHAT")]
+    sabotage: Option<Break>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Break {
+    Hash,
+    Signature,
+    Key,
+    Truncated,
+    Size,
+    Magic,
+    TlvLength,
+    TlvMagic,
+}
+
+impl Break {
+    fn sabotage(self) -> Sabotage {
+        match self {
+            Self::Hash => Sabotage::Hash,
+            Self::Signature => Sabotage::Signature,
+            Self::Key => Sabotage::Key,
+            Self::Truncated => Sabotage::Truncated,
+            Self::Size => Sabotage::Size,
+            Self::Magic => Sabotage::Magic,
+            Self::TlvLength => Sabotage::TlvLength,
+            Self::TlvMagic => Sabotage::TlvMagic,
+        }
+    }
+}
+
+pub(super) fn run(command: &Command) -> Result<u8, Failure> {
+    match command {
+        Command::Inspect { files, json } => show(files, *json),
+        Command::Verify { files, keys, slot_size } => verify(files, keys, *slot_size),
+        Command::Sign(arguments) => sign(arguments),
+    }
+}
+
+fn show(files: &[PathBuf], json: bool) -> Result<u8, Failure> {
+    let mut text = String::new();
+    let mut all = Vec::new();
+    for path in files {
+        let bytes = read_file(path)?;
+        let name = path.display();
+        let info =
+            inspect(&bytes.as_slice()).map_err(|error| Failure::Usage(format!("{name}: no MCUboot image: {error}")))?;
+        let header = info.header;
+        let sha256 = hex(&Sha256::digest(&bytes));
+        let trailing = bytes.len() as u64 - u64::from(info.total_len);
+        let tlvs: Vec<_> = info
+            .tlvs
+            .iter()
+            .map(|(kind, protected, value)| {
+                serde_json::json!({
+                    "type": kind, "name": tlv::name(*kind), "protected": protected, "len": value.len(), "value": hex(value),
+                })
+            })
+            .collect();
+        let _ = writeln!(text, "{name}");
+        let _ = writeln!(
+            text,
+            "  version {}, {} bytes of image, {trailing} bytes behind it",
+            header.version, info.total_len
+        );
+        let _ = writeln!(
+            text,
+            "  header {:#x} bytes, payload {} bytes, flags {:#x}, load address {:#x}",
+            header.header_size, header.image_size, header.flags, header.load_address
+        );
+        for (kind, protected, value) in &info.tlvs {
+            let area = if *protected { "protected " } else { "" };
+            let shown = hex(&value[..value.len().min(32)]);
+            let more = if value.len() > 32 { "..." } else { "" };
+            let _ = writeln!(text, "  {area}{} ({kind:#06x}), {} bytes: {shown}{more}", tlv::name(*kind), value.len());
+        }
+        let _ = writeln!(text, "  file sha256 {sha256}");
+        all.push(serde_json::json!({
+            "file": name.to_string(), "version": header.version.to_string(), "header_size": header.header_size,
+            "payload_size": header.image_size, "flags": header.flags, "load_address": header.load_address,
+            "total_len": info.total_len, "hash": info.hash.map(|hash| hex(&hash)), "file_sha256": sha256, "tlvs": tlvs,
+        }));
+    }
+    if json {
+        print_json(&all)?;
+    } else {
+        print(&text);
+    }
+    Ok(0)
+}
+
+fn verify(files: &[PathBuf], paths: &[PathBuf], slot_size: u32) -> Result<u8, Failure> {
+    let mut trusted = keys(paths)?;
+    if trusted.is_empty() {
+        let development = PublicKey::from_pem(brickproof_scenarios::DEVELOPMENT_KEY);
+        trusted.push(development.map_err(|error| Failure::Harness(error.to_string()))?);
+    }
+    let verifier = Verifier::new(trusted);
+    let mut code = 0;
+    for path in files {
+        let bytes = read_file(path)?;
+        // A bootloader looks at a slot, which is larger than the image in it.
+        let mut slot = bytes.clone();
+        slot.push(0xff);
+        match verifier.verify(&slot.as_slice(), slot_size) {
+            Ok(verified) => print(&format!("{}: valid, hash {}\n", path.display(), hex(&verified.hash))),
+            Err(error) => {
+                print(&format!("{}: not valid: {error}\n", path.display()));
+                code = 1;
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn sign(arguments: &Sign) -> Result<u8, Failure> {
+    let payload = read_file(&arguments.input)?;
+    if payload.len() > 64 << 20 {
+        return Err(Failure::Usage(format!("{}: more than 64 MiB", arguments.input.display())));
+    }
+    let pem = match &arguments.key {
+        Some(path) => String::from_utf8_lossy(&read_file(path)?).into_owned(),
+        None => brickproof_scenarios::DEVELOPMENT_KEY.to_owned(),
+    };
+    let key = SigningKey::from_pem(&pem).map_err(|error| {
+        let name = arguments.key.as_ref().map_or("development key".to_owned(), |path| path.display().to_string());
+        Failure::Usage(format!("{name}: {error}"))
+    })?;
+    let image = ImageBuilder::new(arguments.version).header_size(arguments.header_size).payload(payload).sign(&key);
+    let image = image.map_err(|error| Failure::Harness(error.to_string()))?;
+    let image = match arguments.sabotage {
+        None => image,
+        Some(sabotage) => sabotage.sabotage().apply(&image).map_err(|error| Failure::Harness(error.to_string()))?,
+    };
+    write_file(&arguments.output, &image)?;
+    let hash = inspect(&image.as_slice()).ok().and_then(|info| info.hash).map_or("none".into(), |hash| hex(&hash));
+    print(&format!(
+        "{}: {} bytes, version {}, hash {hash}\n",
+        arguments.output.display(),
+        image.len(),
+        arguments.version
+    ));
+    Ok(0)
+}

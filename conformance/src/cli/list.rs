@@ -1,0 +1,108 @@
+//! `brickproof list`.
+
+use clap::{Args, ValueEnum};
+
+use super::{Failure, print, print_json};
+use crate::judge::requirements;
+use crate::library;
+use crate::runner::verdict::Weight;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// What to list
+    what: What,
+    /// As JSON on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum What {
+    Scenarios,
+    Requirements,
+    Targets,
+    Initiators,
+}
+
+/// One line: the id first.
+struct Line {
+    id: String,
+    text: String,
+    json: serde_json::Value,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    let lines = match arguments.what {
+        What::Scenarios => scenarios()?,
+        What::Requirements => requirement_lines(),
+        What::Targets => targets()?,
+        What::Initiators => initiators()?,
+    };
+    if arguments.json {
+        print_json(&lines.iter().map(|line| &line.json).collect::<Vec<_>>())?;
+        return Ok(0);
+    }
+    let width = lines.iter().map(|line| line.id.len()).max().unwrap_or(0);
+    for line in &lines {
+        print(&format!("{:<width$}  {}\n", line.id, line.text));
+    }
+    Ok(0)
+}
+
+fn scenarios() -> Result<Vec<Line>, Failure> {
+    let all = library::scenarios(&[])?;
+    Ok(all
+        .into_iter()
+        .map(|scenario| Line {
+            json: serde_json::json!({
+                "id": scenario.id, "why": scenario.why, "source": scenario.source, "target": scenario.target,
+                "needs": scenario.needs,
+            }),
+            id: scenario.id,
+            text: scenario.why,
+        })
+        .collect())
+}
+
+fn requirement_lines() -> Vec<Line> {
+    let lines = requirements::all().iter().map(|requirement| {
+        let level = if requirement.level == Weight::Must { "MUST" } else { "SHOULD" };
+        Line {
+            id: requirement.id.clone(),
+            text: format!("{level:<6}  {}", requirement.text),
+            json: serde_json::json!({
+                "id": requirement.id, "level": level, "text": requirement.text, "source": requirement.source,
+                "scenarios": requirement.scenarios,
+            }),
+        }
+    });
+    lines.collect()
+}
+
+fn targets() -> Result<Vec<Line>, Failure> {
+    brickproof_scenarios::targets()
+        .into_iter()
+        .map(|bundled| {
+            let target = library::target(bundled.name)?;
+            let json = serde_json::json!({ "id": target.name, "about": target.about, "layout": target.layout.name });
+            Ok(Line { id: target.name, text: target.about, json })
+        })
+        .collect()
+}
+
+fn initiators() -> Result<Vec<Line>, Failure> {
+    let about = "the initiator of brickproof itself, on virtual time";
+    let mut lines = vec![Line {
+        id: "builtin".into(),
+        text: about.into(),
+        json: serde_json::json!({ "id": "builtin", "about": about, "airs": ["in-process", "udp"] }),
+    }];
+    for bundled in brickproof_scenarios::initiators() {
+        let profile = library::initiator(bundled.name)?;
+        let airs: Vec<_> = profile.airs.iter().map(|air| air.name()).collect();
+        let json =
+            serde_json::json!({ "id": profile.name, "about": profile.about, "needs": profile.needs, "airs": airs });
+        lines.push(Line { id: profile.name, text: profile.about, json });
+    }
+    Ok(lines)
+}

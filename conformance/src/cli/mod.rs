@@ -1,0 +1,125 @@
+//! The command line.
+
+mod boot;
+mod doctor;
+mod dump;
+mod image;
+mod list;
+mod new;
+mod options;
+mod run;
+mod simulate;
+
+use std::fmt;
+use std::process::ExitCode;
+
+use brickproof_flash_model::source::Mistake;
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// Bad usage or input.
+const EXIT_USAGE: u8 = 2;
+/// The harness itself is at fault.
+const EXIT_HARNESS: u8 = 3;
+
+/// A simulated target for firmware updates that loses power on purpose, and a judge of what updates it
+#[derive(Debug, Parser)]
+#[command(name = "brickproof", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run scenarios: an initiator against a target on which something goes wrong
+    Run(run::Arguments),
+    /// Play a target until it is told to stop
+    Simulate(simulate::Arguments),
+    /// Say what the bootloader would do with a flash dump, and why
+    Boot(boot::Arguments),
+    /// Look at update images, check and sign them
+    #[command(subcommand)]
+    Image(image::Command),
+    /// Show what there is: one id a line, first
+    List(list::Arguments),
+    /// Start a scenario, a target or an initiator of your own
+    New(new::Arguments),
+    /// Say what works on this machine and what is missing for the rest
+    Doctor,
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Why a command did not do its work.
+#[derive(Debug)]
+enum Failure {
+    /// Bad usage or input.
+    Usage(String),
+    /// The harness itself is at fault.
+    Harness(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(message) | Self::Harness(message) => f.write_str(message),
+        }
+    }
+}
+
+impl From<Mistake> for Failure {
+    fn from(mistake: Mistake) -> Self {
+        Self::Usage(mistake.to_string())
+    }
+}
+
+/// Reads the arguments and does what they say; the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
+        Command::Boot(arguments) => boot::run(&arguments),
+        Command::Image(command) => image::run(&command),
+        Command::List(arguments) => list::run(&arguments),
+        Command::New(arguments) => new::run(&arguments),
+        Command::Doctor => doctor::run(),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "brickproof", &mut std::io::stdout());
+            Ok(0)
+        }
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            eprintln!("brickproof: {failure}");
+            ExitCode::from(if matches!(failure, Failure::Usage(_)) { EXIT_USAGE } else { EXIT_HARNESS })
+        }
+    }
+}
+
+/// Prints a result; a reader that has gone away is no failure.
+fn print(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Prints a result as JSON.
+fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let mut text = serde_json::to_string_pretty(value).map_err(|error| Failure::Harness(error.to_string()))?;
+    text.push('\n');
+    print(&text);
+    Ok(())
+}
+
+/// The folder that holds nothing of the reader of this: a file of theirs.
+fn read_file(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+}
+
+fn write_file(path: &std::path::Path, bytes: &[u8]) -> Result<(), Failure> {
+    std::fs::write(path, bytes).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+}

@@ -1,0 +1,44 @@
+//! Options that several commands have.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use brickproof_flash_model::image::mcuboot::PublicKey;
+
+use super::Failure;
+use crate::report::terminal::Style;
+
+/// Colour on a terminal, unless `NO_COLOR` is set.
+pub(super) fn style() -> Style {
+    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    Style { colour: wanted && std::io::stderr().is_terminal() }
+}
+
+/// `ROLE=FILE`.
+pub(super) fn role_and_file(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((role, file)) if !role.is_empty() && !file.is_empty() => Ok((role.to_owned(), PathBuf::from(file))),
+        _ => Err("expected ROLE=FILE, like update=app.signed.bin".into()),
+    }
+}
+
+/// Public keys from PEM files.
+pub(super) fn keys(paths: &[PathBuf]) -> Result<Vec<PublicKey>, Failure> {
+    paths
+        .iter()
+        .map(|path| {
+            let bytes = super::read_file(path)?;
+            PublicKey::from_pem(&String::from_utf8_lossy(&bytes))
+                .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+        })
+        .collect()
+}
+
+/// Whether a program is found: a path, or a name on PATH.
+pub(super) fn find_program(program: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(program);
+    if path.components().count() > 1 {
+        return path.is_file().then_some(path);
+    }
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
+}

@@ -1,0 +1,184 @@
+//! `brickproof run`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::options::{find_program, keys, role_and_file, style};
+use super::{Failure, print_json};
+use crate::air::Air;
+use crate::library;
+use crate::profile::Profile;
+use crate::report::{json, terminal};
+use crate::runner::case::CaseResult;
+use crate::runner::verdict::Status;
+use crate::runner::{self, InitiatorChoice, Plan};
+
+/// Where evidence goes by default.
+const REPORT: &str = "brickproof-report";
+/// External tools mostly wait.
+const JOBS_EXTERNAL: usize = 8;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Scenarios: ids, beginnings of ids, or paths to .toml files; all bundled ones if none is given
+    scenarios: Vec<String>,
+    /// Who is tested: `builtin`, a profile, or a path to a .toml file
+    #[arg(long, default_value = "builtin", conflicts_with = "command")]
+    initiator: String,
+    /// The target instead of the scenarios' own: a profile or a path to a .toml file
+    #[arg(long)]
+    target: Option<String>,
+    /// What carries the bytes: in-process (default for builtin) or udp
+    #[arg(long)]
+    air: Option<Air>,
+    /// Cases at the same time
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Deadline of a case in seconds
+    #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: u64,
+    /// Factor on the durations of flash operations; 1 on virtual time, 0 on real time
+    #[arg(long, value_name = "X", value_parser = factor)]
+    time_scale: Option<f64>,
+    /// Seed of everything that is drawn
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// An image file instead of the scenarios' own: installed=FILE or update=FILE
+    #[arg(long = "image", value_name = "ROLE=FILE", value_parser = role_and_file)]
+    images: Vec<(String, PathBuf)>,
+    /// A PEM file with a key that the target trusts besides its own
+    #[arg(long = "key", value_name = "FILE")]
+    keys: Vec<PathBuf>,
+    /// Folder for evidence; given, it is also kept for cases that passed
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// Results as JSON on standard output
+    #[arg(long)]
+    json: bool,
+    /// A command that does the whole update: {address}, {port}, {image}, {hash} and {name} are filled in
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(factor) if (0.0..=1000.0).contains(&factor) => Ok(factor),
+        _ => Err("expected a number from 0 to 1000".into()),
+    }
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    let plan = plan(arguments)?;
+    let scenarios = library::scenarios(&arguments.scenarios)?;
+    let bar = ProgressBar::with_draw_target(Some(scenarios.len() as u64), ProgressDrawTarget::stderr());
+    if let Ok(template) = ProgressStyle::with_template("{spinner} {pos}/{len} {wide_msg} {elapsed}") {
+        bar.set_style(template);
+    }
+    bar.set_message(format!("{} on {}", plan.initiator.name(), plan.air));
+    bar.enable_steady_tick(Duration::from_millis(120));
+    let hidden = bar.is_hidden();
+    let progress = |result: &CaseResult| {
+        bar.inc(1);
+        bar.set_message(format!("{} {}", result.status, result.scenario));
+        // Without a terminal there is no bar: slow runs say what they have done, line by line.
+        if hidden && plan.air != Air::InProcess {
+            eprintln!("{:<16}  {}", result.status.word(), result.scenario);
+        }
+    };
+    let results = runner::run(&scenarios, &plan, &progress)?;
+    bar.finish_and_clear();
+
+    let name = plan.initiator.name();
+    eprint!("{}", terminal::report(&results, name, plan.air.name(), style()));
+    let worst = results.iter().map(|result| result.status).max().unwrap_or(Status::Passed);
+    let run = json::Run {
+        schema: json::SCHEMA,
+        version: env!("CARGO_PKG_VERSION"),
+        initiator: name,
+        air: plan.air.name(),
+        seed: plan.seed,
+        status: worst,
+        cases: results.iter().map(json::case).collect(),
+    };
+    if let Some(folder) = &arguments.report {
+        let text = serde_json::to_vec_pretty(&run).map_err(|error| Failure::Harness(error.to_string()))?;
+        std::fs::create_dir_all(folder).map_err(|error| Failure::Usage(format!("{}: {error}", folder.display())))?;
+        super::write_file(&folder.join("run.json"), &text)?;
+    }
+    if arguments.json {
+        print_json(&run)?;
+    }
+    Ok(worst.exit_code())
+}
+
+fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
+    let initiator = if !arguments.command.is_empty() {
+        InitiatorChoice::External(Profile::of_command(arguments.command.clone())?)
+    } else if arguments.initiator == "builtin" {
+        InitiatorChoice::Builtin
+    } else {
+        InitiatorChoice::External(library::initiator(&arguments.initiator)?)
+    };
+    if let InitiatorChoice::External(profile) = &initiator {
+        for command in profile.commands.values() {
+            let program = &command[0];
+            if find_program(program).is_none() {
+                let remedy =
+                    if profile.needs.is_empty() { String::new() } else { format!("\n  remedy: {}", profile.needs) };
+                return Err(Failure::Usage(format!("`{program}` cannot be started: there is no such program{remedy}")));
+            }
+        }
+    }
+    let builtin = matches!(initiator, InitiatorChoice::Builtin);
+    let air = arguments.air.unwrap_or(if builtin { Air::InProcess } else { Air::Udp });
+    if !builtin && air == Air::InProcess {
+        return Err(Failure::Usage(
+            "the air `in-process` is for the built-in initiator\n  remedy: --air udp for a tool of your own".into(),
+        ));
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(Plan {
+        air,
+        target: arguments.target.clone(),
+        images: arguments.images.clone(),
+        keys: keys(&arguments.keys)?,
+        time_scale: arguments.time_scale,
+        timeout_s: arguments.timeout,
+        seed: arguments.seed,
+        jobs: arguments.jobs.unwrap_or(if air == Air::InProcess { cores } else { JOBS_EXTERNAL }),
+        report: arguments.report.clone().unwrap_or_else(|| PathBuf::from(REPORT)),
+        keep_all: arguments.report.is_some(),
+        repeat_with: repeat_with(arguments, air),
+        initiator,
+    })
+}
+
+/// The arguments that repeat a case.
+fn repeat_with(arguments: &Arguments, air: Air) -> Vec<String> {
+    let mut words = Vec::new();
+    if arguments.command.is_empty() && arguments.initiator != "builtin" {
+        words.extend(["--initiator".into(), arguments.initiator.clone()]);
+    }
+    words.extend(["--air".into(), air.name().into()]);
+    if let Some(target) = &arguments.target {
+        words.extend(["--target".into(), target.clone()]);
+    }
+    if let Some(scale) = arguments.time_scale {
+        words.extend(["--time-scale".into(), scale.to_string()]);
+    }
+    for (role, path) in &arguments.images {
+        words.extend(["--image".into(), format!("{role}={}", path.display())]);
+    }
+    for path in &arguments.keys {
+        words.extend(["--key".into(), path.display().to_string()]);
+    }
+    words.extend(["--seed".into(), arguments.seed.to_string()]);
+    if !arguments.command.is_empty() {
+        words.push("--".into());
+        words.extend(arguments.command.iter().cloned());
+    }
+    words
+}

@@ -1,0 +1,268 @@
+//! `brickproof simulate`.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use brickproof_flash_model::boot::mcuboot::{Mcuboot, Slot, SwapType};
+use brickproof_flash_model::flash::{Controller, Flash, FlashError, Uncut};
+use brickproof_flash_model::image::mcuboot::{ImageBuilder, ImageVersion, SigningKey};
+use brickproof_simulator::air::UdpAir;
+use brickproof_simulator::device::Persistent;
+use brickproof_simulator::trace::{Kind, Record, RunRecord, SCHEMA, Wants};
+use brickproof_simulator::world::{Control, World};
+use clap::Args;
+use tokio::sync::mpsc;
+
+use super::options::keys;
+use super::{Failure, read_file};
+use crate::air::Air;
+use crate::control::{self, Waiting};
+use crate::library;
+use crate::runner::live::Live;
+use crate::scenario::TimingSpec;
+use crate::target::Target;
+
+/// Size of the image that is installed when none is given, in bytes.
+const OWN_IMAGE: usize = 64 << 10;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// What to play: a profile or a path to a .toml file
+    #[arg(long)]
+    target: String,
+    /// What carries the bytes
+    #[arg(long, default_value = "udp")]
+    air: Air,
+    /// Address and port of the target
+    #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1337))]
+    listen: SocketAddr,
+    /// Address and port of the control server; any free port on loopback if not given
+    #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0))]
+    control: SocketAddr,
+    /// What is in a slot: primary=FILE:confirmed, secondary=FILE:pending, primary=FILE:testing, ...
+    #[arg(long = "slot", value_name = "NAME=FILE[:STATE]", value_parser = slot)]
+    slots: Vec<SlotFile>,
+    /// A PEM file with a key that the target trusts besides its own
+    #[arg(long = "key", value_name = "FILE")]
+    keys: Vec<PathBuf>,
+    /// Factor on the durations of flash operations
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    time_scale: f64,
+    /// JSON Lines on standard output: `ready` first, then everything that happens
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone)]
+struct SlotFile {
+    slot: Slot,
+    path: PathBuf,
+    state: SlotState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SlotState {
+    Plain,
+    Confirmed,
+    Pending,
+    Testing,
+}
+
+fn slot(text: &str) -> Result<SlotFile, String> {
+    let (name, rest) = text.split_once('=').ok_or("expected NAME=FILE[:STATE], like primary=app.bin:confirmed")?;
+    let slot = match name {
+        "primary" => Slot::Primary,
+        "secondary" => Slot::Secondary,
+        other => return Err(format!("no slot is called `{other}`: primary or secondary")),
+    };
+    let (path, state) = match rest.rsplit_once(':') {
+        Some((path, "confirmed")) => (path, SlotState::Confirmed),
+        Some((path, "pending")) => (path, SlotState::Pending),
+        Some((path, "testing")) => (path, SlotState::Testing),
+        _ => (rest, SlotState::Plain),
+    };
+    let right = match state {
+        SlotState::Plain => true,
+        SlotState::Pending => slot == Slot::Secondary,
+        SlotState::Confirmed | SlotState::Testing => slot == Slot::Primary,
+    };
+    if right {
+        Ok(SlotFile { slot, path: path.into(), state })
+    } else {
+        Err("`pending` is for the secondary slot, `confirmed` and `testing` are for the primary".into())
+    }
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    if arguments.air != Air::Udp {
+        return Err(Failure::Usage("a target can be played on the air `udp`".into()));
+    }
+    if !(0.0..=1000.0).contains(&arguments.time_scale) {
+        return Err(Failure::Usage("--time-scale is a number from 0 to 1000".into()));
+    }
+    let target = keys(&arguments.keys)?
+        .into_iter()
+        .fold(library::target(&arguments.target)?, |target, key| target.trusting(key));
+    let board = target.board(TimingSpec::default(), arguments.time_scale, Vec::new())?;
+    let flash = fill(&target, &board.mcuboot, &arguments.slots)?;
+    let mut world = World::new(Arc::new(board), Persistent::new(flash), Wants::default());
+    world.record(Kind::Run(RunRecord {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION").into(),
+        seed: 0,
+        scenario: String::new(),
+        target: target.name.clone(),
+        initiator: String::new(),
+        air: arguments.air.name().into(),
+        clock: "real".into(),
+        artifacts: Vec::new(),
+    }));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Harness(error.to_string()))?;
+    runtime.block_on(play(arguments, &target, &mut world))?;
+    Ok(0)
+}
+
+async fn play(arguments: &Arguments, target: &Target, world: &mut World) -> Result<(), Failure> {
+    let usage = |address: SocketAddr| move |error: std::io::Error| Failure::Usage(format!("{address}: {error}"));
+    let air = UdpAir::bind(arguments.listen).await.map_err(usage(arguments.listen))?;
+    let listener = tokio::net::TcpListener::bind(arguments.control).await.map_err(usage(arguments.control))?;
+    let control_address = listener.local_addr().map_err(usage(arguments.control))?;
+    let (requests, mut requested) = mpsc::channel(16);
+    tokio::spawn(async move { axum::serve(listener, control::router(requests)).await });
+
+    let mut live = Live::new(world, air);
+    let address = live.address().map_err(usage(arguments.listen))?;
+    let control_url = format!("http://{control_address}");
+    if arguments.json {
+        let ready = serde_json::json!({
+            "event": "ready", "air": arguments.air.name(), "address": address.ip().to_string(), "name": target.name,
+            "bus": null, "port": address.port(), "path": null, "control": control_url,
+        });
+        emit(&ready.to_string());
+    } else {
+        eprintln!("{} on udp {address}; control {control_url}; Ctrl-C ends it", target.name);
+    }
+    live.world.control(Control::Power(true));
+    let mut waiting = Waiting::default();
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .map_err(|error| Failure::Harness(error.to_string()))?;
+    loop {
+        live.catch_up().await;
+        let records = live.records();
+        waiting.look(&records, live.world);
+        for record in &records {
+            if !show(record, arguments.json) {
+                // Whoever read the trace has gone.
+                return Ok(());
+            }
+        }
+        tokio::select! {
+            biased;
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+            Some(request) = requested.recv() => {
+                live.catch_up().await;
+                waiting.handle(request, live.world);
+            }
+            () = live.next() => {}
+        }
+    }
+}
+
+/// Prints a record; `false` when nobody reads any more.
+fn show(record: &Record, json: bool) -> bool {
+    if json {
+        return serde_json::to_string(record).is_ok_and(|line| emit(&line));
+    }
+    let seconds = record.at_us as f64 / 1e6;
+    let text = match &record.kind {
+        Kind::Power(power) => format!("power {power:?}"),
+        Kind::Link(link) => format!("link {link:?}"),
+        Kind::Boot(boot) => format!(
+            "boot {} ({:?}): {}{}",
+            boot.number,
+            boot.cause,
+            boot.decisions.join("; "),
+            boot.version.as_ref().map_or(String::new(), |version| format!("; runs {version}"))
+        ),
+        Kind::Message { direction, smp, .. } if smp.name.is_some() => {
+            format!(
+                "{direction:?} {} {}",
+                smp.name.as_deref().unwrap_or_default(),
+                smp.failure().map_or(String::new(), |failure| format!("{failure:?}"))
+            )
+        }
+        Kind::Fault { id, state, what } => format!("fault {id} {state}: {what}"),
+        Kind::Battery { percent } => format!("battery {percent} %"),
+        Kind::Resource { pool, dropped, .. } => format!("{pool} overrun: {dropped} dropped"),
+        Kind::Application { event } => format!("application {event}"),
+        _ => return true,
+    };
+    eprintln!("{seconds:10.3} {text}");
+    true
+}
+
+fn emit(line: &str) -> bool {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).is_ok()
+}
+
+/// The flash with the given images, or with a confirmed image of our own.
+fn fill(target: &Target, mcuboot: &Mcuboot, slots: &[SlotFile]) -> Result<Flash, Failure> {
+    let mut flash = target.layout.blank_flash();
+    if !slots.iter().any(|slot| slot.slot == Slot::Primary) {
+        let key = SigningKey::from_pem(brickproof_scenarios::DEVELOPMENT_KEY).map_err(harness)?;
+        let version = ImageVersion { major: 1, ..ImageVersion::default() };
+        let image = ImageBuilder::new(version).generated_payload(OWN_IMAGE).sign(&key).map_err(harness)?;
+        install(mcuboot, &mut flash, Slot::Primary, Path::new("own image"), &image, SlotState::Confirmed)?;
+    }
+    for slot in slots {
+        let image = read_file(&slot.path)?;
+        install(mcuboot, &mut flash, slot.slot, &slot.path, &image, slot.state)?;
+    }
+    Ok(flash)
+}
+
+fn install(
+    mcuboot: &Mcuboot,
+    flash: &mut Flash,
+    slot: Slot,
+    path: &Path,
+    image: &[u8],
+    state: SlotState,
+) -> Result<(), Failure> {
+    let area = mcuboot.area(slot);
+    let mistake = |message: String| Failure::Usage(format!("{}: {message}", path.display()));
+    flash.load(area, 0, image).map_err(|error| mistake(error.to_string()))?;
+    let mut hook = Uncut;
+    let mut controller = Controller::new(flash, &mut hook);
+    let trailer = mcuboot.trailer(slot);
+    // Images that imgtool padded bring their own trailer: what is there is not written again.
+    let has_trailer = image.len() > (area.len - trailer.len()) as usize;
+    let written: Result<(), FlashError> = match state {
+        _ if has_trailer => Ok(()),
+        SlotState::Plain => Ok(()),
+        SlotState::Pending => {
+            mcuboot.set_pending(&mut controller, false).map_err(|error| mistake(error.to_string())).map(Ok)?
+        }
+        SlotState::Confirmed | SlotState::Testing => (|| {
+            let swap = if state == SlotState::Testing { SwapType::Test } else { SwapType::Permanent };
+            trailer.write_swap_info(&mut controller, swap)?;
+            trailer.write_copy_done(&mut controller)?;
+            if state == SlotState::Confirmed {
+                trailer.write_image_ok(&mut controller)?;
+            }
+            trailer.write_magic(&mut controller)
+        })(),
+    };
+    written.map_err(|error| mistake(error.to_string()))
+}
+
+fn harness(error: impl std::fmt::Display) -> Failure {
+    Failure::Harness(error.to_string())
+}

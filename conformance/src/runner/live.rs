@@ -1,0 +1,93 @@
+//! A world on real time behind a UDP socket.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use brickproof_simulator::air::UdpAir;
+use brickproof_simulator::trace::Record;
+use brickproof_simulator::world::World;
+
+/// A world, its air and its clock. One task owns it; everything else sends it messages.
+pub struct Live<'a> {
+    /// The world.
+    pub world: &'a mut World,
+    air: UdpAir,
+    start: Instant,
+    latest: Duration,
+}
+
+impl<'a> Live<'a> {
+    /// Lets the clock of the world run from now.
+    #[must_use]
+    pub fn new(world: &'a mut World, air: UdpAir) -> Self {
+        Self { world, air, start: Instant::now(), latest: Duration::ZERO }
+    }
+
+    /// When the clock was started.
+    #[must_use]
+    pub fn start(&self) -> Instant {
+        self.start
+    }
+
+    /// Where the target is reached.
+    ///
+    /// # Errors
+    /// From the operating system.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.air.address()
+    }
+
+    /// Microseconds since the start.
+    #[must_use]
+    pub fn elapsed_us(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// How late something that was due has been done, at worst: a measure of how busy this machine is.
+    #[must_use]
+    pub fn latest(&self) -> Duration {
+        self.latest
+    }
+
+    /// Does what is due and sends what the target has sent.
+    pub async fn catch_up(&mut self) {
+        let now = self.elapsed_us();
+        self.world.advance(now);
+        while let Some((peer, packet)) = self.world.take_sent() {
+            self.air.send(peer, &packet).await;
+        }
+    }
+
+    /// Waits for the next datagram or the next thing that is due. Dropping the future loses nothing.
+    pub async fn next(&mut self) {
+        let due = self.world.next_wake().map(|at| self.start + Duration::from_micros(at));
+        tokio::select! {
+            biased;
+            received = self.air.receive() => {
+                if let Ok((peer, packet)) = received {
+                    self.world.advance(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX));
+                    self.world.receive(peer, packet);
+                }
+            }
+            () = sleep_until(due) => {
+                if let Some(due) = due {
+                    self.latest = self.latest.max(Instant::now().saturating_duration_since(due));
+                }
+            }
+        }
+    }
+
+    /// Records since the last call, with the wall clock.
+    pub fn records(&mut self) -> Vec<Record> {
+        let wall = self.elapsed_us();
+        self.world.take_records().into_iter().map(|record| Record { wall_us: Some(wall), ..record }).collect()
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

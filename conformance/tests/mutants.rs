@@ -1,0 +1,101 @@
+//! The checks catch what they say they catch, and nothing else.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use brickproof::air::Air;
+use brickproof::initiator::policy::{Policy, Reporter, Truthful, WellBehaved};
+use brickproof::initiator::wire::{Tamper, Untouched};
+use brickproof::judge::{self, CheckOutcome, requirements};
+use brickproof::library;
+use brickproof::mutant;
+use brickproof::runner::case::Case;
+use brickproof::runner::virtual_time::run_with;
+use brickproof::runner::{InitiatorChoice, Plan};
+
+/// Requirements that were violated in any scenario, and those that were met in one.
+struct Outcomes {
+    violated: BTreeSet<String>,
+    met: BTreeSet<String>,
+    failed: Vec<String>,
+}
+
+fn run_all(policy: &dyn Policy, tamper: &dyn Tamper, reporter: &dyn Reporter) -> Outcomes {
+    let plan = Plan {
+        initiator: InitiatorChoice::Builtin,
+        air: Air::InProcess,
+        target: None,
+        images: Vec::new(),
+        keys: Vec::new(),
+        time_scale: None,
+        timeout_s: 60,
+        seed: 1,
+        jobs: 1,
+        report: PathBuf::new(),
+        keep_all: false,
+        repeat_with: Vec::new(),
+    };
+    let mut outcomes = Outcomes { violated: BTreeSet::new(), met: BTreeSet::new(), failed: Vec::new() };
+    for scenario in library::scenarios(&[]).unwrap() {
+        let case = Case::prepare(&scenario, &plan).unwrap();
+        let mut world = case.world(&plan);
+        run_with(&case, &mut world, policy, tamper, reporter);
+        let trace = world.take_records();
+        let judgement = judge::judge(&scenario, &case.images, &trace, false);
+        for (id, outcome) in judgement.checks {
+            match outcome {
+                CheckOutcome::Violated { .. } => outcomes.violated.insert(id.to_owned()),
+                CheckOutcome::Met { .. } => outcomes.met.insert(id.to_owned()),
+                CheckOutcome::NotExercised | CheckOutcome::NotObservable { .. } => false,
+            };
+        }
+        for finding in judgement.findings {
+            outcomes.failed.push(format!("{}: {} ({})", scenario.id, finding.id, finding.happened));
+        }
+    }
+    outcomes
+}
+
+#[test]
+fn the_well_behaved_initiator_meets_every_requirement() {
+    let outcomes = run_all(&WellBehaved, &Untouched, &Truthful);
+    assert_eq!(outcomes.failed, Vec::<String>::new());
+    let all: BTreeSet<String> = judge::checked().map(str::to_owned).collect();
+    assert_eq!(outcomes.met, all, "the scenarios exercise every requirement");
+}
+
+#[test]
+fn every_requirement_is_exercised_by_the_scenarios_it_names() {
+    let plan_free = library::scenarios(&[]).unwrap();
+    for requirement in requirements::all() {
+        for id in &requirement.scenarios {
+            assert!(plan_free.iter().any(|scenario| scenario.id == *id));
+        }
+    }
+}
+
+#[test]
+fn every_mutant_is_caught_and_breaks_only_what_it_names() {
+    let mut caught = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for mutant in mutant::all() {
+        let outcomes = run_all(mutant.policy, mutant.tamper, mutant.reporter);
+        let mut named: BTreeSet<String> = mutant.also.iter().map(|id| (*id).to_owned()).collect();
+        named.insert(mutant.breaks.to_owned());
+        if outcomes.violated != named {
+            wrong.push(format!("`{}` names {named:?} and violated {:?}", mutant.name, outcomes.violated));
+        }
+        caught.insert(mutant.breaks.to_owned());
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let all: BTreeSet<String> = judge::checked().map(str::to_owned).collect();
+    assert_eq!(caught, all, "every requirement has a mutant");
+}
+
+#[test]
+fn legal_oddities_pass_everything() {
+    for (name, policy) in mutant::legal_oddities() {
+        let outcomes = run_all(policy, &Untouched, &Truthful);
+        assert_eq!(outcomes.failed, Vec::<String>::new(), "{name}");
+    }
+}
