@@ -279,6 +279,20 @@ fn explain_boot(text: &mut String, answer: &Answer, interruption: Option<Interru
     let _ = writeln!(text, "  flash sha256 {}", answer.flash_sha256);
 }
 
+/// A line of `--ops`.
+#[derive(Debug, Serialize)]
+struct OperationLine<'a> {
+    n: u64,
+    device: &'a str,
+    op: &'static str,
+    offset: u32,
+    len: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    torn: bool,
+}
+
 /// Writes operations as lines and cuts one of them.
 struct Recorder<'a> {
     layout: &'a Layout,
@@ -297,16 +311,20 @@ impl Hook for Recorder<'_> {
             return;
         }
         let device = &self.layout.devices[usize::from(operation.device)].name;
-        let mut line = serde_json::json!({
-            "n": operation.n, "device": device, "op": "erase", "offset": operation.offset, "len": operation.len(),
-        });
-        if let OperationKind::Program { data } = operation.kind {
-            line["op"] = "program".into();
-            line["sha256"] = hex(&Sha256::digest(data)).into();
-        }
-        if tear.is_some() {
-            line["torn"] = true.into();
-        }
+        let (op, sha256) = match operation.kind {
+            OperationKind::Erase { .. } => ("erase", None),
+            OperationKind::Program { data } => ("program", Some(hex(&Sha256::digest(data)))),
+        };
+        let line = OperationLine {
+            n: operation.n,
+            device,
+            op,
+            offset: operation.offset,
+            len: operation.len(),
+            sha256,
+            torn: tear.is_some(),
+        };
+        let line = serde_json::to_string(&line).unwrap_or_default();
         let _ = writeln!(self.lines, "{line}");
     }
 }

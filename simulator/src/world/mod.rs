@@ -274,8 +274,9 @@ impl World {
             });
             return;
         }
-        // One buffer is needed for the answer to the request being handled.
-        if self.inbox.len() + 1 >= usize::from(config.buffer_count.max(2)) {
+        // The request being handled holds one buffer, its answer another.
+        let in_use = if self.activity.is_some() { 2 + self.inbox.len() } else { self.inbox.len() };
+        if in_use >= usize::from(config.buffer_count) {
             self.record(Kind::Resource {
                 pool: "smp packet buffers".into(),
                 size: config.buffer_count.into(),

@@ -117,7 +117,8 @@ impl ImageBuilder {
             padding: 0,
         };
         let mut image = header.emit().to_vec();
-        image.resize(usize::from(self.header_size), 0);
+        // As imgtool pads a header.
+        image.resize(usize::from(self.header_size), 0xff);
         image.extend_from_slice(&self.payload);
         image.extend_from_slice(&protected);
         image
