@@ -23,7 +23,7 @@ const EXIT_HARNESS: u8 = 3;
 
 /// A simulated target for firmware updates that loses power on purpose, and a judge of what updates it
 #[derive(Debug, Parser)]
-#[command(name = "brickproof", version, propagate_version = true)]
+#[command(name = "brickproof", version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -1,0 +1,325 @@
+//! The command line as its users see it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+const TARGET: &str = "nrf52840-mcuboot-swap-move";
+
+fn brickproof(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_brickproof"))
+        .args(arguments)
+        .current_dir(folder)
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("brickproof starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+/// The example, which cargo builds beside the tests.
+fn uploader() -> PathBuf {
+    let tests = std::env::current_exe().expect("a test");
+    tests.parent().and_then(Path::parent).expect("target folder").join("examples/minimal-uploader")
+}
+
+#[test]
+fn the_main_job() {
+    let folder = folder();
+    let output = brickproof(folder.path(), &["run"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(text(&output.stdout), "");
+    insta::assert_snapshot!("main_job", text(&output.stderr));
+    assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing is left behind");
+}
+
+#[test]
+fn the_same_run_gives_the_same_trace() {
+    let folder = folder();
+    let trace = |name: &str| {
+        let output = brickproof(folder.path(), &["run", "power-loss/mid-upload", "--report", name]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        std::fs::read_to_string(folder.path().join(name).join("power-loss.mid-upload/trace.jsonl")).unwrap()
+    };
+    let first = trace("first");
+    assert_eq!(first, trace("second"));
+    let header: serde_json::Value = serde_json::from_str(first.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (header["kind"].as_str(), header["schema"].as_u64(), header["seed"].as_u64()),
+        (Some("run"), Some(1), Some(1))
+    );
+}
+
+#[test]
+fn results_as_json() {
+    let output = brickproof(folder().path(), &["run", "update", "--json"]);
+    let run: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(run["status"], "passed");
+    assert_eq!(run["cases"][0]["scenario"], "update/test-confirm");
+    assert!(run["cases"][0]["checks"].as_array().unwrap().iter().any(|check| check["outcome"] == "met"));
+}
+
+#[test]
+fn mistakes_are_explained_and_exit_with_2() {
+    let folder = folder();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let good = text(&brickproof(folder.path(), &["new", "scenario", "good.toml"]).stdout);
+    assert!(good.contains("next: brickproof run good.toml"), "{good}");
+    let scenario = std::fs::read_to_string(folder.path().join("good.toml")).unwrap();
+    write("typo.toml", &scenario.replace("swap-progress = 0.5", "swap-progres = 0.5"));
+    write("range.toml", &scenario.replace("swap-progress = 0.5", "swap-progress = 5"));
+    write("answer.toml", &scenario.replace("do = { power-loss = { for = \"2 s\" } }", "do = \"lose-answer\""));
+    write("file.toml", &scenario.replace("{ version = \"1.1.0\", size = \"96 KiB\" }", "{ file = \"missing.bin\" }"));
+    write("size.toml", &scenario.replace("96 KiB", "96 KB"));
+    write("no-image.bin", "this is no image at all, but it is long enough for a header");
+    let mut all = String::new();
+    for arguments in [
+        &["run", "nonsense"][..],
+        &["run", "missing.toml"],
+        &["run", "typo.toml"],
+        &["run", "range.toml"],
+        &["run", "answer.toml"],
+        &["run", "file.toml"],
+        &["run", "size.toml"],
+        &["run", "--target", "nope"],
+        &["run", "--initiator", "nope"],
+        &["run", "--air", "udp", "--", "./not-there", "{address}"],
+        &["run", "--air", "udp", "--", "true", "{adress}"],
+        &["run", "--air", "in-process", "--", "true"],
+        &["run", "--image", "update=no-image.bin"],
+        &["boot", "--target", TARGET, "--flash", "missing.bin"],
+        &["boot", "--target", TARGET, "--flash", "outer=no-image.bin"],
+        &["image", "inspect", "no-image.bin"],
+        &["new", "scenario", "good.toml"],
+        &["new", "scenario", "name"],
+    ] {
+        let output = brickproof(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
+        assert_eq!(text(&output.stdout), "", "{arguments:?}");
+        all.push_str(&format!("$ brickproof {}\n{}\n", arguments.join(" "), text(&output.stderr)));
+    }
+    insta::assert_snapshot!("mistakes", all);
+}
+
+#[test]
+fn lists_print_one_id_a_line_first() {
+    let mut all = String::new();
+    for what in ["targets", "initiators", "requirements", "scenarios"] {
+        let output = brickproof(folder().path(), &["list", what]);
+        assert_eq!(output.status.code(), Some(0));
+        all.push_str(&format!("$ brickproof list {what}\n{}\n", text(&output.stdout)));
+        let json = brickproof(folder().path(), &["list", what, "--json"]);
+        let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+        let ids: Vec<_> = text(&output.stdout).lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+        let listed: Vec<_> =
+            json.as_array().unwrap().iter().map(|entry| entry["id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(ids, listed);
+    }
+    insta::assert_snapshot!("lists", all);
+}
+
+#[test]
+fn a_failed_case_says_everything_and_its_dump_boots() {
+    let folder = folder();
+    let command = uploader();
+    let program = command.to_str().unwrap();
+    let run = ["run", "rollback/crashes", "--air", "udp", "--", program, "{address}", "{image}", "--careless"];
+    let output = brickproof(folder.path(), &run);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in [
+        "failed rollback/crashes-before-confirming",
+        "STA-08",
+        "expected  When the old image runs after the reset, the update is reported as failed",
+        "happened  the old image runs, and it reports success: exit code 0",
+        "evidence  brickproof-report/rollback.crashes-before-confirming",
+        "repeat    brickproof run rollback/crashes-before-confirming --air udp --seed 1 -- ",
+    ] {
+        assert!(said.contains(part), "`{part}` is missing in:\n{said}");
+    }
+    let evidence = folder.path().join("brickproof-report/rollback.crashes-before-confirming");
+    for file in ["trace.jsonl", "verdict.json", "installed.bin", "update.bin", "output.txt"] {
+        assert!(evidence.join(file).is_file(), "{file}");
+    }
+    let dump = evidence.join("flash-after.bin");
+    let boot = brickproof(folder.path(), &["boot", "--target", TARGET, "--flash", dump.to_str().unwrap()]);
+    assert_eq!(boot.status.code(), Some(0));
+    insta::assert_snapshot!("boot_after_revert", text(&boot.stdout));
+}
+
+#[test]
+fn a_good_uploader_passes_without_a_profile() {
+    let folder = folder();
+    let command = uploader();
+    let program = command.to_str().unwrap();
+    let output = brickproof(
+        folder.path(),
+        &["run", "update", "rollback/crashes", "security", "--air", "udp", "--", program, "{address}", "{image}"],
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
+fn tools_that_hang_stay_silent_or_decline_are_told_apart() {
+    let folder = folder();
+    let run = |command: &[&str], timeout: &str| {
+        let mut arguments = vec!["run", "update", "--air", "udp", "--timeout", timeout, "--"];
+        arguments.extend(command);
+        let output = brickproof(folder.path(), &arguments);
+        (output.status.code(), text(&output.stderr))
+    };
+    let (code, said) = run(&["sh", "-c", "sleep 600 & sleep 600"], "2");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("initiator/hung"), "{said}");
+    let (code, said) = run(&["true"], "60");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("the initiator never sent a request"), "{said}");
+    let (code, said) = run(&["sh", "-c", "exit 127"], "60");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("unsupported"), "{said}");
+}
+
+#[test]
+fn boot_as_json_with_a_cut_and_a_hex_file() {
+    let folder = folder();
+    let report = brickproof(folder.path(), &["run", "rollback/never-confirmed", "--report", "report"]);
+    assert_eq!(report.status.code(), Some(0));
+    let dump = "report/rollback.never-confirmed/flash-before.bin";
+    let output =
+        brickproof(folder.path(), &["boot", "--target", TARGET, "--flash", dump, "--flash-out", "out.hex", "--json"]);
+    let boot: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((boot["outcome"].as_str(), boot["swap_type"].as_str()), (Some("boot"), Some("none")));
+    let again = brickproof(folder.path(), &["boot", "--target", TARGET, "--flash", "out.hex", "--json"]);
+    let again: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(boot, again, "a HEX file holds the same flash");
+    let cut_hex = std::fs::read_to_string(folder.path().join("out.hex")).unwrap().replace(":00000001FF", "");
+    std::fs::write(folder.path().join("cut.hex"), cut_hex).unwrap();
+    let output = brickproof(folder.path(), &["boot", "--target", TARGET, "--flash", "cut.hex"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("it is cut off"), "{}", text(&output.stderr));
+    let empty = folder.path().join("empty.bin");
+    std::fs::write(&empty, vec![0xff; 1 << 20]).unwrap();
+    let output = brickproof(folder.path(), &["boot", "--target", TARGET, "--flash", "empty.bin", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let boot: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(boot["outcome"], "brick");
+}
+
+#[test]
+fn images_are_signed_inspected_verified_and_broken() {
+    let folder = folder();
+    std::fs::write(folder.path().join("app.bin"), vec![7; 1000]).unwrap();
+    let sign = brickproof(folder.path(), &["image", "sign", "app.bin", "app.signed.bin", "--version", "1.2.3+4"]);
+    assert_eq!(sign.status.code(), Some(0));
+    let verify = brickproof(folder.path(), &["image", "verify", "app.signed.bin"]);
+    assert_eq!(verify.status.code(), Some(0));
+    let inspect = brickproof(folder.path(), &["image", "inspect", "app.signed.bin"]);
+    insta::assert_snapshot!("inspect", text(&inspect.stdout));
+    brickproof(folder.path(), &["image", "sign", "app.bin", "bad.bin", "--version", "1.2.3", "--break", "signature"]);
+    let verify = brickproof(folder.path(), &["image", "verify", "bad.bin"]);
+    assert_eq!(
+        (verify.status.code(), text(&verify.stdout).trim()),
+        (Some(1), "bad.bin: not valid: the signature is not valid")
+    );
+}
+
+/// A played target, ended when dropped.
+struct Simulation {
+    child: Child,
+    lines: BufReader<std::process::ChildStdout>,
+    address: String,
+    control: String,
+}
+
+impl Drop for Simulation {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Simulation {
+    fn start(listen: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_brickproof"))
+            .args(["simulate", "--target", TARGET, "--json", "--listen", listen])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("brickproof starts");
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(ready["event"], "ready");
+        let address = format!("{}:{}", ready["address"].as_str().unwrap(), ready["port"]);
+        let control = ready["control"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
+        Self { child, lines, address, control }
+    }
+
+    fn http(&self, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
+        let mut stream = TcpStream::connect(&self.control).unwrap();
+        let head = "Host: x\r\nConnection: close\r\nContent-Type: application/json";
+        write!(stream, "{method} {path} HTTP/1.1\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        let json = answer.split("\r\n\r\n").nth(1).unwrap();
+        (status, serde_json::from_str(json).unwrap_or(serde_json::Value::Null))
+    }
+}
+
+#[test]
+fn a_played_target_is_usable_from_another_language() {
+    let mut target = Simulation::start("127.0.0.1:0");
+    assert_eq!(target.http("GET", "/wait?for=serving&timeout=20", "").0, 200);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    socket.connect(&target.address).unwrap();
+    let echo = b"\x0a\x00\x00\x05\x00\x00\x07\x00\xa1\x61d\x61b";
+    let mut answer = [0; 64];
+    socket.send(echo).unwrap();
+    let len = socket.recv(&mut answer).unwrap();
+    // {"r": "b"} as an indefinite map.
+    assert_eq!(answer[..len], *b"\x0b\x00\x00\x06\x00\x00\x07\x00\xbf\x61r\x61b\xff");
+
+    let (_, state) = target.http("GET", "/state", "");
+    assert_eq!((state["powered"].as_bool(), state["battery"].as_u64()), (Some(true), Some(100)));
+    assert_eq!(state["slots"][0]["version"], "1.0.0");
+    assert_eq!(state["state"], "confirmed");
+
+    let since = state["records"].as_u64().unwrap();
+    assert_eq!(target.http("POST", "/power", "{\"on\": false}").0, 200);
+    let (_, off) = target.http("GET", "/state", "");
+    assert_eq!(off["powered"], false);
+    assert_eq!(target.http("POST", "/power", "{\"on\": true}").0, 200);
+    let (status, boot) = target.http("GET", &format!("/wait?for=boot&timeout=20&since={since}"), "");
+    assert_eq!((status, boot["cause"].as_str()), (200, Some("power-on")));
+    assert_eq!(target.http("GET", "/wait?for=serving&timeout=20", "").0, 200);
+
+    assert_eq!(target.http("POST", "/battery", "{\"percent\": 7}").0, 200);
+    let fault = "{\"when\": {\"answer\": \"echo\"}, \"do\": \"double-answer\"}";
+    assert_eq!(target.http("POST", "/fault", fault).0, 200);
+    socket.send(echo).unwrap();
+    assert_eq!(socket.recv(&mut answer).unwrap(), socket.recv(&mut answer).unwrap());
+    assert_eq!(target.http("GET", "/state", "").1["battery"], 7);
+
+    for (path, body) in
+        [("/battery", "{\"percent\": 101}"), ("/power", "{}"), ("/fault", "{\"when\": {}, \"do\": \"reset\"}")]
+    {
+        let (status, answer) = target.http("POST", path, body);
+        assert_eq!(status, 400, "{path}");
+        assert!(answer["error"].as_str().is_some_and(|error| !error.is_empty()), "{path}");
+    }
+    assert_eq!(target.http("GET", "/wait?for=nonsense", "").0, 400);
+    assert_eq!(target.http("GET", "/wait?for=dead&timeout=0", "").0, 408);
+    let mut line = String::new();
+    target.lines.read_line(&mut line).unwrap();
+    let first: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((first["n"].as_u64(), first["kind"].as_str()), (Some(0), Some("run")));
+}
