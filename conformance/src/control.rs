@@ -324,7 +324,8 @@ async fn control(requests: &mpsc::Sender<Request>, control: Control) -> Answer {
     (StatusCode::OK, Json(serde_json::json!({ "ok": true })))
 }
 
-fn refused(message: String) -> Answer {
+fn refused(message: impl Into<String>) -> Answer {
+    let message = message.into();
     (StatusCode::BAD_REQUEST, Json(serde_json::json!({ "error": message })))
 }
 

@@ -58,9 +58,9 @@ fn settle(world: &mut World) {
     }
 }
 
-fn request(command: Command, op: Op, sequence: u8, body: Vec<u8>) -> Vec<u8> {
+fn request(command: Command, op: Op, sequence: u8, body: impl AsRef<[u8]>) -> Vec<u8> {
     let (group, number) = command.numbers();
-    Frame { version: Version::V1, op, reserved: (0, 0), group, sequence, command: number }.emit(&body)
+    Frame { version: Version::V1, op, reserved: (0, 0), group, sequence, command: number }.emit(body.as_ref())
 }
 
 fn chunk(image: &[u8], offset: usize, len: usize) -> Vec<u8> {

@@ -24,11 +24,10 @@ pub(super) fn hash_is_from_the_image(view: &View<'_>) -> CheckOutcome {
                     seen.met(entry.place.n);
                 }
             }
-            Event::Answer(answer) if is(answer, Command::ImageState) => {
-                if asked.take().is_some_and(|hash| hash != file) && answer.failure() == Some((Some(1), 8)) {
+            Event::Answer(answer) if is(answer, Command::ImageState)
+                && asked.take().is_some_and(|hash| hash != file) && answer.failure() == Some((Some(1), 8)) => {
                     seen.violated(&entry.place, "the device knows no image with this hash");
                 }
-            }
             _ => {}
         }
     }

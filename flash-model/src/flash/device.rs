@@ -216,7 +216,7 @@ impl Device {
     pub(super) fn check_program(&self, device: u8, offset: u32, len: u32) -> Result<(), Refusal> {
         self.check_range(device, offset, len)?;
         let unit = self.geometry.program_unit();
-        if offset % unit != 0 || len % unit != 0 {
+        if !offset.is_multiple_of(unit) || !len.is_multiple_of(unit) {
             return Err(Refusal::Unaligned { offset, len, unit });
         }
         if self.geometry.overwrite() == Overwrite::Refuse {

@@ -13,16 +13,16 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Cases,
     SingleCuts,
     DoubleCuts,
 }
 
-pub struct Record(Value);
+pub(crate) struct Record(Value);
 
 impl Record {
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         self.0["id"].as_str().expect("record without id")
     }
 
@@ -40,7 +40,7 @@ impl Record {
     }
 }
 
-pub struct Golden {
+pub(crate) struct Golden {
     folder: PathBuf,
     records: Vec<Record>,
     images: BTreeMap<String, Vec<u8>>,
@@ -48,7 +48,7 @@ pub struct Golden {
 }
 
 impl Golden {
-    pub fn load() -> Self {
+    pub(crate) fn load() -> Self {
         let folder = std::env::var_os("BRICKPROOF_GOLDEN_MCUBOOT")
             .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/mcuboot"), PathBuf::from);
         let read = |path: &Path| std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -75,15 +75,15 @@ impl Golden {
         Self { folder, records, images, key }
     }
 
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    pub fn records(&self, kind: Kind) -> impl Iterator<Item = &Record> {
+    pub(crate) fn records(&self, kind: Kind) -> impl Iterator<Item = &Record> {
         self.records.iter().filter(move |record| record.kind() == kind && record.mode() == "swap-move")
     }
 
-    pub fn not_built(&self, kind: Kind) -> BTreeMap<&str, usize> {
+    pub(crate) fn not_built(&self, kind: Kind) -> BTreeMap<&str, usize> {
         let mut modes = BTreeMap::new();
         for record in self.records.iter().filter(|record| record.kind() == kind && record.mode() != "swap-move") {
             *modes.entry(record.mode()).or_default() += 1;
@@ -91,7 +91,7 @@ impl Golden {
         modes
     }
 
-    pub fn replay(&self, record: &Record) -> Result<(), String> {
+    pub(crate) fn replay(&self, record: &Record) -> Result<(), String> {
         let mut replay = Replay::new(self, &record.0)?;
         match record.kind() {
             Kind::Cases => {
