@@ -16,7 +16,7 @@
 //! Every answer is JSON; a failure is `{"error": "..."}`.
 
 use axum::Router;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Json, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -210,6 +210,8 @@ pub fn router(requests: mpsc::Sender<Request>) -> Router {
         .route("/link", post(link))
         .route("/battery", post(battery))
         .route("/fault", post(fault))
+        .fallback(unknown)
+        .method_not_allowed_fallback(unknown)
         .with_state(requests)
 }
 
@@ -255,7 +257,11 @@ async fn get_state(State(requests): Requests) -> Answer {
     }
 }
 
-async fn wait(State(requests): Requests, Query(query): Query<WaitQuery>) -> Answer {
+async fn wait(State(requests): Requests, query: Result<Query<WaitQuery>, QueryRejection>) -> Answer {
+    let query = match query {
+        Ok(Query(query)) => query,
+        Err(rejection) => return refused(format!("{}; expected ?for=EVENT&timeout=SECONDS", rejection.body_text())),
+    };
     let event = match Event::parse(&query.event) {
         Ok(event) => event,
         Err(message) => return refused(message),
@@ -314,6 +320,11 @@ async fn fault(State(requests): Requests, body: Body<FaultEntry>) -> Answer {
             refused(format!("{}; expected {{\"when\": {{...}}, \"do\": {{...}}}}", rejection.body_text()))
         }
     }
+}
+
+async fn unknown() -> Answer {
+    let message = "there is GET /state, GET /wait, POST /power, /reset, /link, /battery and /fault";
+    (StatusCode::NOT_FOUND, Json(serde_json::json!({ "error": message })))
 }
 
 async fn control(requests: &mpsc::Sender<Request>, control: Control) -> Answer {

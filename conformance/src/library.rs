@@ -28,7 +28,16 @@ pub fn scenarios(names: &[String]) -> Result<Vec<Scenario>, Mistake> {
     for name in names {
         if is_path(name) {
             let (text, folder) = read(name)?;
-            selected.push(Scenario::parse(name, folder.as_deref(), &text)?);
+            let mut scenario = Scenario::parse(name, folder.as_deref(), &text)?;
+            scenario.name.clone_from(name);
+            if let Some(folder) = folder.filter(|_| is_path(&scenario.target)) {
+                scenario.target = folder.join(&scenario.target).display().to_string();
+            }
+            if let Some(other) = selected.iter().find(|other| other.id == scenario.id) {
+                return Err(Mistake::new(name, format!("`{}` has the same id, `{}`", other.name, scenario.id))
+                    .remedy("run them one after the other, or give one another id"));
+            }
+            selected.push(scenario);
             continue;
         }
         let before = selected.len();

@@ -46,7 +46,7 @@ fn the_same_run_gives_the_same_trace() {
     let trace = |name: &str| {
         let output = brickproof(folder.path(), &["run", "power-loss/mid-upload", "--report", name]);
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-        std::fs::read_to_string(folder.path().join(name).join("power-loss.mid-upload/trace.jsonl")).unwrap()
+        std::fs::read_to_string(folder.path().join(name).join("builtin/power-loss.mid-upload/trace.jsonl")).unwrap()
     };
     let first = trace("first");
     assert_eq!(first, trace("second"));
@@ -139,12 +139,12 @@ fn a_failed_case_says_everything_and_its_dump_boots() {
         "STA-08",
         "expected  When the old image runs after the reset, the update is reported as failed",
         "happened  the old image runs, and it reports success: exit code 0",
-        "evidence  brickproof-report/rollback.crashes-before-confirming",
+        "evidence  brickproof-report/minimal-uploader/rollback.crashes-before-confirming",
         "repeat    brickproof run rollback/crashes-before-confirming --air udp --seed 1 -- ",
     ] {
         assert!(said.contains(part), "`{part}` is missing in:\n{said}");
     }
-    let evidence = folder.path().join("brickproof-report/rollback.crashes-before-confirming");
+    let evidence = folder.path().join("brickproof-report/minimal-uploader/rollback.crashes-before-confirming");
     for file in ["trace.jsonl", "verdict.json", "installed.bin", "update.bin", "output.txt"] {
         assert!(evidence.join(file).is_file(), "{file}");
     }
@@ -191,7 +191,7 @@ fn boot_as_json_with_a_cut_and_a_hex_file() {
     let folder = folder();
     let report = brickproof(folder.path(), &["run", "rollback/never-confirmed", "--report", "report"]);
     assert_eq!(report.status.code(), Some(0));
-    let dump = "report/rollback.never-confirmed/flash-before.bin";
+    let dump = "report/builtin/rollback.never-confirmed/flash-before.bin";
     let output =
         brickproof(folder.path(), &["boot", "--target", TARGET, "--flash", dump, "--flash-out", "out.hex", "--json"]);
     let boot: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -23,6 +23,9 @@ struct Place {
     text: String,
 }
 
+/// Characters of a line that are shown.
+const SHOWN: usize = 120;
+
 impl Mistake {
     /// A mistake in `file` as a whole.
     pub fn new(file: impl Into<String>, message: impl Into<String>) -> Self {
@@ -74,7 +77,10 @@ impl fmt::Display for Mistake {
         }
         write!(f, ": {}", self.message)?;
         if let Some(place) = &self.place {
-            write!(f, "\n    {}\n    {:>2$}", place.text, '^', place.column)?;
+            // A window of a long line around the place.
+            let skipped = place.column.saturating_sub(SHOWN / 2);
+            let text: String = place.text.chars().skip(skipped).take(SHOWN).collect();
+            write!(f, "\n    {text}\n    {:>1$}", '^', place.column - skipped)?;
         }
         if let Some(remedy) = &self.remedy {
             write!(f, "\n  remedy: {remedy}")?;

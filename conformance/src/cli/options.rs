@@ -1,6 +1,7 @@
 //! Options that several commands have.
 
 use std::io::IsTerminal;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use brickproof_flash_model::image::mcuboot::PublicKey;
@@ -37,8 +38,11 @@ pub(super) fn keys(paths: &[PathBuf]) -> Result<Vec<PublicKey>, Failure> {
 /// Whether a program is found: a path, or a name on PATH.
 pub(super) fn find_program(program: &str) -> Option<PathBuf> {
     let path = PathBuf::from(program);
+    let executable = |path: &PathBuf| {
+        std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
     if path.components().count() > 1 {
-        return path.is_file().then_some(path);
+        return executable(&path).then_some(path);
     }
-    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(executable)
 }

@@ -18,12 +18,17 @@ use crate::runner::{self, InitiatorChoice, Plan};
 
 /// Where evidence goes by default.
 const REPORT: &str = "brickproof-report";
+/// A person has stopped the run: as a shell reports it.
+const EXIT_STOPPED: u8 = 130;
+/// Default deadline of a case in seconds.
+const TIMEOUT_S: u64 = 300;
 /// External tools mostly wait.
 const JOBS_EXTERNAL: usize = 8;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Scenarios: ids, beginnings of ids, or paths to .toml files; all bundled ones if none is given
+    /// Scenarios: ids, their leading words (power-loss, power-loss/mid), or paths to .toml files; all
+    /// bundled ones if none is given
     scenarios: Vec<String>,
     /// Who is tested: `builtin`, a profile, or a path to a .toml file
     #[arg(long, default_value = "builtin", conflicts_with = "command")]
@@ -38,7 +43,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
     /// Deadline of a case in seconds
-    #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, value_name = "S", default_value_t = TIMEOUT_S, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
     /// Factor on the durations of flash operations; 1 on virtual time, 0 on real time
     #[arg(long, value_name = "X", value_parser = factor)]
@@ -73,6 +78,9 @@ fn factor(text: &str) -> Result<f64, String> {
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let plan = plan(arguments)?;
     let scenarios = library::scenarios(&arguments.scenarios)?;
+    if let Some(folder) = &arguments.report {
+        std::fs::create_dir_all(folder).map_err(|error| Failure::Usage(format!("{}: {error}", folder.display())))?;
+    }
     let bar = ProgressBar::with_draw_target(Some(scenarios.len() as u64), ProgressDrawTarget::stderr());
     if let Ok(template) = ProgressStyle::with_template("{spinner} {pos}/{len} {wide_msg} {elapsed}") {
         bar.set_style(template);
@@ -105,11 +113,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     };
     if let Some(folder) = &arguments.report {
         let text = serde_json::to_vec_pretty(&run).map_err(|error| Failure::Harness(error.to_string()))?;
-        std::fs::create_dir_all(folder).map_err(|error| Failure::Usage(format!("{}: {error}", folder.display())))?;
         super::write_file(&folder.join("run.json"), &text)?;
     }
     if arguments.json {
         print_json(&run)?;
+    }
+    if runner::stopped() {
+        return Ok(EXIT_STOPPED);
+    }
+    if results.iter().any(|result| result.not_started) {
+        return Ok(super::EXIT_USAGE);
     }
     Ok(worst.exit_code())
 }
@@ -128,7 +141,9 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
             if find_program(program).is_none() {
                 let remedy =
                     if profile.needs.is_empty() { String::new() } else { format!("\n  remedy: {}", profile.needs) };
-                return Err(Failure::Usage(format!("`{program}` cannot be started: there is no such program{remedy}")));
+                return Err(Failure::Usage(format!(
+                    "`{program}` cannot be started: there is no such program, or it may not be executed{remedy}"
+                )));
             }
         }
     }
@@ -174,6 +189,9 @@ fn repeat_with(arguments: &Arguments, air: Air) -> Vec<String> {
     }
     for path in &arguments.keys {
         words.extend(["--key".into(), path.display().to_string()]);
+    }
+    if arguments.timeout != TIMEOUT_S {
+        words.extend(["--timeout".into(), arguments.timeout.to_string()]);
     }
     words.extend(["--seed".into(), arguments.seed.to_string()]);
     if !arguments.command.is_empty() {

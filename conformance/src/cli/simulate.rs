@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
 use brickproof_flash_model::boot::mcuboot::{Mcuboot, Slot, SwapType};
 use brickproof_flash_model::flash::{Controller, Flash, FlashError, Uncut};
@@ -138,15 +139,17 @@ async fn play(arguments: &Arguments, target: &Target, world: &mut World) -> Resu
     let mut live = Live::new(world, air);
     let address = live.address().map_err(usage(arguments.listen))?;
     let control_url = format!("http://{control_address}");
-    if arguments.json {
+    let mut output = if arguments.json {
         let ready = serde_json::json!({
             "event": "ready", "air": arguments.air.name(), "address": address.ip().to_string(), "name": target.name,
             "bus": null, "port": address.port(), "path": null, "control": control_url,
         });
         emit(&ready.to_string());
+        Some(Output::start())
     } else {
         eprintln!("{} on udp {address}; control {control_url}; Ctrl-C ends it", target.name);
-    }
+        None
+    };
     live.world.control(Control::Power(true));
     let mut waiting = Waiting::default();
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
@@ -156,7 +159,11 @@ async fn play(arguments: &Arguments, target: &Target, world: &mut World) -> Resu
         let records = live.records();
         waiting.look(&records, live.world);
         for record in &records {
-            if !show(record, arguments.json) {
+            let Some(output) = &mut output else {
+                show(record);
+                continue;
+            };
+            if !output.line(record) {
                 // Whoever read the trace has gone.
                 return Ok(());
             }
@@ -174,11 +181,45 @@ async fn play(arguments: &Arguments, target: &Target, world: &mut World) -> Resu
     }
 }
 
-/// Prints a record; `false` when nobody reads any more.
-fn show(record: &Record, json: bool) -> bool {
-    if json {
-        return serde_json::to_string(record).is_ok_and(|line| emit(&line));
+/// The trace on standard output, written by a thread of its own: a reader that is slow, or that only wanted
+/// the first line, must not stop the target.
+struct Output {
+    lines: SyncSender<String>,
+    dropped: u64,
+}
+
+/// Lines that wait for a slow reader; then further ones are counted and left out.
+const LINES_MAX: usize = 10_000;
+
+impl Output {
+    fn start() -> Self {
+        let (lines, waiting) = sync_channel::<String>(LINES_MAX);
+        std::thread::spawn(move || while waiting.recv().is_ok_and(|line| emit(&line)) {});
+        Self { lines, dropped: 0 }
     }
+
+    /// Queues a record; `false` when nobody reads any more.
+    fn line(&mut self, record: &Record) -> bool {
+        let Ok(line) = serde_json::to_string(record) else { return true };
+        if self.dropped > 0 {
+            let note = serde_json::json!({ "event": "dropped", "records": self.dropped }).to_string();
+            if self.lines.try_send(note).is_ok() {
+                self.dropped = 0;
+            }
+        }
+        match self.lines.try_send(line) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => {
+                self.dropped += 1;
+                true
+            }
+            Err(TrySendError::Disconnected(_)) => false,
+        }
+    }
+}
+
+/// Says on standard error what happens.
+fn show(record: &Record) {
     let seconds = record.at_us as f64 / 1e6;
     let text = match &record.kind {
         Kind::Power(power) => format!("power {power:?}"),
@@ -201,10 +242,9 @@ fn show(record: &Record, json: bool) -> bool {
         Kind::Battery { percent } => format!("battery {percent} %"),
         Kind::Resource { pool, dropped, .. } => format!("{pool} overrun: {dropped} dropped"),
         Kind::Application { event } => format!("application {event}"),
-        _ => return true,
+        _ => return,
     };
     eprintln!("{seconds:10.3} {text}");
-    true
 }
 
 fn emit(line: &str) -> bool {

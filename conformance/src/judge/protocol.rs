@@ -3,7 +3,7 @@
 use brickproof_simulator::smp::{Command, SmpMessage};
 use brickproof_simulator::trace::StepBy;
 
-use super::view::{Event, View, is};
+use super::view::{Event, View, is, offset};
 use super::{CheckOutcome, Seen};
 
 /// SMP-08: both `rc` and `err` are failures, whatever the version of the header.
@@ -12,6 +12,8 @@ pub(super) fn failures_are_recognised(view: &View<'_>) -> CheckOutcome {
     // A failed request that matters, until something shows that it was noticed.
     let mut failed: Option<&SmpMessage> = None;
     let mut failed_at = None;
+    // Where the last chunk started, and whether the update is past its reset.
+    let (mut chunk, mut was_reset) = (0, false);
     for entry in &view.entries {
         match &entry.event {
             Event::Answer(answer) if matters(answer) => {
@@ -19,7 +21,16 @@ pub(super) fn failures_are_recognised(view: &View<'_>) -> CheckOutcome {
                 failed_at = failed.map(|_| entry.place);
             }
             Event::Request(request) if entry.by == StepBy::Tool => {
+                let again = is(request, Command::ImageUpload) && offset(request).unwrap_or(0) <= chunk;
+                // Past the reset, another one is how a device is sent back to its old image.
+                let back = was_reset && is(request, Command::Reset);
+                was_reset |= is(request, Command::Reset);
+                if is(request, Command::ImageUpload) {
+                    chunk = offset(request).unwrap_or(0);
+                }
                 if let Some(answer) = failed
+                    && !again
+                    && !back
                     && goes_on(answer, request)
                 {
                     let what = name(request);
@@ -30,14 +41,14 @@ pub(super) fn failures_are_recognised(view: &View<'_>) -> CheckOutcome {
                     failed = None;
                 }
             }
-            Event::Exited(code) => {
-                if let (Some(answer), Some(0), StepBy::Recipe) = (failed, code, entry.by) {
+            Event::Exited(code) if entry.by == StepBy::Recipe => {
+                if let (Some(answer), Some(0)) = (failed, code) {
                     let words = words(answer);
                     seen.violated(&entry.place, format!("exits with 0 after `{}` {words}", name(answer)));
-                } else if let (Some(at), StepBy::Recipe) = (failed_at, entry.by) {
+                } else if let Some(at) = failed_at {
                     seen.met(at.n);
                 }
-                failed = None;
+                (failed, failed_at) = (None, None);
             }
             Event::Reported { success, .. } if entry.by == StepBy::Tool => {
                 if let (Some(answer), true) = (failed, *success) {
@@ -52,6 +63,9 @@ pub(super) fn failures_are_recognised(view: &View<'_>) -> CheckOutcome {
     seen.outcome()
 }
 
+/// Op of the answer to a write.
+const WRITE_RESPONSE: u8 = 3;
+
 /// Commands whose failure ends an update; a device may lack anything else.
 fn matters(answer: &SmpMessage) -> bool {
     [Command::ImageUpload, Command::ImageState, Command::ImageErase, Command::Reset]
@@ -62,10 +76,11 @@ fn matters(answer: &SmpMessage) -> bool {
 /// Whether this request shows that the failure was taken for a success.
 fn goes_on(failed: &SmpMessage, request: &SmpMessage) -> bool {
     if is(failed, Command::ImageUpload) {
-        let next_chunk = is(request, Command::ImageUpload) && super::view::offset(request) != Some(0);
-        return next_chunk || (is(request, Command::ImageState) && request.is_write()) || is(request, Command::Reset);
+        return is(request, Command::ImageUpload)
+            || (is(request, Command::ImageState) && request.is_write())
+            || is(request, Command::Reset);
     }
-    is(failed, Command::ImageState) && is(request, Command::Reset)
+    is(failed, Command::ImageState) && failed.op == WRITE_RESPONSE && is(request, Command::Reset)
 }
 
 fn name(message: &SmpMessage) -> &str {

@@ -1,8 +1,6 @@
 //! The reset and the time after it.
 
-use std::collections::BTreeSet;
-
-use brickproof_simulator::smp::Command;
+use brickproof_simulator::smp::{Command, SmpMessage};
 use brickproof_simulator::trace::StepBy;
 
 use super::view::{Event, View, is, offset};
@@ -14,7 +12,8 @@ const LONG_BOOT_US: u64 = 10_000_000;
 /// RST-01: the reset comes after the whole upload and after all answers.
 pub(super) fn after_the_upload(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
-    let mut open: BTreeSet<(u16, u8, u8)> = BTreeSet::new();
+    // Requests without an answer; a repeated request replaces the one it repeats.
+    let mut open: Vec<&SmpMessage> = Vec::new();
     let mut reached: Option<usize> = None;
     let total = view.images.update.bytes.len();
     for entry in &view.entries {
@@ -38,12 +37,23 @@ pub(super) fn after_the_upload(view: &View<'_>) -> CheckOutcome {
                 reached = None;
             }
             Event::Request(request) => {
-                open.insert((request.group, request.command, request.sequence));
+                let same = |other: &SmpMessage| {
+                    (other.group, other.command, other.op, offset(other))
+                        == (request.group, request.command, request.op, offset(request))
+                };
+                open.retain(|other| !same(other));
+                open.push(request);
+                if is(request, Command::ImageUpload) && offset(request) == Some(0) {
+                    reached = None;
+                }
             }
             Event::Answer(answer) => {
-                open.remove(&(answer.group, answer.command, answer.sequence));
+                let key = |message: &SmpMessage| (message.group, message.command, message.sequence);
+                open.retain(|request| key(request) != key(answer));
                 if is(answer, Command::ImageUpload) && answer.failure().is_none() {
-                    reached = offset(answer).and_then(|offset| usize::try_from(offset).ok());
+                    let offset = offset(answer).and_then(|offset| usize::try_from(offset).ok());
+                    // A late answer does not take back what a later one has said.
+                    reached = reached.max(offset);
                 }
             }
             // What was open before is answered by nobody any more.
@@ -90,25 +100,26 @@ pub(super) fn lost_answer_is_no_failure(view: &View<'_>) -> CheckOutcome {
 /// RST-03: the initiator waits until the device is back, however long the swap takes.
 pub(super) fn waits_for_the_swap(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
-    let mut reset_at = None;
-    let mut reported = None;
+    let mut reset = false;
+    let mut gave_up = None;
+    let mut long_boot = false;
     for entry in &view.entries {
         match &entry.event {
-            Event::Request(request) if is(request, Command::Reset) && entry.by == StepBy::Tool => {
-                reset_at = Some(entry.place);
+            Event::Request(request) if is(request, Command::Reset) && entry.by == StepBy::Tool && !reset => {
+                reset = true;
             }
-            Event::Reported { success: false, message } if reset_at.is_some() => {
-                reported = Some((entry.place, *message));
+            Event::Reported { success: false, message } if reset && !long_boot => {
+                gave_up = Some((entry.place, *message));
             }
-            Event::Boot(boot) if boot.duration_us >= LONG_BOOT_US && reset_at.is_some() => {
-                if let Some((place, message)) = reported {
+            Event::Boot(boot) if reset && boot.duration_us >= LONG_BOOT_US => {
+                long_boot = true;
+                if let Some((place, message)) = gave_up.take() {
                     let seconds = boot.duration_us / 1_000_000;
                     seen.violated(&place, format!("it gave up while the device swapped for {seconds} s: {message}"));
-                } else {
-                    seen.met(entry.place.n);
                 }
-                reset_at = None;
             }
+            // Still there when the device is back.
+            Event::Request(_) if long_boot && entry.by == StepBy::Tool => seen.met(entry.place.n),
             _ => {}
         }
     }

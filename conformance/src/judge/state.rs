@@ -1,6 +1,6 @@
 //! Testing, confirming and noticing what became of it.
 
-use brickproof_simulator::smp::{Command, Field};
+use brickproof_simulator::smp::{Command, Field, SmpMessage};
 use brickproof_simulator::trace::{StepBy, hex};
 
 use super::view::{Event, View, active, confirms, is, offset};
@@ -24,10 +24,13 @@ pub(super) fn hash_is_from_the_image(view: &View<'_>) -> CheckOutcome {
                     seen.met(entry.place.n);
                 }
             }
-            Event::Answer(answer) if is(answer, Command::ImageState)
-                && asked.take().is_some_and(|hash| hash != file) && answer.failure() == Some((Some(1), 8)) => {
-                    seen.violated(&entry.place, "the device knows no image with this hash");
-                }
+            Event::Answer(answer)
+                if is(answer, Command::ImageState)
+                    && asked.take().is_some_and(|hash| hash != file)
+                    && answer.failure() == Some((Some(1), 8)) =>
+            {
+                seen.violated(&entry.place, "the device knows no image with this hash");
+            }
             _ => {}
         }
     }
@@ -47,7 +50,10 @@ pub(super) fn marked_before_reset(view: &View<'_>) -> CheckOutcome {
                     (uploaded, marked) = (true, false);
                 }
             }
-            Event::Request(request) if is(request, Command::ImageState) && request.is_write() => marked = true,
+            Event::Answer(answer) if is(answer, Command::ImageState) && answer.failure().is_none() => {
+                // An image that runs already needs no mark: power was lost after it was written.
+                marked |= shows_pending(answer) || active(answer) == view.update_hash().as_deref();
+            }
             Event::Request(request) if is(request, Command::Reset) && uploaded && entry.by == StepBy::Tool => {
                 if marked {
                     seen.met(entry.place.n);
@@ -63,6 +69,12 @@ pub(super) fn marked_before_reset(view: &View<'_>) -> CheckOutcome {
         }
     }
     seen.outcome()
+}
+
+/// Whether a list shows an image that the next boot swaps in.
+fn shows_pending(answer: &SmpMessage) -> bool {
+    let images = answer.body.get("images").and_then(Field::list).unwrap_or_default();
+    images.iter().any(|image| image.get("pending").and_then(Field::boolean) == Some(true))
 }
 
 /// STA-07: after the reset, an image is confirmed only when the list shows it running.

@@ -15,10 +15,14 @@ const HEADER_LEN: i64 = 32;
 /// UPL-01: the first chunk has `off` 0, `len` and at least 32 bytes.
 pub(super) fn first_chunk_is_complete(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
+    let mut begun = false;
     for entry in &view.entries {
         let Event::Request(request) = &entry.event else { continue };
         if !is(request, Command::ImageUpload) {
             continue;
+        }
+        if !std::mem::replace(&mut begun, true) && offset(request).is_some_and(|off| off > 0) {
+            seen.violated(&entry.place, "the upload begins in the middle");
         }
         match offset(request) {
             None => seen.violated(&entry.place, "a chunk has no `off`"),
@@ -42,39 +46,41 @@ pub(super) fn first_chunk_is_complete(view: &View<'_>) -> CheckOutcome {
 /// UPL-04: the next chunk starts at the offset that was returned.
 pub(super) fn follows_returned_offset(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
+    let mut chunks = Chunks::default();
     let mut expected: Option<i64> = None;
     // Set when the initiator may start anew: nothing said yet, link or power lost, an answer missing.
     let mut may_restart = true;
-    let mut open = 0i64;
     for entry in &view.entries {
         match &entry.event {
             Event::Request(request) if is(request, Command::ImageUpload) => {
                 let Some(off) = offset(request) else { continue };
+                let in_window = chunks.continues(request);
                 match expected {
-                    Some(wanted) if off != wanted && !(off == 0 && may_restart) => {
+                    Some(wanted) if off == wanted => {
+                        seen.met(entry.place.n);
+                        expected = None;
+                    }
+                    Some(_) if (off == 0 && may_restart) || in_window => {}
+                    Some(wanted) => {
                         let what = format!("a chunk starts at {off} after the device returned {wanted}");
                         seen.violated(&entry.place, what);
                     }
-                    Some(_) => seen.met(entry.place.n),
                     None => {}
                 }
-                open += 1;
-                // Without an answer to this one, anything may be tried next.
-                expected = None;
-                may_restart = true;
-            }
-            Event::Answer(answer) if is(answer, Command::ImageUpload) => {
-                open = (open - 1).max(0);
-                if answer.failure().is_none() && open == 0 {
-                    expected = offset(answer).filter(|off| !complete(view, *off));
-                    may_restart = false;
-                } else {
-                    expected = None;
+                if chunks.open() {
+                    // Without an answer to the chunk before, anything may be tried.
+                    may_restart = true;
                 }
+                chunks.sent(request);
+            }
+            Event::Answer(answer) if is(answer, Command::ImageUpload) && chunks.answered(answer) => {
+                let returned = offset(answer).filter(|off| !complete(view, *off));
+                expected = returned.filter(|_| answer.failure().is_none());
+                may_restart = false;
             }
             Event::Step | Event::Power(PowerEvent::Off { .. }) | Event::Link(LinkEvent::Down { .. }) => {
                 may_restart = true;
-                open = 0;
+                chunks = Chunks::default();
             }
             _ => {}
         }
@@ -86,13 +92,14 @@ pub(super) fn follows_returned_offset(view: &View<'_>) -> CheckOutcome {
 pub(super) fn starts_again_with_everything(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     let mut first: BTreeSet<&str> = BTreeSet::new();
+    let mut chunks = Chunks::default();
     let mut last_offset = 0;
     let mut forgotten = false;
     for entry in &view.entries {
         match &entry.event {
             Event::Request(request) if is(request, Command::ImageUpload) => {
                 let fields = keys(request);
-                if forgotten {
+                if forgotten && !chunks.continues(request) {
                     forgotten = false;
                     let missing: Vec<_> = first.difference(&fields).copied().collect();
                     if offset(request) != Some(0) {
@@ -111,15 +118,62 @@ pub(super) fn starts_again_with_everything(view: &View<'_>) -> CheckOutcome {
                 if last_offset == 0 && first.is_empty() {
                     first = fields;
                 }
+                chunks.sent(request);
             }
-            Event::Answer(answer) if is(answer, Command::ImageUpload) => {
-                forgotten = answer.failure().is_none() && offset(answer) == Some(0) && last_offset > 0;
+            Event::Answer(answer) if is(answer, Command::ImageUpload) && chunks.answered(answer) => {
+                forgotten |= answer.failure().is_none() && offset(answer) == Some(0) && last_offset > 0;
             }
             Event::Step => forgotten = false,
             _ => {}
         }
     }
     seen.outcome()
+}
+
+/// Chunks under way, as the initiator can know them.
+#[derive(Default)]
+struct Chunks {
+    /// Sequence number and offset of chunks without an answer, oldest first.
+    open: Vec<(u8, i64)>,
+    /// Where the last chunk ended.
+    end: Option<i64>,
+    /// Chunks in a row that went on although the device had returned something else.
+    ahead: u32,
+}
+
+/// Chunks that a window may have under way when the device jumps.
+const WINDOW_MAX: u32 = 4;
+
+impl Chunks {
+    /// Whether this chunk merely goes on behind the one before: it may have been sent before the answer
+    /// to that was seen. Beyond a window it cannot.
+    fn continues(&mut self, request: &SmpMessage) -> bool {
+        let goes_on = self.end.is_some() && self.end == offset(request);
+        self.ahead = if goes_on { self.ahead + 1 } else { 0 };
+        goes_on && self.ahead <= WINDOW_MAX
+    }
+
+    fn open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    fn sent(&mut self, request: &SmpMessage) {
+        let off = offset(request).unwrap_or(0);
+        // The same chunk again replaces the one whose answer is missing.
+        self.open.retain(|(_, other)| *other != off);
+        self.open.push((request.sequence, off));
+        self.end = Some(off + data_len(request));
+    }
+
+    /// Whether this answers the last chunk that was sent; an answer to an earlier one is late.
+    fn answered(&mut self, answer: &SmpMessage) -> bool {
+        let Some(at) = self.open.iter().position(|(sequence, _)| *sequence == answer.sequence) else { return false };
+        self.open.drain(..=at);
+        if offset(answer) == self.end {
+            self.ahead = 0;
+        }
+        self.open.is_empty()
+    }
 }
 
 /// UPL-06: no chunk goes beyond `len`, and its bytes are those of the image.

@@ -11,7 +11,6 @@ pub const SCHEMA: u32 = 1;
 
 /// A whole run.
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Run<'a> {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -31,7 +30,6 @@ pub struct Run<'a> {
 
 /// One case.
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Case<'a> {
     /// Id of the scenario.
     pub scenario: &'a str,
@@ -58,7 +56,6 @@ pub struct Case<'a> {
 
 /// A requirement and what came of its check.
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Check<'a> {
     /// Id of the requirement.
     pub id: &'a str,

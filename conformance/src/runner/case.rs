@@ -61,6 +61,8 @@ pub struct CaseResult {
     pub evidence: Option<PathBuf>,
     /// The line that repeats it.
     pub repeat: String,
+    /// The tool could not be started at all.
+    pub not_started: bool,
 }
 
 /// How the initiator's part ended.
@@ -72,7 +74,9 @@ pub(super) enum Ended {
     Unsupported(String),
     /// The deadline passed; it was killed.
     Hung,
-    /// It cannot be started; the harness cannot go on.
+    /// The tool cannot be started: bad usage.
+    NotStarted(String),
+    /// The harness cannot go on.
     Error(String),
 }
 
@@ -209,6 +213,11 @@ impl Case {
                 result.reason = Some(reason);
                 return result;
             }
+            Ended::NotStarted(reason) => {
+                result.status = Status::Error;
+                result.not_started = true;
+                result.reason = Some(reason);
+            }
             Ended::Error(reason) => {
                 result.status = Status::Error;
                 result.reason = Some(reason);
@@ -247,7 +256,7 @@ impl Case {
     }
 
     fn without_run(&self, plan: &Plan, status: Status, reason: String) -> CaseResult {
-        let mut repeat = vec!["brickproof".to_owned(), "run".to_owned(), self.scenario.id.clone()];
+        let mut repeat = vec!["brickproof".to_owned(), "run".to_owned(), self.scenario.name.clone()];
         repeat.extend(plan.repeat_with.iter().cloned());
         CaseResult {
             scenario: self.scenario.id.clone(),
@@ -260,6 +269,7 @@ impl Case {
             duration_us: 0,
             trace: Vec::new(),
             evidence: None,
+            not_started: false,
             repeat: repeat.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" "),
         }
     }

@@ -20,14 +20,20 @@ use super::Plan;
 use super::case::{Case, CaseResult};
 use crate::report;
 
+const TRACE: &str = "trace.jsonl";
+
 /// Writes the evidence of a case; its folder.
 pub(super) fn leave(case: &Case, plan: &Plan, world: &World, result: &CaseResult) -> io::Result<PathBuf> {
-    let folder = plan.report.join(case.scenario.id.replace('/', "."));
+    let folder = plan.report.join(plain(plan.initiator.name())).join(case.scenario.id.replace('/', "."));
     if folder.exists() {
+        if !folder.join(TRACE).is_file() {
+            let message = format!("{} is in the way: it holds no evidence", folder.display());
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+        }
         fs::remove_dir_all(&folder)?;
     }
     fs::create_dir_all(&folder)?;
-    write_trace(&folder.join("trace.jsonl"), &result.trace)?;
+    write_trace(&folder.join(TRACE), &result.trace)?;
     fs::write(folder.join("verdict.json"), serde_json::to_vec_pretty(&report::json::case(result))?)?;
     fs::write(folder.join("installed.bin"), &case.images.installed.bytes)?;
     fs::write(folder.join("update.bin"), &case.images.update.bytes)?;
@@ -44,6 +50,13 @@ pub(super) fn leave(case: &Case, plan: &Plan, world: &World, result: &CaseResult
     }
     fs::write(folder.join("output.txt"), output)?;
     Ok(folder)
+}
+
+/// A name that is safe as that of a folder.
+fn plain(name: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    let name: String = name.chars().map(safe).collect();
+    if name.trim_matches('.').is_empty() { "initiator".into() } else { name }
 }
 
 /// Writes records as JSON Lines.

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use brickproof_simulator::trace::InitiatorEvent;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
@@ -90,21 +90,38 @@ fn forward(
     event: fn(String) -> InitiatorEvent,
 ) {
     tokio::spawn(async move {
-        let mut reader = BufReader::new(stream);
+        let mut stream = stream;
+        let mut buffer = [0; LINE_MAX];
         let mut line = Vec::new();
         let mut lines = 0;
-        while let Ok(read) = reader.read_until(b'\n', &mut line).await {
+        loop {
+            let read = stream.read(&mut buffer).await.unwrap_or(0);
+            if read == 0 && line.is_empty() {
+                return;
+            }
+            for byte in buffer[..read].iter().copied().chain((read == 0).then_some(b'\n')) {
+                // A line without end is cut into pieces, so that it cannot fill the memory.
+                if byte != b'\n' && line.len() < LINE_MAX {
+                    line.push(byte);
+                    continue;
+                }
+                lines += 1;
+                let text = match lines {
+                    ..LINES_MAX => String::from_utf8_lossy(&line).trim_end().to_owned(),
+                    LINES_MAX => "(what follows is not kept)".to_owned(),
+                    _ => String::new(),
+                };
+                if lines <= LINES_MAX && output.send(event(text)).is_err() {
+                    return;
+                }
+                line.clear();
+                if byte != b'\n' {
+                    line.push(byte);
+                }
+            }
             if read == 0 {
                 return;
             }
-            lines += 1;
-            if lines <= LINES_MAX {
-                let text = String::from_utf8_lossy(&line[..line.len().min(LINE_MAX)]).trim_end().to_owned();
-                if output.send(event(text)).is_err() {
-                    return;
-                }
-            }
-            line.clear();
         }
     });
 }

@@ -20,7 +20,7 @@ pub mod virtual_time;
 
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use brickproof_flash_model::image::mcuboot::PublicKey;
 use brickproof_flash_model::source::Mistake;
@@ -29,6 +29,15 @@ use crate::air::Air;
 use crate::profile::Profile;
 use crate::scenario::Scenario;
 use case::{Case, CaseResult};
+
+/// Set when a person has stopped the run.
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+/// Whether a person has stopped the run.
+#[must_use]
+pub fn stopped() -> bool {
+    STOPPED.load(Ordering::Relaxed)
+}
 
 /// Who is tested.
 #[derive(Debug, Clone)]
@@ -96,7 +105,7 @@ pub fn run(
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(case) = cases.get(index) else { return };
+                    let Some(case) = cases.get(index).filter(|_| !stopped()) else { return };
                     let result = case.run(plan, index);
                     progress(&result);
                     if let Ok(mut results) = results.lock() {

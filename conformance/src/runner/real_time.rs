@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use brickproof_simulator::air::UdpAir;
 use brickproof_simulator::trace::{InitiatorEvent, Kind, Record, StepBy, hex};
 use brickproof_simulator::world::World;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::case::{Case, Ended};
@@ -32,6 +33,10 @@ const LATE_MAX: Duration = Duration::from_secs(2);
 const ADDRESSES: u32 = 4096;
 /// Longest time that a target is given to settle after the initiator is done, in microseconds.
 const SETTLE_US: u64 = 120_000_000;
+/// Starts after which a target does not settle any more.
+const SETTLE_STARTS: u64 = 50;
+/// Longest time from a reset command to the reset.
+const RESET_MAX: Duration = Duration::from_secs(15);
 /// How long the last lines of a tool are waited for.
 const LAST_LINES: Duration = Duration::from_millis(200);
 /// Between two runs of a step that the recipe repeats, in milliseconds.
@@ -52,8 +57,8 @@ pub(super) fn run(case: &Case, plan: &Plan, index: usize, world: &mut World, tra
 struct Seen {
     /// The target would answer.
     serving: bool,
-    /// Boots so far.
-    boots: u64,
+    /// Starts and resets so far.
+    starts: u64,
     /// It will never start again.
     dead: bool,
     /// Datagrams lost so far.
@@ -62,12 +67,7 @@ struct Seen {
 
 impl Seen {
     fn of(world: &World) -> Self {
-        Self {
-            serving: world.serving(),
-            boots: world.persistent().map_or(0, |persistent| persistent.boots),
-            dead: world.dead().is_some(),
-            lost: world.lost(),
-        }
+        Self { serving: world.serving(), starts: world.starts(), dead: world.dead().is_some(), lost: world.lost() }
     }
 }
 
@@ -86,40 +86,46 @@ async fn run_case(
     let address = live.address().map_err(|error| error.to_string())?;
     let (notes, mut noted) = mpsc::unbounded_channel();
     let (seen_sender, seen) = watch::channel(Seen::default());
-    let mut script = std::pin::pin!(drive(case, plan, address, &image, notes, seen, live.start()));
+    let mut script = Some(Box::pin(drive(case, plan, address, &image, notes, seen, live.start())));
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(plan.timeout_s);
     let mut ended = None;
-    let mut settled_at = None;
+    let mut settling = Settling::default();
 
     loop {
         live.catch_up().await;
         trace.append(&mut live.records());
         let now = Seen::of(live.world);
         seen_sender.send_if_modified(|seen| std::mem::replace(seen, now) != now);
-        if ended.is_some() {
-            let limit = *settled_at.get_or_insert(live.elapsed_us() + SETTLE_US);
-            if live.world.next_wake().is_none() || live.elapsed_us() > limit {
+        if ended.is_some() && settling.is_over(&live) {
+            if settling.last {
                 break;
             }
+            case.finally(live.world);
+            settling = Settling { last: true, ..Settling::default() };
+            continue;
         }
         tokio::select! {
             biased;
             Some(event) = noted.recv() => {
                 live.world.record(Kind::Initiator(event));
             }
-            result = &mut script, if ended.is_none() => {
-                while let Ok(event) = noted.try_recv() {
-                    live.world.record(Kind::Initiator(event));
-                }
-                live.catch_up().await;
-                case.finally(live.world);
+            result = finish(&mut script), if script.is_some() => {
+                script = None;
                 ended = Some(result);
             }
-            () = tokio::time::sleep_until(deadline), if ended.is_none() => ended = Some(Ended::Hung),
+            () = tokio::time::sleep_until(deadline), if script.is_some() => {
+                // Kills what it has started.
+                script = None;
+                ended = Some(Ended::Hung);
+            }
+            _ = tokio::signal::ctrl_c() => return Ok(interrupted()),
+            _ = terminate.recv() => return Ok(interrupted()),
             () = live.next() => {}
         }
     }
-    while let Ok(Some(event)) = tokio::time::timeout(LAST_LINES, noted.recv()).await {
+    let last_lines = tokio::time::Instant::now() + LAST_LINES;
+    while let Ok(Some(event)) = tokio::time::timeout_at(last_lines, noted.recv()).await {
         live.world.record(Kind::Initiator(event));
     }
     live.world.record_state("end");
@@ -128,6 +134,36 @@ async fn run_case(
         return Ok(Ended::Error(format!("this machine was too busy: the target was {:?} late", live.latest())));
     }
     Ok(ended.unwrap_or(Ended::Done))
+}
+
+/// The script's end; never, once it is gone.
+async fn finish<F: Future<Output = Ended>>(script: &mut Option<std::pin::Pin<Box<F>>>) -> Ended {
+    match script {
+        Some(script) => script.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The time that a target is given to do what it does by itself.
+#[derive(Default)]
+struct Settling {
+    /// When it is over at the latest, and after how many starts.
+    limits: Option<(u64, u64)>,
+    /// Nothing more is done to the target afterwards.
+    last: bool,
+}
+
+impl Settling {
+    fn is_over(&mut self, live: &Live<'_>) -> bool {
+        let (end, starts) =
+            *self.limits.get_or_insert((live.elapsed_us() + SETTLE_US, live.world.starts() + SETTLE_STARTS));
+        live.world.next_wake().is_none() || live.elapsed_us() > end || live.world.starts() > starts
+    }
+}
+
+fn interrupted() -> Ended {
+    super::STOPPED.store(true, std::sync::atomic::Ordering::Relaxed);
+    Ended::Error("interrupted".into())
 }
 
 /// A loopback address of its own for each case, because clients fix the port.
@@ -178,7 +214,16 @@ async fn drive(
         ("name", case.scenario.target.clone()),
     ]);
     let recipe = Recipe { profile, values, notes, seen };
-    if profile.updates_by_itself() { recipe.whole().await } else { recipe.steps(case.scenario.task).await }
+    match (profile.updates_by_itself(), case.scenario.task) {
+        (true, Task::Update) => recipe.whole().await,
+        (true, Task::TestOnly) => Ended::Unsupported(
+            "this scenario ends before the confirm, and the one command of this tool does the whole update".into(),
+        ),
+        (false, Task::Update) if !profile.commands.contains_key("confirm") => {
+            Ended::Unsupported("the profile has no command for `confirm`".into())
+        }
+        (false, task) => recipe.steps(task).await,
+    }
 }
 
 /// Drives an external tool.
@@ -217,13 +262,20 @@ impl Recipe<'_> {
             Task::TestOnly => &["upload", "test", "reset"],
         };
         let mut failed = None;
-        let boots = self.seen.borrow().boots;
+        let mut starts = 0;
         for step in steps {
             if *step == "wait" {
                 self.note(InitiatorEvent::Step { step: "wait".into(), by: StepBy::Recipe });
-                let back = |seen: &Seen| seen.dead || (seen.serving && seen.boots > boots);
-                let _ = self.seen.wait_for(back).await;
+                let restarts = self.seen.wait_for(|seen| seen.dead || seen.starts > starts);
+                if tokio::time::timeout(RESET_MAX, restarts).await.is_err() {
+                    failed = failed.or(Some("reset"));
+                    break;
+                }
+                let _ = self.seen.wait_for(|seen| seen.dead || seen.serving).await;
                 continue;
+            }
+            if *step == "reset" {
+                starts = self.seen.borrow().starts;
             }
             if !self.profile.commands.contains_key(*step) {
                 continue;
@@ -268,7 +320,7 @@ impl Recipe<'_> {
         self.note(InitiatorEvent::Started { what: command.join(" ") });
         let mut running = match Running::start(&command, &self.notes) {
             Ok(running) => running,
-            Err(error) => return Command::Stop(Ended::Error(error.to_string())),
+            Err(error) => return Command::Stop(Ended::NotStarted(error.to_string())),
         };
         let limit = Duration::from_micros(self.profile.timeout_us);
         let Ok(code) = tokio::time::timeout(limit, running.wait()).await else {

@@ -71,7 +71,6 @@ pub enum Weight {
 
 /// Something that did not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Finding {
     /// Id of the requirement, or `expect/running`, `expect/state`, `expect/initiator`, `device/bricked`.
     pub id: String,

@@ -9,6 +9,8 @@ use crate::initiator::policy::{Policy, Reporter, Truthful, WellBehaved};
 use crate::initiator::update;
 use crate::initiator::wire::{Tamper, Tampered, Untouched};
 
+/// Starts after which a target does not settle any more.
+const SETTLE_STARTS: u64 = 50;
 /// Longest start of a target before the initiator begins, in microseconds.
 const START_US: u64 = 60_000_000;
 
@@ -36,8 +38,8 @@ pub fn run_with(case: &Case, world: &mut World, policy: &dyn Policy, tamper: &dy
 
 /// Until the target has nothing more to do by itself.
 fn settle(world: &mut World) {
-    let end = world.now() + SETTLE_US;
-    while let Some(due) = world.next_wake().filter(|due| *due <= end) {
+    let (end, starts) = (world.now() + SETTLE_US, world.starts() + SETTLE_STARTS);
+    while let Some(due) = world.next_wake().filter(|due| *due <= end && world.starts() <= starts) {
         world.advance(due);
     }
 }

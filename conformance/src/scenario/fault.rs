@@ -117,6 +117,7 @@ impl When {
         if nth == 0 {
             return Err("`nth` counts from 1".into());
         }
+        self.check_companions()?;
         let tear = match self.tear {
             None | Some(TearEntry::Nothing) => TearModel::Nothing,
             Some(TearEntry::FirstHalf) => TearModel::FirstHalf,
@@ -144,6 +145,28 @@ impl When {
         }
         let name = self.answer.as_deref().unwrap_or_default();
         Ok(Trigger::Answer { command: command(name)?, nth })
+    }
+}
+
+impl When {
+    /// Refuses keys that mean nothing beside the one that says when.
+    fn check_companions(&self) -> Result<(), String> {
+        let swap = self.swap_progress.is_some();
+        let (request, answer) = (self.request.is_some(), self.answer.is_some());
+        for (given, name, allowed, with) in [
+            (self.swap.is_some(), "swap", swap, "swap-progress"),
+            (self.tear.is_some(), "tear", swap || request, "swap-progress or request"),
+            (self.flash_operation.is_some(), "flash-operation", request, "request"),
+            (self.nth.is_some(), "nth", request || answer, "request or answer"),
+        ] {
+            if given && !allowed {
+                return Err(format!("`{name}` means something only together with {with}"));
+            }
+        }
+        if self.upload_progress == Some(1.0) {
+            return Err("an upload that has come to 1.0 is over: give something less".into());
+        }
+        Ok(())
     }
 }
 

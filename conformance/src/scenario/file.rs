@@ -107,7 +107,8 @@ pub(super) fn parse(file: &str, folder: Option<&Path>, text: &str) -> Result<Sce
     }
     let id = read.id.get_ref();
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '/' | '.');
-    if id.is_empty() || !id.chars().all(plain) || id.contains("..") || id.starts_with('/') {
+    let word = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with('.');
+    if !id.chars().all(plain) || !id.split('/').all(word) {
         return Err(mistake(read.id.span().start, format!("`{id}` is no id"))
             .remedy("letters, digits, `-`, `_`, `.` and `/`, like \"power-loss/mid-swap\""));
     }
@@ -144,6 +145,7 @@ pub(super) fn parse(file: &str, folder: Option<&Path>, text: &str) -> Result<Sce
         return Err(mistake(read.images.update.span().start, "`confirmed` is for the installed image".into()));
     }
     Ok(Scenario {
+        name: read.id.get_ref().clone(),
         id: read.id.into_inner(),
         why: read.why.into_inner(),
         source: read.source.into_inner(),

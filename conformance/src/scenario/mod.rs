@@ -174,6 +174,8 @@ pub struct TimingSpec {
 pub struct Scenario {
     /// Its name, like a path.
     pub id: String,
+    /// What it is called on the command line: its id, or the path of its file.
+    pub name: String,
     /// Why it exists.
     pub why: String,
     /// Where that comes from.

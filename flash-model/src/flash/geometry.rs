@@ -131,8 +131,9 @@ impl Geometry {
     /// # Errors
     /// [`GeometryError`] names what is impossible.
     pub fn new(runs: &[SectorRun], program_unit: u32, erased_value: u8) -> Result<Self, GeometryError> {
-        let total: u64 = runs.iter().map(|run| u64::from(run.count) * u64::from(run.size)).sum();
-        let count: u64 = runs.iter().map(|run| u64::from(run.count)).sum();
+        let bytes = |run: &SectorRun| u64::from(run.count) * u64::from(run.size);
+        let total = runs.iter().fold(0u64, |total, run| total.saturating_add(bytes(run)));
+        let count = runs.iter().fold(0u64, |count, run| count.saturating_add(run.count.into()));
         if total == 0 || runs.iter().any(|run| run.size == 0) {
             return Err(GeometryError::Empty);
         }

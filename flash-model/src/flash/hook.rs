@@ -1,6 +1,6 @@
 //! Who decides what happens to an operation.
 
-use super::{Area, Interruption, Refusal};
+use super::{Interruption, Refusal};
 
 /// What an operation does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,12 +45,6 @@ impl Operation<'_> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Whether the operation lies inside `area`.
-    #[must_use]
-    pub fn is_in(&self, area: Area) -> bool {
-        self.device == area.device && self.offset >= area.offset && self.offset + self.len() <= area.end()
     }
 }
 

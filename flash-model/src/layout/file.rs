@@ -7,6 +7,9 @@ use super::{DeviceSpec, Layout, Partition};
 use crate::flash::{Area, Geometry, Overwrite, ProtectedRegion, SectorRun};
 use crate::source::Mistake;
 
+/// Largest number of flash devices of a board.
+const DEVICES_MAX: usize = 8;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
@@ -64,6 +67,9 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Layout, Mistake> {
         return Err(mistake(read.schema.span().start, format!("schema {} is not known", read.schema.get_ref()))
             .remedy("this version reads schema = 1"));
     }
+    if read.device.len() > DEVICES_MAX {
+        return Err(Mistake::new(file, format!("at most {DEVICES_MAX} flash devices are modelled")));
+    }
     let mut layout = Layout { name: read.name, devices: Vec::new(), partitions: Vec::new() };
     for entry in read.device {
         let place = entry.get_ref().sectors.span().start;
@@ -76,9 +82,6 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Layout, Mistake> {
     }
     if layout.devices.is_empty() {
         return Err(Mistake::new(file, "a layout needs at least one [[device]]"));
-    }
-    if layout.devices.len() > 8 {
-        return Err(Mistake::new(file, "at most 8 flash devices are modelled"));
     }
     for entry in read.partition {
         add_partition(&mut layout, &entry.into_inner(), &mistake)?;

@@ -47,7 +47,7 @@ impl Behaviour {
 /// The image that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunningImage {
-    /// Its hash; `None` when the bootloader does not validate what it starts.
+    /// The hash in its TLV area; `None` when it has none.
     pub hash: Option<[u8; 32]>,
     /// Its version.
     pub version: ImageVersion,

@@ -8,8 +8,9 @@ mod application;
 mod battery;
 mod board;
 
-use brickproof_flash_model::boot::mcuboot::{Boot, Outcome};
+use brickproof_flash_model::boot::mcuboot::{Boot, Outcome, Slot};
 use brickproof_flash_model::flash::{Controller, Flash, Hook, Interruption};
+use brickproof_flash_model::image::mcuboot::{SlotSource, inspect};
 
 use crate::smp::{Answer, Environment, Server};
 use crate::trace::Cause;
@@ -79,7 +80,10 @@ pub fn power_on(board: &Board, mut persistent: Persistent, cause: Cause, hook: &
         Err(interruption) => Started::Interrupted(persistent, interruption),
         Ok(boot) => match &boot.outcome {
             Outcome::Boot { header, hash, .. } => {
-                let image = RunningImage { hash: *hash, version: header.version, behaviour: board.behaviour(*hash) };
+                // A bootloader that does not validate still starts the image that is there.
+                let slot = SlotSource { flash: &persistent.flash, area: board.mcuboot.area(Slot::Primary) };
+                let hash = hash.or_else(|| inspect(&slot).ok().and_then(|info| info.hash));
+                let image = RunningImage { hash, version: header.version, behaviour: board.behaviour(hash) };
                 let server = Server::new(board.smp.clone());
                 Started::Running(Device { persistent, image, server }, boot)
             }

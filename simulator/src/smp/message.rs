@@ -93,7 +93,6 @@ impl Field {
 
 /// One SMP message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
 pub struct SmpMessage {
     /// Header version.
     pub version: u8,

@@ -7,7 +7,6 @@ use crate::smp::SmpMessage;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
 pub struct Record {
     /// Position in the trace, from 0.
     pub n: u64,
@@ -105,7 +104,6 @@ pub enum Direction {
 
 /// What a run is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
 pub struct RunRecord {
     /// [`SCHEMA`](super::SCHEMA).
     pub schema: u32,
@@ -129,7 +127,6 @@ pub struct RunRecord {
 
 /// An image file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
 pub struct Artifact {
     /// `installed` or `update`.
     pub role: String,
@@ -160,7 +157,6 @@ pub enum LinkEvent {
 
 /// Erase or program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
 pub struct FlashOp {
     /// Name of the device.
     pub device: String,
@@ -211,7 +207,6 @@ pub enum Cause {
 
 /// A boot ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
 pub struct BootRecord {
     /// Number of the boot, from 1.
     pub number: u64,
@@ -237,6 +232,24 @@ pub struct BootRecord {
     pub operations: u64,
     /// From reset to the start of the image, in microseconds.
     pub duration_us: u64,
+}
+
+impl BootRecord {
+    /// A boot that came to nothing.
+    pub(crate) fn interrupted(number: u64, cause: Cause, duration_us: u64) -> Self {
+        Self {
+            number,
+            cause,
+            outcome: "interrupted".into(),
+            reason: None,
+            decisions: Vec::new(),
+            swapped: None,
+            running: None,
+            version: None,
+            operations: 0,
+            duration_us,
+        }
+    }
 }
 
 /// Supply or reset.
@@ -312,7 +325,6 @@ pub enum InitiatorEvent {
 
 /// Trailer fields of a slot in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
 pub struct Trailer {
     /// `good`, `unset` or `bad`.
     pub magic: String,
@@ -326,7 +338,6 @@ pub struct Trailer {
 
 /// One slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
 pub struct SlotState {
     /// `primary` or `secondary`.
     pub slot: String,
@@ -355,7 +366,6 @@ pub enum ImageState {
 
 /// What is in the slots, and what runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
 pub struct StateRecord {
     /// When it was taken: `start`, `boot` or `end`.
     pub when: String,

@@ -8,15 +8,18 @@ use brickproof_flash_model::flash::{Controller, Count};
 
 use super::hook::{CutAt, Timed};
 use super::{Action, Machine, Peer, World};
-use crate::device::{Persistent, Started, power_on};
+use crate::device::{Battery, Persistent, Started, power_on};
 use crate::smp::{Answer, Command, Field, SmpMessage};
 use crate::trace::{BootRecord, Cause, FlashResult, Kind, PowerEvent, hex};
+
+/// Shortest start of an image: a board that resets in no time at all would never let time pass.
+const START_MIN_US: u64 = 100;
 
 /// What is being done.
 #[derive(Debug, Clone)]
 enum Work {
     Boot(Cause),
-    Request { peer: Peer, packet: Vec<u8> },
+    Request { peer: Peer, packet: Vec<u8>, battery: Battery },
     Confirm,
 }
 
@@ -57,6 +60,7 @@ impl World {
     /// Starts a boot of what is off.
     pub(super) fn begin_boot(&mut self, cause: Cause) {
         self.forget();
+        self.starts += 1;
         self.record(Kind::Power(PowerEvent::On { cause }));
         let Machine::Off { persistent, .. } = std::mem::replace(&mut self.machine, Machine::Changing) else { return };
         let before = Machine::Off { persistent: persistent.clone(), back_at: None };
@@ -66,22 +70,11 @@ impl World {
         let mut timed = Timed::new(&board, board.boot_timing, self.now, cut, self.wants.flash);
         let number = persistent.boots + 1;
         let started = power_on(&board, persistent, cause, &mut timed);
-        let ends_at = timed.now + board.start_us;
+        let ends_at = timed.now + board.start_us.max(START_MIN_US);
         let (operations, end_of_flash) = (timed.operations, timed.now);
         let mut records: VecDeque<_> = timed.records.into();
         let duration_us = ends_at - self.now;
-        let mut boot_record = BootRecord {
-            number,
-            cause,
-            outcome: "interrupted".into(),
-            reason: None,
-            decisions: Vec::new(),
-            swapped: None,
-            running: None,
-            version: None,
-            operations,
-            duration_us,
-        };
+        let mut boot_record = BootRecord { operations, ..BootRecord::interrupted(number, cause, duration_us) };
         let (machine, ending, ends_at) = match started {
             Started::Interrupted(persistent, _) => {
                 boot_record.duration_us = end_of_flash - self.now;
@@ -131,6 +124,10 @@ impl World {
 
     /// Starts to handle a packet.
     pub(super) fn begin_request(&mut self, peer: Peer, packet: &[u8], cause: u64) {
+        if self.faults.none_armed() {
+            let work = Work::Request { peer, packet: packet.to_vec(), battery: self.battery };
+            return self.begin_work(work, None, None, cause);
+        }
         let message = SmpMessage::parse(packet);
         if let Machine::Running(device) = &self.machine
             && let Some((offset, size)) = device.server().upload()
@@ -138,14 +135,14 @@ impl World {
             && let Some((id, action)) = self.faults.at_upload(offset, size)
         {
             self.fire(&id, &action);
-            // The chunk meets what the fault left: no power, no link, or the device as it was.
-            if !self.link || !matches!(self.machine, Machine::Running(_)) {
+            // The chunk meets what the fault left: no power, a device that starts, no link, or all as it was.
+            if !self.link || self.activity.is_some() || !matches!(self.machine, Machine::Running(_)) {
                 return;
             }
         }
         let fault = self.faults.in_request(&message);
         let cut = fault.map(|(_, n, tear)| CutAt::Operation { n, tear });
-        let work = Work::Request { peer, packet: packet.to_vec() };
+        let work = Work::Request { peer, packet: packet.to_vec(), battery: self.battery };
         self.begin_work(work, cut, fault.map(|(index, ..)| index), cause);
     }
 
@@ -163,8 +160,8 @@ impl World {
         let board = Arc::clone(&self.board);
         let mut timed = Timed::new(&board, board.timing, self.now, cut, self.wants.flash);
         let ending = match &work {
-            Work::Request { peer, packet } => device
-                .handle(&board, self.battery, packet, &mut timed)
+            Work::Request { peer, packet, battery } => device
+                .handle(&board, *battery, packet, &mut timed)
                 .map(|answer| Ending::Answered { peer: *peer, answer, cause }),
             Work::Confirm | Work::Boot(_) => device.confirm_itself(&board, &mut timed).map(|()| Ending::Idle),
         };
@@ -230,8 +227,10 @@ impl World {
 
     fn answer(&mut self, peer: Peer, answer: &Answer, cause: u64) {
         if answer.reset {
-            let delay = self.board.smp.reset_delay_us;
-            self.timers.reset.get_or_insert((self.now + delay, Cause::SoftReset));
+            let due = self.now + self.board.smp.reset_delay_us;
+            if self.timers.reset.is_none_or(|(at, _)| due < at) {
+                self.timers.reset = Some((due, Cause::SoftReset));
+            }
         }
         for packet in &answer.packets {
             let message = SmpMessage::parse(packet);
@@ -245,12 +244,14 @@ impl World {
             self.fire(&id, &action);
             match action {
                 Action::LoseAnswer => {}
+                // The device is gone before it has sent anything.
+                Action::PowerLoss { .. } | Action::Reset => return,
                 Action::DelayAnswer { by_us } => self.timers.late.push((self.now + by_us, peer, packet.clone())),
                 Action::DoubleAnswer => {
                     self.send(peer, packet, Some(cause));
                     self.send(peer, packet, Some(cause));
                 }
-                _ => self.send(peer, packet, Some(cause)),
+                Action::LinkLoss { .. } | Action::Battery(_) => self.send(peer, packet, Some(cause)),
             }
         }
     }
@@ -268,15 +269,18 @@ impl World {
         let timing = if matches!(activity.work, Work::Boot(_)) { board.boot_timing } else { board.timing };
         let cut = Some(CutAt::Time(self.now));
         let mut timed = Timed::new(&board, timing, activity.started_at, cut, self.wants.flash);
+        let mut boot_record = None;
         let persistent = match (activity.before, activity.work) {
             (Machine::Off { persistent, .. }, Work::Boot(cause)) => {
+                let number = persistent.boots + 1;
+                boot_record = Some(BootRecord::interrupted(number, cause, self.now - activity.started_at));
                 match power_on(&board, persistent, cause, &mut timed) {
                     Started::Interrupted(persistent, _) | Started::Dead(persistent, _) => Some(persistent),
                     Started::Running(device, _) => Some(device.power_off()),
                 }
             }
-            (Machine::Running(mut device), Work::Request { packet, .. }) => {
-                let _ = device.handle(&board, self.battery, &packet, &mut timed);
+            (Machine::Running(mut device), Work::Request { packet, battery, .. }) => {
+                let _ = device.handle(&board, battery, &packet, &mut timed);
                 Some(device.power_off())
             }
             (Machine::Running(mut device), _) => {
@@ -286,10 +290,14 @@ impl World {
             (before, _) => before.into_persistent(),
         };
         // What was done before this moment is recorded already; the rest of the plan never happens.
-        for (_, kind) in timed.records {
-            if matches!(&kind, Kind::Flash(operation) if operation.result != FlashResult::Done) {
+        for (_, kind) in std::mem::take(&mut timed.records) {
+            let interrupted = |result: &FlashResult| matches!(result, FlashResult::Cut | FlashResult::Torn);
+            if matches!(&kind, Kind::Flash(operation) if interrupted(&operation.result)) {
                 self.record(kind);
             }
+        }
+        if let Some(record) = boot_record {
+            self.record(Kind::Boot(BootRecord { operations: timed.operations, ..record }));
         }
         persistent
     }

@@ -8,7 +8,7 @@ use brickproof_flash_model::flash::TearModel;
 use crate::device::Battery;
 use crate::smp::{Command, SmpMessage};
 
-/// Largest number of faults of one world.
+/// Largest number of faults that are armed at once.
 const FAULTS_MAX: usize = 256;
 
 /// Which swaps a fault waits for.
@@ -48,7 +48,7 @@ pub enum Trigger {
         /// What the interrupted operation leaves.
         tear: TearModel,
     },
-    /// When the upload has reached this fraction of its size, instead of handling the next chunk.
+    /// When the upload has reached this fraction of its size, before the next chunk is handled.
     UploadProgress {
         /// Thousandths of the announced size.
         permille: u16,
@@ -152,10 +152,20 @@ impl Faults {
         &self.all
     }
 
-    pub(super) fn arm(&mut self, fault: Fault, now: u64) {
-        if self.all.len() < FAULTS_MAX {
+    /// Arms a fault; `false` when too many are armed already.
+    pub(super) fn arm(&mut self, fault: Fault, now: u64) -> bool {
+        if self.all.len() >= FAULTS_MAX {
+            self.all.retain(|(_, state)| *state != FaultState::Fired);
+        }
+        let room = self.all.len() < FAULTS_MAX;
+        if room {
             self.all.push((fault, FaultState::Armed { since: now, seen: 0 }));
         }
+        room
+    }
+
+    pub(super) fn none_armed(&self) -> bool {
+        self.all.iter().all(|(_, state)| *state == FaultState::Fired)
     }
 
     pub(super) fn next_timer(&self) -> Option<u64> {

@@ -39,8 +39,8 @@ pub const UPLOADED: &str = "has received a whole image";
 /// Who is at the other end; chosen by the air.
 pub type Peer = u64;
 
-/// Records of a run beyond which only the rare kinds are kept: what an initiator sends without end must
-/// not fill the memory.
+/// Records of a run beyond which only the rare kinds are kept, and nothing beyond twice as many: what an
+/// initiator sends without end must not fill the memory.
 const RECORDS_MAX: u64 = 500_000;
 /// Longest part of a datagram that is kept in the trace, in bytes.
 const DATAGRAM_KEPT: usize = 512;
@@ -122,6 +122,7 @@ pub struct World {
     now: u64,
     trace: Vec<Record>,
     next_record: u64,
+    starts: u64,
     lost: u64,
     wants: Wants,
 }
@@ -143,6 +144,7 @@ impl World {
             now: 0,
             trace: Vec::new(),
             next_record: 0,
+            starts: 0,
             lost: 0,
             wants,
         }
@@ -206,6 +208,12 @@ impl World {
         !matches!((&self.activity, &self.machine), (None, Machine::Off { .. }))
     }
 
+    /// Starts and resets so far, unfinished ones included.
+    #[must_use]
+    pub fn starts(&self) -> u64 {
+        self.starts
+    }
+
     /// Datagrams that were lost so far, either way.
     #[must_use]
     pub fn lost(&self) -> u64 {
@@ -265,21 +273,23 @@ impl World {
         if lost.is_some() {
             return;
         }
-        let Some(config) = self.device().map(|device| device.server().config().clone()) else { return };
-        if packet.len() > usize::from(config.buffer_size) {
+        let Some(server) = self.device().map(Device::server) else { return };
+        let config = server.config();
+        let (buffer_size, buffer_count) = (config.buffer_size, config.buffer_count);
+        if !server.accepts(packet) {
             self.record(Kind::Resource {
                 pool: "smp packet buffer".into(),
-                size: config.buffer_size.into(),
+                size: buffer_size.into(),
                 dropped: format!("a packet of {} bytes", packet.len()),
             });
             return;
         }
         // The request being handled holds one buffer, its answer another.
         let in_use = if self.activity.is_some() { 2 + self.inbox.len() } else { self.inbox.len() };
-        if in_use >= usize::from(config.buffer_count) {
+        if in_use >= usize::from(buffer_count) {
             self.record(Kind::Resource {
                 pool: "smp packet buffers".into(),
-                size: config.buffer_count.into(),
+                size: buffer_count.into(),
                 dropped: format!("a packet of {} bytes", packet.len()),
             });
             return;
@@ -308,12 +318,9 @@ impl World {
                 self.record(Kind::Battery { percent: battery.percent });
             }
             Control::Fault(fault) => {
-                self.record(Kind::Fault {
-                    id: fault.id.clone(),
-                    state: "armed".into(),
-                    what: fault.action.to_string(),
-                });
-                self.faults.arm(fault, self.now);
+                let (id, what) = (fault.id.clone(), fault.action.to_string());
+                let state = if self.faults.arm(fault, self.now) { "armed" } else { "refused: too many are armed" };
+                self.record(Kind::Fault { id, state: state.into(), what });
             }
         }
     }
@@ -338,7 +345,7 @@ impl World {
         self.next_record += 1;
         let common =
             matches!(kind, Kind::Datagram { .. } | Kind::Message { .. } | Kind::Flash(_) | Kind::Resource { .. });
-        if n > RECORDS_MAX && common {
+        if (n > RECORDS_MAX && common) || n > 2 * RECORDS_MAX {
             return n;
         }
         self.trace.push(Record { n, at_us: self.now, wall_us: None, cause, kind });
@@ -454,6 +461,7 @@ impl World {
     /// Everything in RAM is gone.
     fn forget(&mut self) {
         self.inbox.clear();
+        self.timers.late.clear();
         self.timers.reset = None;
         self.timers.confirm = None;
     }

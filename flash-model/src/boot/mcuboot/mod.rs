@@ -101,12 +101,16 @@ impl Mcuboot {
         };
         let (primary, secondary) = (area("primary")?, area("secondary")?);
         let geometry = |area: Area| &layout.devices[usize::from(area.device)].geometry;
-        let unit = geometry(primary).program_unit().max(geometry(secondary).program_unit());
+        let units = [geometry(primary).program_unit(), geometry(secondary).program_unit()];
+        let unit = units[0].max(units[1]);
         if !options.max_align.is_power_of_two() || !(8..=32).contains(&options.max_align) || options.max_align < unit {
             return Err(Mistake::new(&file, format!("a maximum alignment of {} is not possible", options.max_align))
                 .remedy("8, 16 or 32, and not less than the program unit"));
         }
-        let trailer = |area: Area| Trailer::new(area, geometry(area), unit, options);
+        // Records are as far apart as the primary slot demands; only the length of the other trailer, which
+        // is erased as a whole, also depends on its own device.
+        let stride = |area: Area| if area == primary { units[0] } else { unit };
+        let trailer = |area: Area| Trailer::new(area, geometry(area), stride(area), options);
         for area in [primary, secondary] {
             let (len, max) = (trailer(area).len(), area.len);
             if u64::from(len) + 64 > u64::from(max) {
@@ -170,7 +174,7 @@ impl Mcuboot {
     /// [`FlashError::ReadFault`].
     pub fn interrupted_swap(&self, flash: &Flash) -> Result<Option<SwapStatus>, FlashError> {
         let status = status::read(self, flash)?;
-        Ok((!status.is_reset()).then_some(status))
+        Ok((!status.is_reset() || status.swap_type != SwapType::None).then_some(status))
     }
 
     /// Largest image (header, payload and TLVs) in bytes: swap status and, in the primary slot, one
@@ -286,7 +290,7 @@ impl Run<'_> {
     /// Whether the secondary image may be swapped in; erases what cannot (`boot_validate_slot`).
     fn validate_secondary(&mut self, flash: &mut Controller<'_>, status: &SwapStatus) -> Result<bool, Stop> {
         let header = self.headers[Slot::Secondary.index()];
-        let erased = u32::from_ne_bytes([self.erased_value(flash); 4]);
+        let erased = u32::from_ne_bytes([self.erased_value(flash, Slot::Secondary); 4]);
         if header.magic == erased || header.flags & flags::NON_BOOTABLE != 0 {
             self.decisions.push(Decision::SecondaryEmpty { erased: header.magic == erased });
             // An interrupted erase may have left the trailer, which would ask again for ever.
@@ -329,7 +333,9 @@ impl Run<'_> {
         }
         if matches!(swap, SwapType::Test | SwapType::Revert | SwapType::Permanent) {
             self.config.primary.write_copy_done(flash)?;
-            self.decisions.push(Decision::Swapped(swap));
+            if !self.decisions.iter().any(|decision| matches!(decision, Decision::NoRoomToSwap { .. })) {
+                self.decisions.push(Decision::Swapped(swap));
+            }
         }
         Ok(())
     }
@@ -370,7 +376,7 @@ impl Run<'_> {
     fn start(&mut self, flash: &Controller<'_>) -> Result<Outcome, Stop> {
         let header = self.headers[Slot::Primary.index()];
         let area = self.config.area(Slot::Primary);
-        if header.magic == u32::from_ne_bytes([self.erased_value(flash); 4]) {
+        if header.magic == u32::from_ne_bytes([self.erased_value(flash, Slot::Primary); 4]) {
             return Ok(Outcome::NoBootableImage { reason: "the primary slot is empty".into() });
         }
         if header.flags & flags::NON_BOOTABLE != 0 && self.config.options.validate_primary {
@@ -430,7 +436,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn erased_value(&self, flash: &Controller<'_>) -> u8 {
-        flash.geometry(self.config.area(Slot::Primary)).map_or(0xff, Geometry::erased_value)
+    fn erased_value(&self, flash: &Controller<'_>, slot: Slot) -> u8 {
+        flash.geometry(self.config.area(slot)).map_or(0xff, Geometry::erased_value)
     }
 }

@@ -97,7 +97,7 @@ pub struct Trailer {
     max_sectors: u32,
     /// Program unit of this slot's device.
     unit: u32,
-    /// The larger program unit of both slots: distance of the status records.
+    /// Distance of the status records.
     stride: u32,
     erased: u8,
 }
@@ -175,21 +175,6 @@ impl Trailer {
         self.area.len - self.len() + record * self.stride
     }
 
-    /// The field that holds a byte of the slot, for explanations.
-    #[must_use]
-    pub fn field_at(&self, offset: u32) -> &'static str {
-        let start = self.area.len.saturating_sub(self.len());
-        match offset {
-            at if at >= self.area.len || at < start => "image",
-            at if at >= self.magic_offset() => "magic",
-            at if at >= self.image_ok_offset() => "image_ok",
-            at if at >= self.copy_done_offset() => "copy_done",
-            at if at >= self.swap_info_offset() => "swap info",
-            at if at >= self.swap_size_offset() => "swap size",
-            _ => "status record",
-        }
-    }
-
     /// Reads all fields but the status records.
     ///
     /// # Errors
@@ -227,7 +212,7 @@ impl Trailer {
         Ok(u32::from_le_bytes(bytes))
     }
 
-    /// Reads the first byte of the swap info as a resumed swap does: without a check of its range.
+    /// What a resumed swap is for; an unknown number is none.
     pub(super) fn read_swap_info(&self, flash: &Flash) -> Result<SwapType, FlashError> {
         let mut byte = [0];
         flash.read(self.area, self.swap_info_offset(), &mut byte)?;

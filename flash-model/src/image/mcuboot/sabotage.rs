@@ -1,12 +1,15 @@
 //! Images with one thing wrong.
 
+use std::ops::Range;
+
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::header::{HEADER_LEN, ImageHeader};
 use super::keys::SigningKey;
+use super::tlv::{self, TlvWalk};
 use super::verify::ImageError;
-use super::{inspect, tlv};
+use super::{ImageInfo, inspect};
 
 /// What to break in an otherwise good image. Everything else stays right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
@@ -46,7 +49,7 @@ impl Sabotage {
     /// Breaks a good image.
     ///
     /// # Errors
-    /// [`ImageError`] when the image is not good to begin with.
+    /// [`ImageError`] when the image is not good to begin with, or has nothing to break there.
     pub fn apply(self, image: &[u8]) -> Result<Vec<u8>, ImageError> {
         let info = inspect(&image)?;
         let header = info.header;
@@ -60,9 +63,9 @@ impl Sabotage {
                 broken[middle.min(tlvs.saturating_sub(1))] ^= 0x10;
             }
             Self::Signature => {
-                // Inside the number s, so that the DER structure stays right.
-                let at = info.total_len as usize - 8;
-                broken[at] ^= 0x01;
+                let at = value_of(image, &info, tlv::ECDSA_SIGNATURE).ok_or(ImageError::KeyUnknown)?;
+                // The last byte of the number s: the DER structure stays right.
+                broken[at.end - 1] ^= 0x01;
             }
             Self::Key => return sign_again(image, &header, unprotected),
             Self::Truncated => broken.truncate(payload + (tlvs - payload) / 2),
@@ -72,14 +75,26 @@ impl Sabotage {
             }
             Self::Magic => broken[0] ^= 0xff,
             Self::TlvLength => {
-                let last = info.tlvs.last().map_or(0, |(_, _, value)| value.len());
-                let at = info.total_len as usize - last - 2;
-                broken[at..at + 2].copy_from_slice(&0x7fffu16.to_le_bytes());
+                let last = info.tlvs.last().map(|(kind, ..)| *kind).ok_or(ImageError::HashMissing)?;
+                let at = value_of(image, &info, last).ok_or(ImageError::HashMissing)?;
+                broken[at.start - 2..at.start].copy_from_slice(&0x7fffu16.to_le_bytes());
             }
             Self::TlvMagic => broken[unprotected] ^= 0xff,
         }
         Ok(broken)
     }
+}
+
+/// Where the value of the last TLV of this type is; `None` without one that has a value.
+fn value_of(image: &[u8], info: &ImageInfo, kind: u16) -> Option<Range<usize>> {
+    let mut walk = TlvWalk::begin(&image, &info.header).ok()?;
+    let mut found = None;
+    while let Ok(Some(entry)) = walk.next_entry(&image) {
+        if entry.kind == kind && entry.len > 0 {
+            found = Some(entry.offset as usize..entry.offset as usize + usize::from(entry.len));
+        }
+    }
+    found
 }
 
 /// Replaces the unprotected TLVs by those of a key nobody trusts.

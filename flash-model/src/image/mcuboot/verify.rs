@@ -75,6 +75,9 @@ pub enum ImageError {
     /// Header, payload or protected TLVs were changed.
     #[error("the image hash does not match its contents")]
     HashMismatch,
+    /// The hash of a key is longer than a hash.
+    #[error("the key hash TLV has {0} bytes, more than a hash")]
+    KeyHashLength(u16),
     /// No hash TLV.
     #[error("the image has no hash TLV")]
     HashMissing,
@@ -228,12 +231,15 @@ impl Verifier {
                     hash_seen = true;
                 }
                 tlv::KEY_HASH => {
-                    let mut value = vec![0; usize::from(entry.len.min(SIGNATURE_MAX))];
+                    if entry.len > 32 {
+                        return Err(ImageError::KeyHashLength(entry.len));
+                    }
+                    let mut value = vec![0; usize::from(entry.len)];
                     if !source.read(entry.offset, &mut value) {
                         return Err(overrun);
                     }
                     // As the bootloader compares: a shorter hash matches by its first bytes.
-                    key = self.keys.iter().position(|key| value.len() <= 32 && key.hash()[..value.len()] == value);
+                    key = self.keys.iter().position(|key| key.hash()[..value.len()] == value);
                 }
                 tlv::ECDSA_SIGNATURE => {
                     let Some(index) = key.take() else { continue };
