@@ -167,6 +167,16 @@ fn a_good_uploader_passes_without_a_profile() {
 }
 
 #[test]
+fn the_builtin_initiator_does_the_same_over_udp() {
+    let folder = folder();
+    let output = brickproof(
+        folder.path(),
+        &["run", "rollback/never-confirmed", "update", "security", "battery", "--air", "udp"],
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
 fn tools_that_hang_stay_silent_or_decline_are_told_apart() {
     let folder = folder();
     let run = |command: &[&str], timeout: &str| {

@@ -12,6 +12,7 @@ use brickproof::mutant;
 use brickproof::runner::case::Case;
 use brickproof::runner::virtual_time::run_with;
 use brickproof::runner::{InitiatorChoice, Plan};
+use brickproof::scenario::Scenario;
 
 /// Requirements that were violated in any scenario, and those that were met in one.
 struct Outcomes {
@@ -20,8 +21,8 @@ struct Outcomes {
     failed: Vec<String>,
 }
 
-fn run_all(policy: &dyn Policy, tamper: &dyn Tamper, reporter: &dyn Reporter) -> Outcomes {
-    let plan = Plan {
+fn plan() -> Plan {
+    Plan {
         initiator: InitiatorChoice::Builtin,
         air: Air::InProcess,
         target: None,
@@ -34,7 +35,11 @@ fn run_all(policy: &dyn Policy, tamper: &dyn Tamper, reporter: &dyn Reporter) ->
         report: PathBuf::new(),
         keep_all: false,
         repeat_with: Vec::new(),
-    };
+    }
+}
+
+fn run_all(policy: &dyn Policy, tamper: &dyn Tamper, reporter: &dyn Reporter) -> Outcomes {
+    let plan = plan();
     let mut outcomes = Outcomes { violated: BTreeSet::new(), met: BTreeSet::new(), failed: Vec::new() };
     for scenario in library::scenarios(&[]).unwrap() {
         let case = Case::prepare(&scenario, &plan).unwrap();
@@ -97,5 +102,37 @@ fn legal_oddities_pass_everything() {
     for (name, policy) in mutant::legal_oddities() {
         let outcomes = run_all(policy, &Untouched, &Truthful);
         assert_eq!(outcomes.failed, Vec::<String>::new(), "{name}");
+    }
+}
+
+/// Answers that are lost, late or doubled are the network's doing: a good initiator gets over them, and no
+/// check may blame it.
+#[test]
+fn lost_late_and_doubled_answers_are_no_finding() {
+    let base =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/templates/scenario.toml")).unwrap();
+    let (head, rest) = base.split_once("[[fault]]").unwrap();
+    let expect = &rest[rest.find("[expect]").unwrap()..];
+    for (command, nth) in [
+        ("image-upload", 1),
+        ("image-upload", 5),
+        ("image-upload", 40),
+        ("image-state", 1),
+        ("image-state", 2),
+        ("params", 1),
+        ("reset", 1),
+    ] {
+        for action in
+            ["\"lose-answer\"", "\"double-answer\"", "{ delay-answer = \"1 s\" }", "{ delay-answer = \"4 s\" }"]
+        {
+            let fault = format!("[[fault]]\nwhen = {{ answer = \"{command}\", nth = {nth} }}\ndo = {action}\n\n");
+            let scenario = Scenario::parse("built.toml", None, &format!("{head}{fault}{expect}")).unwrap();
+            let plan = plan();
+            let case = Case::prepare(&scenario, &plan).unwrap();
+            let mut world = case.world(&plan);
+            run_with(&case, &mut world, &WellBehaved, &Untouched, &Truthful);
+            let judgement = judge::judge(&scenario, &case.images, &world.take_records(), false);
+            assert_eq!(judgement.findings, Vec::new(), "{command} {nth} {action}");
+        }
     }
 }

@@ -65,7 +65,11 @@ fn details(text: &mut String, result: &CaseResult, style: Style) {
     if let Some(reason) = &result.reason {
         line(text, &format!("  because   {reason}"));
     }
-    for finding in &result.findings {
+    if result.status == Status::ExpectedFailure {
+        let ids: Vec<_> = result.findings.iter().map(|finding| finding.id.as_str()).collect();
+        line(text, &format!("  fails     {}", ids.join(", ")));
+    }
+    for finding in result.findings.iter().filter(|_| result.status != Status::ExpectedFailure) {
         let weight = if finding.weight == Weight::Should { " (should)" } else { "" };
         line(text, &format!("  {}{weight}", style.bold(&finding.id)));
         line(text, &format!("    expected  {}", finding.expected));

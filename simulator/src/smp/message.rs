@@ -1,9 +1,11 @@
 //! A packet taken apart for people and judges.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::codes::Command;
@@ -13,9 +15,6 @@ use super::frame::{Frame, FrameError};
 const BYTES_KEPT: usize = 64;
 /// Longest text that is kept whole, in bytes.
 const TEXT_KEPT: usize = 256;
-/// Deepest nesting and largest number of values that are taken apart.
-const DEPTH_MAX: u8 = 8;
-const VALUES_MAX: usize = 512;
 
 /// A CBOR value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -40,7 +39,7 @@ pub enum Field {
     List(Vec<Field>),
     /// A map with text keys.
     Map(BTreeMap<String, Field>),
-    /// Anything else: null, floating point, too deep.
+    /// Anything else: null, floating point.
     Other,
 }
 
@@ -199,120 +198,97 @@ impl SmpMessage {
         let mut message = Self::header_only(frame);
         match read_body(payload) {
             Ok(body) => message.body = body,
-            Err(problem) => message.malformed = Some(problem.to_owned()),
+            Err(problem) => message.malformed = Some(problem),
         }
         message
     }
 }
 
-/// Reads a body with a general CBOR reader of its own, so that a mistake in the server's reader shows.
-fn read_body(payload: &[u8]) -> Result<BTreeMap<String, Field>, &'static str> {
+/// Reads a body with a general CBOR reader, not the server's, so that a mistake in the server's shows.
+fn read_body(payload: &[u8]) -> Result<BTreeMap<String, Field>, String> {
     if payload.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let mut reader = Reader { rest: payload, values: 0 };
-    match reader.value(0)? {
-        Field::Map(map) if reader.rest.is_empty() => Ok(map),
-        Field::Map(_) => Err("bytes follow the CBOR map"),
-        _ => Err("the body is no CBOR map"),
+    match serde_cbor::from_slice(payload) {
+        Ok(Cbor(Field::Map(map))) => Ok(map),
+        Ok(_) => Err("the body is no CBOR map".to_owned()),
+        Err(error) => Err(format!("the body is no CBOR map: {error}")),
     }
 }
 
-struct Reader<'a> {
-    rest: &'a [u8],
-    values: usize,
+/// A value as CBOR has it: byte strings are not lists, keys are texts and stand once.
+struct Cbor(Field);
+
+impl<'de> Deserialize<'de> for Cbor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CborVisitor)
+    }
 }
 
-impl Reader<'_> {
-    fn value(&mut self, depth: u8) -> Result<Field, &'static str> {
-        self.values += 1;
-        if depth > DEPTH_MAX || self.values > VALUES_MAX {
-            return Err("the body is nested too deep or holds too many values");
-        }
-        let first = *self.rest.first().ok_or("the CBOR ends in the middle of a value")?;
-        let (major, additional) = (first >> 5, first & 0x1f);
-        self.rest = &self.rest[1..];
-        let argument = match additional {
-            0..=23 => Some(u64::from(additional)),
-            24..=27 => {
-                let bytes = self.take(1 << (additional - 24))?;
-                Some(bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
-            }
-            31 => None,
-            _ => return Err("a CBOR head is not defined"),
-        };
-        Ok(match (major, argument) {
-            (0, Some(number)) => Field::Number(i64::try_from(number).map_err(|_| "a number beyond 63 bits")?),
-            (1, Some(number)) => Field::Number(-1 - i64::try_from(number).map_err(|_| "a number beyond 63 bits")?),
-            (2, _) => bytes_field(&self.string(2, argument)?),
-            (3, _) => text_field(&self.string(3, argument)?)?,
-            (4, _) => {
-                let mut list = Vec::new();
-                while self.more(argument, list.len() as u64) {
-                    list.push(self.value(depth + 1)?);
-                }
-                self.close(argument)?;
-                Field::List(list)
-            }
-            (5, _) => {
-                let mut map = BTreeMap::new();
-                let mut pairs = 0;
-                while self.more(argument, pairs) {
-                    let Field::Text(key) = self.value(depth + 1)? else { return Err("a map key is no text") };
-                    if map.insert(key, self.value(depth + 1)?).is_some() {
-                        return Err("a map key stands twice");
-                    }
-                    pairs += 1;
-                }
-                self.close(argument)?;
-                Field::Map(map)
-            }
-            (6, Some(_)) => self.value(depth + 1)?,
-            (7, Some(20)) => Field::Boolean(false),
-            (7, Some(21)) => Field::Boolean(true),
-            (7, Some(_)) => Field::Other,
-            _ => return Err("a break where a value is expected"),
-        })
+struct CborVisitor;
+
+impl<'de> Visitor<'de> for CborVisitor {
+    type Value = Cbor;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a CBOR value")
     }
 
-    fn take(&mut self, len: usize) -> Result<Vec<u8>, &'static str> {
-        let bytes = self.rest.get(..len).ok_or("the CBOR ends in the middle of a value")?.to_vec();
-        self.rest = &self.rest[len..];
-        Ok(bytes)
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Cbor, E> {
+        Ok(Cbor(Field::Boolean(value)))
     }
 
-    /// A string, or the pieces of one of indefinite length.
-    fn string(&mut self, major: u8, argument: Option<u64>) -> Result<Vec<u8>, &'static str> {
-        if let Some(len) = argument {
-            return self.take(usize::try_from(len).map_err(|_| "a string beyond memory")?);
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Cbor, E> {
+        Ok(Cbor(Field::Number(number)))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Cbor, E> {
+        i64::try_from(number)
+            .map(|number| Cbor(Field::Number(number)))
+            .map_err(|_| E::custom("a number beyond 63 bits"))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Cbor, E> {
+        Ok(Cbor(Field::Other))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Cbor, E> {
+        Ok(Cbor(Field::Other))
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Cbor, E> {
+        Ok(Cbor(Field::Other))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Cbor, E> {
+        Ok(Cbor(text_field(text)))
+    }
+
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Cbor, E> {
+        Ok(Cbor(bytes_field(bytes)))
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, tagged: D) -> Result<Cbor, D::Error> {
+        Cbor::deserialize(tagged)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Cbor, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Cbor(value)) = values.next_element()? {
+            list.push(value);
         }
-        let mut string = Vec::new();
-        while self.more(None, 0) {
-            let first = *self.rest.first().ok_or("the CBOR ends in the middle of a string")?;
-            if first >> 5 != major || first & 0x1f == 31 {
-                return Err("a piece of a string is none");
+        Ok(Cbor(Field::List(list)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Cbor, A::Error> {
+        let mut map = BTreeMap::new();
+        while let Some((Cbor(key), Cbor(value))) = pairs.next_entry()? {
+            let Field::Text(key) = key else { return Err(A::Error::custom("a map key is no text")) };
+            if map.insert(key, value).is_some() {
+                return Err(A::Error::custom("a map key stands twice"));
             }
-            match self.value(DEPTH_MAX)? {
-                Field::Text(text) => string.extend_from_slice(text.as_bytes()),
-                _ => return Err("strings in pieces are not taken apart"),
-            }
         }
-        self.close(None)?;
-        Ok(string)
-    }
-
-    fn more(&self, count: Option<u64>, read: u64) -> bool {
-        match count {
-            Some(count) => read < count,
-            None => self.rest.first() != Some(&0xff) && !self.rest.is_empty(),
-        }
-    }
-
-    fn close(&mut self, count: Option<u64>) -> Result<(), &'static str> {
-        if count.is_none() {
-            self.rest = self.rest.get(1..).ok_or("the CBOR ends before the break")?;
-        }
-        Ok(())
+        Ok(Cbor(Field::Map(map)))
     }
 }
 
@@ -324,11 +300,48 @@ fn bytes_field(bytes: &[u8]) -> Field {
     }
 }
 
-fn text_field(bytes: &[u8]) -> Result<Field, &'static str> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "a text is not UTF-8")?;
+fn text_field(text: &str) -> Field {
     if text.len() <= TEXT_KEPT {
-        return Ok(Field::Text(text.to_owned()));
+        return Field::Text(text.to_owned());
     }
     let end = (0..=TEXT_KEPT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    Ok(Field::Text(format!("{}...", &text[..end])))
+    Field::Text(format!("{}...", &text[..end]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(body: &[u8]) -> Option<String> {
+        let mut packet = vec![0x0a, 0, 0, body.len() as u8, 0, 1, 7, 1];
+        packet.extend_from_slice(body);
+        SmpMessage::parse(&packet).malformed
+    }
+
+    #[test]
+    fn bodies_are_taken_apart() {
+        let message = SmpMessage::parse(b"\x0b\0\0\x13\0\x01\x01\x06\xbf\x63err\xbf\x65group\x01\x62rc\x16\xff\xff");
+        assert_eq!((message.malformed.as_deref(), message.failure()), (None, Some((Some(1), 22))));
+        let message = SmpMessage::parse(b"\x0a\0\0\x0d\0\x01\x01\x01\xa2\x63off\0\x64data\x41\x07");
+        assert_eq!(message.body["data"].bytes_sha256().unwrap().0, 1);
+        assert_eq!(message.known(), Some(Command::ImageUpload));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        assert_eq!(problem(b"\xa0"), None);
+        assert_eq!(problem(b""), None);
+        for (body, word) in [
+            (&b"\xa2\x61a\x01\x61a\x02"[..], "stands twice"),
+            (b"\xa1\x01\x02", "no text"),
+            (b"\x80", "no CBOR map"),
+            (b"\xa1\x61a", "no CBOR map"),
+            (b"\xa0\xa0", "no CBOR map"),
+        ] {
+            let said = problem(body).unwrap_or_default();
+            assert!(said.contains(word), "{body:02x?}: {said}");
+        }
+        assert!(SmpMessage::parse(&[1, 2, 3]).malformed.is_some());
+        assert!(SmpMessage::parse(b"\x0a\0\0\x09\0\0\0\0\xa0").malformed.is_some());
+    }
 }

@@ -137,6 +137,7 @@ impl World {
             self.fire(&id, &action);
             // The chunk meets what the fault left: no power, a device that starts, no link, or all as it was.
             if !self.link || self.activity.is_some() || !matches!(self.machine, Machine::Running(_)) {
+                self.lost += 1;
                 return;
             }
         }
