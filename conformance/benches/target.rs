@@ -85,7 +85,7 @@ fn play(stop: &Arc<AtomicBool>) -> (SocketAddr, std::thread::JoinHandle<()>) {
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            let air = UdpAir::bind(([127, 0, 0, 1], 0).into()).await.expect("a port");
+            let air = UdpAir::bind(([127, 0, 0, 1], 0).into()).expect("a port");
             let mut world = world(2475);
             let mut live = Live::new(&mut world, air);
             sender.send(live.address().expect("an address")).expect("the benchmark waits");

@@ -7,7 +7,7 @@ use brickproof_flash_model::image::mcuboot::{
     ImageBuilder, ImageVersion, PublicKey, Sabotage, SigningKey, Verifier, inspect, tlv,
 };
 use brickproof_simulator::trace::hex;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use sha2::{Digest, Sha256};
 
 use super::options::keys;
@@ -55,36 +55,9 @@ pub(super) struct Sign {
     /// Offset of the payload in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 0x200, value_parser = clap::value_parser!(u16).range(32..))]
     header_size: u16,
-    /// Break one thing on purpose
+    /// Break one thing on purpose: hash, signature, key, truncated, size, magic, tlv-length or tlv-magic
     #[arg(long = "break", value_name = "WHAT")]
-    sabotage: Option<Break>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Break {
-    Hash,
-    Signature,
-    Key,
-    Truncated,
-    Size,
-    Magic,
-    TlvLength,
-    TlvMagic,
-}
-
-impl Break {
-    fn sabotage(self) -> Sabotage {
-        match self {
-            Self::Hash => Sabotage::Hash,
-            Self::Signature => Sabotage::Signature,
-            Self::Key => Sabotage::Key,
-            Self::Truncated => Sabotage::Truncated,
-            Self::Size => Sabotage::Size,
-            Self::Magic => Sabotage::Magic,
-            Self::TlvLength => Sabotage::TlvLength,
-            Self::TlvMagic => Sabotage::TlvMagic,
-        }
-    }
+    sabotage: Option<Sabotage>,
 }
 
 pub(super) fn run(command: &Command) -> Result<u8, Failure> {
@@ -188,7 +161,7 @@ fn sign(arguments: &Sign) -> Result<u8, Failure> {
     let image = image.map_err(|error| Failure::Harness(error.to_string()))?;
     let image = match arguments.sabotage {
         None => image,
-        Some(sabotage) => sabotage.sabotage().apply(&image).map_err(|error| Failure::Harness(error.to_string()))?,
+        Some(sabotage) => sabotage.apply(&image).map_err(|error| Failure::Harness(error.to_string()))?,
     };
     write_file(&arguments.output, &image)?;
     let hash = inspect(&image.as_slice()).ok().and_then(|info| info.hash).map_or("none".into(), |hash| hex(&hash));

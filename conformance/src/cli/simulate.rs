@@ -130,7 +130,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 
 async fn play(arguments: &Arguments, target: &Target, world: &mut World) -> Result<(), Failure> {
     let usage = |address: SocketAddr| move |error: std::io::Error| Failure::Usage(format!("{address}: {error}"));
-    let air = UdpAir::bind(arguments.listen).await.map_err(usage(arguments.listen))?;
+    let air = UdpAir::bind(arguments.listen).map_err(usage(arguments.listen))?;
     let listener = tokio::net::TcpListener::bind(arguments.control).await.map_err(usage(arguments.control))?;
     let control_address = listener.local_addr().map_err(usage(arguments.control))?;
     let (requests, mut requested) = mpsc::channel(16);

@@ -15,13 +15,20 @@ pub struct Live<'a> {
     air: UdpAir,
     start: Instant,
     latest: Duration,
+    /// Until when the next datagram is looked for without sleeping.
+    eager_until: Instant,
 }
+
+/// How long after a datagram the next one is looked for without sleeping: a client that sends one request
+/// after the other answers within this time, and a sleep would cost more than the answer.
+const EAGER: Duration = Duration::from_micros(50);
 
 impl<'a> Live<'a> {
     /// Lets the clock of the world run from now.
     #[must_use]
     pub fn new(world: &'a mut World, air: UdpAir) -> Self {
-        Self { world, air, start: Instant::now(), latest: Duration::ZERO }
+        let start = Instant::now();
+        Self { world, air, start, latest: Duration::ZERO, eager_until: start }
     }
 
     /// When the clock was started.
@@ -62,12 +69,22 @@ impl<'a> Live<'a> {
     /// Waits for the next datagram or the next thing that is due. Dropping the future loses nothing.
     pub async fn next(&mut self) {
         let due = self.world.next_wake().map(|at| self.start + Duration::from_micros(at));
+        while Instant::now() < self.eager_until.min(due.unwrap_or(self.eager_until)) {
+            if let Some((peer, packet)) = self.air.poll() {
+                self.world.advance(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX));
+                self.world.receive(peer, packet);
+                self.eager_until = Instant::now() + EAGER;
+                return;
+            }
+            std::hint::spin_loop();
+        }
         tokio::select! {
             biased;
             received = self.air.receive() => {
                 if let Ok((peer, packet)) = received {
                     self.world.advance(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX));
                     self.world.receive(peer, packet);
+                    self.eager_until = Instant::now() + EAGER;
                 }
             }
             () = sleep_until(due) => {

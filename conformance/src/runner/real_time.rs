@@ -174,7 +174,7 @@ async fn bind(index: usize) -> Result<UdpAir, String> {
         let number = offset.wrapping_add(attempt) % (1 << 22);
         let [_, b, c, d] = number.to_be_bytes();
         let ip = Ipv4Addr::new(127, 64 + b, c, d.max(1));
-        match UdpAir::bind(SocketAddr::from((ip, SMP_PORT))).await {
+        match UdpAir::bind(SocketAddr::from((ip, SMP_PORT))) {
             Ok(air) => return Ok(air),
             Err(error) => last = format!("{ip}:{SMP_PORT}: {error}"),
         }

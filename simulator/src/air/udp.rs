@@ -19,6 +19,8 @@ const DATAGRAM_MAX: usize = 65_535;
 #[derive(Debug)]
 pub struct UdpAir {
     socket: UdpSocket,
+    /// The same socket, to be asked without the event loop.
+    direct: std::net::UdpSocket,
     peers: VecDeque<(Peer, SocketAddr)>,
     next_peer: Peer,
     buffer: Vec<u8>,
@@ -29,9 +31,11 @@ impl UdpAir {
     ///
     /// # Errors
     /// From the operating system: address in use, not local, not permitted.
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = UdpSocket::bind(address).await?;
-        Ok(Self { socket, peers: VecDeque::new(), next_peer: 1, buffer: vec![0; DATAGRAM_MAX] })
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let direct = std::net::UdpSocket::bind(address)?;
+        direct.set_nonblocking(true)?;
+        let socket = UdpSocket::from_std(direct.try_clone()?)?;
+        Ok(Self { socket, direct, peers: VecDeque::new(), next_peer: 1, buffer: vec![0; DATAGRAM_MAX] })
     }
 
     /// Where the target is reached.
@@ -48,8 +52,20 @@ impl UdpAir {
     /// From the operating system.
     pub async fn receive(&mut self) -> io::Result<(Peer, &[u8])> {
         let (len, from) = self.socket.recv_from(&mut self.buffer).await?;
+        let peer = self.peer(from);
+        Ok((peer, &self.buffer[..len]))
+    }
+
+    /// A datagram that is already there, and who sent it.
+    pub fn poll(&mut self) -> Option<(Peer, &[u8])> {
+        let (len, from) = self.direct.recv_from(&mut self.buffer).ok()?;
+        let peer = self.peer(from);
+        Some((peer, &self.buffer[..len]))
+    }
+
+    fn peer(&mut self, from: SocketAddr) -> Peer {
         let known = self.peers.iter().find(|(_, address)| *address == from).map(|(peer, _)| *peer);
-        let peer = known.unwrap_or_else(|| {
+        known.unwrap_or_else(|| {
             if self.peers.len() == PEERS_MAX {
                 self.peers.pop_front();
             }
@@ -57,13 +73,14 @@ impl UdpAir {
             self.next_peer += 1;
             self.peers.push_back((peer, from));
             peer
-        });
-        Ok((peer, &self.buffer[..len]))
+        })
     }
 
     /// Sends a datagram; one to a forgotten or vanished initiator is lost, as on a network.
     pub async fn send(&self, peer: Peer, packet: &[u8]) {
-        if let Some((_, address)) = self.peers.iter().find(|(known, _)| *known == peer) {
+        let Some((_, address)) = self.peers.iter().find(|(known, _)| *known == peer) else { return };
+        // Usually there is room in the socket; if not, the event loop waits for it.
+        if self.direct.send_to(packet, address).is_err() {
             let _ = self.socket.send_to(packet, address).await;
         }
     }

@@ -7,7 +7,7 @@
 //! # Work takes time, code does not
 //!
 //! Bootloader and server are straight-line code that runs to its end at once, while a swap takes 30
-//! seconds. So each piece of work becomes an [`Activity`](activity): a snapshot from before, the device
+//! seconds. So each piece of work becomes an `Activity`: a snapshot from before, the device
 //! as it will be, and the records and answers with the times at which they are due. When power is cut
 //! from outside in the middle, the snapshot is taken out and the work is done again with a cut at that
 //! time. Faults of a scenario that are tied to an operation act in the hook of that operation.

@@ -1,8 +1,10 @@
 //! Images with one thing wrong.
 
 use std::ops::Range;
+use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
 use super::header::{HEADER_LEN, ImageHeader};
@@ -12,8 +14,7 @@ use super::verify::ImageError;
 use super::{ImageInfo, inspect};
 
 /// What to break in an otherwise good image. Everything else stays right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sabotage {
     /// One payload bit is flipped after signing: the hash does not match.
     Hash,
@@ -45,6 +46,21 @@ impl Sabotage {
         Self::TlvLength,
         Self::TlvMagic,
     ];
+
+    /// Its name, in scenarios and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hash => "hash",
+            Self::Signature => "signature",
+            Self::Key => "key",
+            Self::Truncated => "truncated",
+            Self::Size => "size",
+            Self::Magic => "magic",
+            Self::TlvLength => "tlv-length",
+            Self::TlvMagic => "tlv-magic",
+        }
+    }
 
     /// Breaks a good image.
     ///
@@ -82,6 +98,23 @@ impl Sabotage {
             Self::TlvMagic => broken[unprotected] ^= 0xff,
         }
         Ok(broken)
+    }
+}
+
+impl FromStr for Sabotage {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|sabotage| sabotage.name() == text).ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|sabotage| sabotage.name()).collect();
+            format!("nothing to break is called `{text}`: one of {}", names.join(", "))
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Sabotage {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

@@ -44,6 +44,7 @@ impl ImageGroup {
 }
 
 /// A flash failure in the words of the group.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 fn flash_failure(error: FlashError, refused: ImageError) -> Failure {
     match error {
         FlashError::Interrupted(interruption) => Failure::Interrupted(interruption),
