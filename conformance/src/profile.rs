@@ -126,7 +126,8 @@ impl Profile {
             }
         }
         let has = |step: &str| read.commands.keys().any(|known| known.get_ref() == step);
-        if !has("update") && !(has("upload") && has("test") && has("reset")) {
+        let step_by_step = ["upload", "test", "reset"].into_iter().all(has);
+        if !has("update") && !step_by_step {
             return Err(Mistake::new(file, "the commands are not enough to update a target")
                 .remedy("either `update`, or `upload`, `test` and `reset`"));
         }

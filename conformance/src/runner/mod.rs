@@ -2,7 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`case`] | a [`Case`](case::Case) prepared to run, and what came of it |
+//! | [`case`] | a [`Case`] prepared to run, and what came of it |
 //! | [`virtual_time`] | the built-in initiator in-process |
 //! | [`real_time`] | external tools, and the built-in initiator over UDP: the one event loop |
 //! | [`live`] | a world on real time behind a UDP socket |
