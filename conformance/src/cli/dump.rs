@@ -127,3 +127,51 @@ fn write_hex(bytes: &[u8], base: u32, erased: u8) -> Result<String, ihex::Writer
     records.push(ihex::Record::EndOfFile);
     ihex::create_object_file_representation(&records)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str, base: u32) -> Result<Vec<(u32, Vec<u8>)>, String> {
+        read_hex(Path::new("dump.hex"), text.as_bytes(), base).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn mistakes_name_the_line() {
+        for (text, expected) in [
+            (":00000001FF", Ok(0)),
+            (":020000040800F2\n:0400000001020304F2\n:00000001FF", Ok(1)),
+            ("", Err("dump.hex:0: the file ends without")),
+            (":0400000001020304F2", Err("dump.hex:1: the file ends without")),
+            (":0400000001020304F3\n:00000001FF", Err("dump.hex:1: no Intel HEX record")),
+            ("hello", Err("dump.hex:1: no Intel HEX record")),
+        ] {
+            match (read(text, if text.contains("0800F2") { 0x0800_0000 } else { 0 }), expected) {
+                (Ok(pieces), Ok(count)) => assert_eq!(pieces.len(), count, "{text}"),
+                (Err(said), Err(expected)) => assert!(said.starts_with(expected), "{text}: {said}"),
+                (other, _) => panic!("{text}: {other:?}"),
+            }
+        }
+        assert!(read(":0400000001020304F2\n:00000001FF", 0x1000).unwrap_err().contains("below the base"));
+    }
+
+    proptest! {
+        #[test]
+        fn hex_files_round_trip(data in proptest::collection::vec(any::<u8>(), 1..300), base in any::<u16>()) {
+            let base = u32::from(base) << 8;
+            let text = write_hex(&data, base, 0xff).unwrap();
+            let mut flash = vec![0xff; data.len() + 32];
+            for (offset, piece) in read(&text, base).unwrap() {
+                flash[offset as usize..offset as usize + piece.len()].copy_from_slice(&piece);
+            }
+            prop_assert_eq!(&flash[..data.len()], &data[..]);
+        }
+
+        #[test]
+        fn hostile_hex_never_panics(text in "[:0-9A-F\n]{0,200}") {
+            let _ = read(&text, 0);
+        }
+    }
+}

@@ -128,7 +128,8 @@ pub fn judge(scenario: &Scenario, images: &ImageSet, trace: &[Record], hung: boo
     let mut findings = expect::findings(scenario, &view, hung);
     let mut checks = Vec::new();
     for (id, check) in CHECKS {
-        let outcome = check(&view);
+        let outcome =
+            if view.is_decoded() { check(&view) } else { CheckOutcome::NotObservable { missing: "decoded messages" } };
         if let CheckOutcome::Violated { findings: violations } = &outcome
             && let Some(first) = violations.first()
         {

@@ -51,6 +51,9 @@ pub(super) struct View<'a> {
     pub(super) images: &'a ImageSet,
     /// Requests that were sent, lost ones included.
     pub(super) sent: usize,
+    /// Requests that arrived, and those among them that were taken apart.
+    arrived: usize,
+    decoded: usize,
     pub(super) end: Option<&'a StateRecord>,
     pub(super) dead: Option<(Place, &'a str)>,
     /// Changes of protected regions that the flash refused.
@@ -64,6 +67,8 @@ impl<'a> View<'a> {
             entries: Vec::new(),
             images,
             sent: 0,
+            arrived: 0,
+            decoded: 0,
             end: None,
             dead: None,
             refused: Vec::new(),
@@ -74,10 +79,14 @@ impl<'a> View<'a> {
             let place = Place { n: record.n, at_us: record.at_us };
             view.last = place;
             let event = match &record.kind {
-                Kind::Message { direction: Direction::ToTarget, smp, .. } => Event::Request(smp),
+                Kind::Message { direction: Direction::ToTarget, smp, .. } => {
+                    view.decoded += 1;
+                    Event::Request(smp)
+                }
                 Kind::Message { direction: Direction::FromTarget, smp, .. } => Event::Answer(smp),
-                Kind::Datagram { direction: Direction::ToTarget, .. } => {
+                Kind::Datagram { direction: Direction::ToTarget, lost, .. } => {
                     view.sent += 1;
+                    view.arrived += usize::from(lost.is_none());
                     continue;
                 }
                 Kind::Link(link) => Event::Link(link),
@@ -114,6 +123,11 @@ impl<'a> View<'a> {
             view.entries.push(Entry { place, event, by });
         }
         view
+    }
+
+    /// Whether the requests can be read: a capture may hold only what went over the air.
+    pub(super) fn is_decoded(&self) -> bool {
+        self.arrived == 0 || self.decoded > 0
     }
 
     /// Hash of the image that the initiator left running: that of the last boot before the end of its part.

@@ -156,7 +156,7 @@ impl Case {
             world.control(Control::Battery(Battery { percent: self.scenario.battery }));
         }
         for fault in &self.scenario.faults {
-            world.control(Control::Fault(fault.clone()));
+            world.control(Control::Fault(fault.clone().seeded(plan.seed)));
         }
         world.control(Control::Power(true));
         world

@@ -47,8 +47,8 @@ enum TearEntry {
     Nothing,
     FirstHalf,
     AllButLast,
-    /// Any bytes, drawn from this seed.
-    Noise(u64),
+    /// Any bytes, drawn from the seed of the run.
+    Noise,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -122,7 +122,7 @@ impl When {
             None | Some(TearEntry::Nothing) => TearModel::Nothing,
             Some(TearEntry::FirstHalf) => TearModel::FirstHalf,
             Some(TearEntry::AllButLast) => TearModel::AllButLast,
-            Some(TearEntry::Noise(seed)) => TearModel::Noise(seed),
+            Some(TearEntry::Noise) => TearModel::Noise(0),
         };
         if let Some(after) = self.after {
             return Ok(Trigger::After { us: after.us });

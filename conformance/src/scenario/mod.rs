@@ -43,6 +43,9 @@
 //! | `{ request = "image-state", flash-operation = 1, nth = 1, tear = "nothing" }` | at a flash operation of a write request |
 //! | `{ answer = "reset", nth = 1 }` | when an answer is about to be sent |
 //!
+//! `tear` says what the interrupted operation leaves: `nothing` of it (the default), its `first-half`,
+//! `all-but-last` byte, or `noise`, any bytes, drawn from the seed of the run.
+//!
 //! | `do` | what happens |
 //! |---|---|
 //! | `{ power-loss = { for = "2 s" } }` | supply is lost and comes back |

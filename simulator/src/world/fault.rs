@@ -127,6 +127,19 @@ pub struct Fault {
     pub action: Action,
 }
 
+impl Fault {
+    /// The same with everything that is drawn taken from this seed.
+    #[must_use]
+    pub fn seeded(mut self, seed: u64) -> Self {
+        if let Trigger::SwapProgress { tear, .. } | Trigger::RequestOperation { tear, .. } = &mut self.trigger
+            && let TearModel::Noise(drawn) = tear
+        {
+            *drawn = seed;
+        }
+        self
+    }
+}
+
 /// How far a fault has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultState {
