@@ -16,7 +16,8 @@
 //! Every answer is JSON; a failure is `{"error": "..."}`.
 
 use axum::Router;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Json, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -217,7 +218,11 @@ pub fn router(requests: mpsc::Sender<Request>) -> Router {
 
 type Requests = State<mpsc::Sender<Request>>;
 type Answer = (StatusCode, Json<serde_json::Value>);
-type Body<T> = Result<Json<T>, JsonRejection>;
+
+/// Reads a body as JSON, whatever its content type says; `example` is what was expected.
+fn read<T: for<'de> Deserialize<'de>>(body: &Bytes, example: &str) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|error| format!("{error}; expected {example}"))
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -284,10 +289,10 @@ async fn wait(State(requests): Requests, query: Result<Query<WaitQuery>, QueryRe
     }
 }
 
-async fn power(State(requests): Requests, body: Body<PowerBody>) -> Answer {
-    match body {
-        Ok(Json(body)) => control(&requests, Control::Power(body.on)).await,
-        Err(rejection) => refused(format!("{}; expected {{\"on\": false}}", rejection.body_text())),
+async fn power(State(requests): Requests, body: Bytes) -> Answer {
+    match read::<PowerBody>(&body, "{\"on\": false}") {
+        Ok(body) => control(&requests, Control::Power(body.on)).await,
+        Err(message) => refused(message),
     }
 }
 
@@ -295,30 +300,28 @@ async fn reset(State(requests): Requests) -> Answer {
     control(&requests, Control::Reset).await
 }
 
-async fn link(State(requests): Requests, body: Body<LinkBody>) -> Answer {
-    match body {
-        Ok(Json(body)) => control(&requests, Control::Link(body.up)).await,
-        Err(rejection) => refused(format!("{}; expected {{\"up\": false}}", rejection.body_text())),
+async fn link(State(requests): Requests, body: Bytes) -> Answer {
+    match read::<LinkBody>(&body, "{\"up\": false}") {
+        Ok(body) => control(&requests, Control::Link(body.up)).await,
+        Err(message) => refused(message),
     }
 }
 
-async fn battery(State(requests): Requests, body: Body<BatteryBody>) -> Answer {
-    match body {
-        Ok(Json(body)) if body.percent <= 100 => {
+async fn battery(State(requests): Requests, body: Bytes) -> Answer {
+    match read::<BatteryBody>(&body, "{\"percent\": 10}") {
+        Ok(body) if body.percent <= 100 => {
             control(&requests, Control::Battery(Battery { percent: body.percent })).await
         }
-        Ok(Json(body)) => refused(format!("a battery holds 0 to 100 percent, not {}", body.percent)),
-        Err(rejection) => refused(format!("{}; expected {{\"percent\": 10}}", rejection.body_text())),
+        Ok(body) => refused(format!("a battery holds 0 to 100 percent, not {}", body.percent)),
+        Err(message) => refused(message),
     }
 }
 
-async fn fault(State(requests): Requests, body: Body<FaultEntry>) -> Answer {
-    match body.map(|Json(entry)| entry.fault(1)) {
-        Ok(Ok(fault)) => control(&requests, Control::Fault(fault)).await,
-        Ok(Err(message)) => refused(message),
-        Err(rejection) => {
-            refused(format!("{}; expected {{\"when\": {{...}}, \"do\": {{...}}}}", rejection.body_text()))
-        }
+async fn fault(State(requests): Requests, body: Bytes) -> Answer {
+    let fault = read::<FaultEntry>(&body, "{\"when\": {...}, \"do\": {...}}").and_then(|entry| entry.fault(1));
+    match fault {
+        Ok(fault) => control(&requests, Control::Fault(fault)).await,
+        Err(message) => refused(message),
     }
 }
 

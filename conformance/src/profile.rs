@@ -108,6 +108,15 @@ impl Profile {
             return Err(mistake(read.schema.span().start, format!("schema {} is not known", read.schema.get_ref()))
                 .remedy("this version reads schema = 1"));
         }
+        if read.timeout.us == 0 {
+            return Err(Mistake::new(file, "a timeout of 0 lets no command end"));
+        }
+        for finding in read.known.iter().flat_map(|known| &known.findings) {
+            if !crate::judge::findings().any(|id| id == finding) {
+                return Err(Mistake::new(file, format!("nothing that can be found is called `{finding}`"))
+                    .remedy(format!("one of: {}", crate::judge::findings().collect::<Vec<_>>().join(", "))));
+            }
+        }
         let mut airs = Vec::new();
         for air in &read.airs {
             airs.push(air.get_ref().parse().map_err(|message| mistake(air.span().start, message))?);

@@ -182,6 +182,12 @@ impl Target {
         if let Some(delay) = read.smp.reset_delay {
             smp.reset_delay_us = delay.us;
         }
+        if read.battery.threshold.is_some_and(|threshold| threshold > 100) {
+            return Err(Mistake::new(file, "the threshold of the battery is between 0 and 100 percent"));
+        }
+        if read.battery.rc == Some(0) {
+            return Err(Mistake::new(file, "rc 0 is a success: it cannot refuse an upload"));
+        }
         let default = FlashTiming::default();
         let target = Self {
             name: read.name,

@@ -50,7 +50,7 @@ fn cut(text: &str) -> Result<Cut, String> {
         "nothing" => TearModel::Nothing,
         "first-half" => TearModel::FirstHalf,
         "all-but-last" => TearModel::AllButLast,
-        other => return Err(format!("no tear is called `{other}`: nothing, first-half or all-but-last")),
+        other => return Err(format!("no tear is called `{other}`: first-half, all-but-last or nothing")),
     };
     let at = at.parse().map_err(|_| format!("`{at}` is no number of an operation"))?;
     Ok(Cut { at, tear })
@@ -129,6 +129,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let mut controller = Controller::new(&mut flash, &mut recorder);
     let boot = mcuboot.boot(&mut controller);
     let operations = controller.operations();
+    if let (Some(cut), Ok(_)) = (arguments.cut, &boot) {
+        return Err(Failure::Usage(format!(
+            "--cut {}: this boot has only {operations} flash operations\n  remedy: a number below {operations}",
+            cut.at
+        )));
+    }
     if let Some(path) = &arguments.ops {
         super::write_file(path, recorder.lines.as_bytes())?;
     }
@@ -142,7 +148,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         let mut text = String::new();
         explain_before(&mut text, &before, asked, interrupted.is_some());
         explain_boot(&mut text, &answer, boot.as_ref().err().copied());
-        print(&text);
+        print(&text)?;
     }
     Ok(u8::from(answer.outcome == "brick"))
 }

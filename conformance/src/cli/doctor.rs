@@ -24,7 +24,7 @@ pub(super) fn run() -> Result<u8, Failure> {
         };
         text.push_str(&format!("  {:<14}  {state}\n", profile.name));
     }
-    print(&text);
+    print(&text)?;
     Ok(0)
 }
 

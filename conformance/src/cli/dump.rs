@@ -40,7 +40,27 @@ impl DeviceFile {
         let spec = &layout.devices[usize::from(index)];
         let name = self.path.display();
         let bytes = read_file(&self.path)?;
-        let pieces = if is_hex(&self.path) { read_hex(&self.path, &bytes, spec.base)? } else { vec![(0, bytes)] };
+        let len = spec.geometry.len();
+        let mut pieces = if is_hex(&self.path) {
+            read_hex(&self.path, &bytes, spec.base)?
+        } else {
+            check_raw(&name.to_string(), &bytes, len)?;
+            vec![(0, bytes)]
+        };
+        if is_hex(&self.path) {
+            // A readback of a whole chip also holds registers, which are not flash.
+            let records = pieces.len();
+            pieces.retain(|(offset, data)| u64::from(*offset) + data.len() as u64 <= u64::from(len));
+            if pieces.is_empty() && records > 0 {
+                return Err(Failure::Usage(format!(
+                    "{name}: nothing in it is inside `{}`, {:#x} bytes at {:#x}\n  remedy: set `base` of the device in the layout",
+                    spec.name, len, spec.base
+                )));
+            }
+            if pieces.len() < records {
+                eprintln!("brickproof: {name}: {} pieces outside `{}` are left out", records - pieces.len(), spec.name);
+            }
+        }
         let Some(device) = flash.device_mut(index) else {
             return Err(Failure::Usage(format!("{name}: the layout has no such device")));
         };
@@ -71,6 +91,20 @@ impl DeviceFile {
     }
 }
 
+/// Says what a raw dump lacks: a piece that is missing is taken as erased, and that may be the wrong answer.
+fn check_raw(name: &str, bytes: &[u8], len: u32) -> Result<(), Failure> {
+    if bytes.is_empty() {
+        return Err(Failure::Usage(format!("{name}: the file is empty")));
+    }
+    if bytes.first() == Some(&b':') && bytes.is_ascii() {
+        return Err(Failure::Usage(format!("{name}: this is Intel HEX\n  remedy: give it a name that ends in .hex")));
+    }
+    if bytes.len() < len as usize {
+        eprintln!("brickproof: {name}: {:#x} of {len:#x} bytes, what is missing is taken as erased", bytes.len());
+    }
+    Ok(())
+}
+
 fn is_hex(path: &Path) -> bool {
     path.extension().is_some_and(|end| end.eq_ignore_ascii_case("hex") || end.eq_ignore_ascii_case("ihex"))
 }
@@ -91,9 +125,8 @@ fn read_hex(path: &Path, bytes: &[u8], base: u32) -> Result<Vec<(u32, Vec<u8>)>,
         match record {
             ihex::Record::Data { offset, value } => {
                 let address = high.wrapping_add(offset.into());
-                let offset = address.checked_sub(base).ok_or_else(|| {
-                    mistake(index + 1, format!("the address {address:#x} is below the base {base:#x}"))
-                })?;
+                // What is below the base wraps to an offset beyond every device.
+                let offset = address.wrapping_sub(base);
                 match pieces.last_mut() {
                     Some((start, data)) if *start as usize + data.len() == offset as usize => data.extend(value),
                     _ => pieces.push((offset, value)),
@@ -154,7 +187,8 @@ mod tests {
                 (other, _) => panic!("{text}: {other:?}"),
             }
         }
-        assert!(read(":0400000001020304F2\n:00000001FF", 0x1000).unwrap_err().contains("below the base"));
+        let below = read(":0400000001020304F2\n:00000001FF", 0x1000).unwrap();
+        assert_eq!(below[0].0, 0u32.wrapping_sub(0x1000), "outside of every device");
     }
 
     proptest! {

@@ -115,7 +115,7 @@ fn show(files: &[PathBuf], json: bool) -> Result<u8, Failure> {
     if json {
         print_json(&all)?;
     } else {
-        print(&text);
+        print(&text)?;
     }
     Ok(0)
 }
@@ -134,9 +134,9 @@ fn verify(files: &[PathBuf], paths: &[PathBuf], slot_size: u32) -> Result<u8, Fa
         let mut slot = bytes.clone();
         slot.push(0xff);
         match verifier.verify(&slot.as_slice(), slot_size) {
-            Ok(verified) => print(&format!("{}: valid, hash {}\n", path.display(), hex(&verified.hash))),
+            Ok(verified) => print(&format!("{}: valid, hash {}\n", path.display(), hex(&verified.hash)))?,
             Err(error) => {
-                print(&format!("{}: not valid: {error}\n", path.display()));
+                print(&format!("{}: not valid: {error}\n", path.display()))?;
                 code = 1;
             }
         }
@@ -170,6 +170,6 @@ fn sign(arguments: &Sign) -> Result<u8, Failure> {
         arguments.output.display(),
         image.len(),
         arguments.version
-    ));
+    ))?;
     Ok(0)
 }

@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     }
     let width = lines.iter().map(|line| line.id.len()).max().unwrap_or(0);
     for line in &lines {
-        print(&format!("{:<width$}  {}\n", line.id, line.text));
+        print(&format!("{:<width$}  {}\n", line.id, line.text))?;
     }
     Ok(0)
 }

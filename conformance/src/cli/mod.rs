@@ -42,7 +42,7 @@ enum Command {
     Image(image::Command),
     /// Show what there is: one id a line, first
     List(list::Arguments),
-    /// Start a scenario, a target or an initiator of your own
+    /// Start a scenario, a target, a layout or an initiator of your own
     New(new::Arguments),
     /// Say what works on this machine and what is missing for the rest
     Doctor,
@@ -101,21 +101,26 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints a result; a reader that has gone away is no failure.
-fn print(text: &str) {
-    use std::io::Write;
-    let _ = std::io::stdout().write_all(text.as_bytes());
+/// Prints a result; a reader that has gone away is no failure, a full disk is one.
+fn print(text: &str) -> Result<(), Failure> {
+    use std::io::{ErrorKind, Write};
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::Harness(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Prints a result as JSON.
 fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let mut text = serde_json::to_string_pretty(value).map_err(|error| Failure::Harness(error.to_string()))?;
     text.push('\n');
-    print(&text);
-    Ok(())
+    print(&text)
 }
 
-/// The folder that holds nothing of the reader of this: a file of theirs.
+/// A file that was named on the command line.
 fn read_file(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }

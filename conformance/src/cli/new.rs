@@ -18,11 +18,13 @@ pub(super) struct Arguments {
 enum What {
     Scenario,
     Target,
+    Layout,
     Initiator,
 }
 
 const SCENARIO: &str = include_str!("templates/scenario.toml");
 const TARGET: &str = include_str!("templates/target.toml");
+const LAYOUT: &str = include_str!("templates/layout.toml");
 const INITIATOR: &str = include_str!("templates/initiator.toml");
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
@@ -37,15 +39,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let (template, next) = match arguments.what {
         What::Scenario => (SCENARIO, format!("brickproof run {}", path.display())),
         What::Target => (TARGET, format!("brickproof run --target {}", path.display())),
+        What::Layout => (LAYOUT, format!("layout = \"{}\" in a file from `brickproof new target`", path.display())),
         What::Initiator => (INITIATOR, format!("brickproof run --initiator {}", path.display())),
     };
     write_file(path, template.replace("NAME", &id).as_bytes())?;
-    print(&format!("{}\nnext: {next}\n", path.display()));
+    print(&format!("{}\nnext: {next}\n", path.display()))?;
     Ok(0)
 }
 
 #[cfg(test)]
 mod tests {
+    use brickproof_flash_model::layout::Layout;
+
     use super::*;
     use crate::profile::Profile;
     use crate::scenario::Scenario;
@@ -55,6 +60,7 @@ mod tests {
     fn templates_read_as_they_are() {
         Scenario::parse("scenario.toml", None, SCENARIO).unwrap();
         Target::parse("target.toml", None, TARGET).unwrap();
+        Layout::parse("layout.toml", LAYOUT).unwrap();
         Profile::parse("initiator.toml", INITIATOR).unwrap();
     }
 }

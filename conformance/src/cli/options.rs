@@ -10,9 +10,9 @@ use super::Failure;
 use crate::report::terminal::Style;
 
 /// Colour on a terminal, unless `NO_COLOR` is set.
-pub(super) fn style() -> Style {
+pub(super) fn style(output: &impl IsTerminal) -> Style {
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    Style { colour: wanted && std::io::stderr().is_terminal() }
+    Style { colour: wanted && output.is_terminal() }
 }
 
 /// `ROLE=FILE`.

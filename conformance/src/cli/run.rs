@@ -15,6 +15,7 @@ use crate::report::{json, terminal};
 use crate::runner::case::CaseResult;
 use crate::runner::verdict::Status;
 use crate::runner::{self, InitiatorChoice, Plan};
+use crate::scenario::Scenario;
 
 /// Where evidence goes by default.
 const REPORT: &str = "brickproof-report";
@@ -40,8 +41,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     air: Option<Air>,
     /// Cases at the same time
-    #[arg(long, value_name = "N")]
-    jobs: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: Option<u16>,
     /// Deadline of a case in seconds
     #[arg(long, value_name = "S", default_value_t = TIMEOUT_S, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
@@ -81,6 +82,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     if let Some(folder) = &arguments.report {
         std::fs::create_dir_all(folder).map_err(|error| Failure::Usage(format!("{}: {error}", folder.display())))?;
     }
+    check_known(&plan, &scenarios)?;
     let bar = ProgressBar::with_draw_target(Some(scenarios.len() as u64), ProgressDrawTarget::stderr());
     if let Ok(template) = ProgressStyle::with_template("{spinner} {pos}/{len} {wide_msg} {elapsed}") {
         bar.set_style(template);
@@ -100,7 +102,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     bar.finish_and_clear();
 
     let name = plan.initiator.name();
-    eprint!("{}", terminal::report(&results, name, plan.air.name(), style()));
+    // The table is the result, unless JSON is.
+    if arguments.json {
+        eprint!("{}", terminal::report(&results, name, plan.air.name(), style(&std::io::stderr())));
+    } else {
+        super::print(&terminal::report(&results, name, plan.air.name(), style(&std::io::stdout())))?;
+    }
     let worst = results.iter().map(|result| result.status).max().unwrap_or(Status::Passed);
     let run = json::Run {
         schema: json::SCHEMA,
@@ -125,6 +132,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         return Ok(super::EXIT_USAGE);
     }
     Ok(worst.exit_code())
+}
+
+/// A known failure of a scenario that does not exist would never be reported as gone.
+fn check_known(plan: &Plan, scenarios: &[Scenario]) -> Result<(), Failure> {
+    let InitiatorChoice::External(profile) = &plan.initiator else { return Ok(()) };
+    let bundled = library::scenarios(&[])?;
+    for known in &profile.known {
+        if !scenarios.iter().chain(&bundled).any(|scenario| scenario.id == known.scenario) {
+            return Err(Failure::Usage(format!(
+                "initiator `{}`: a failure is known for `{}`, and there is no such scenario\n  remedy: `brickproof list scenarios` shows them",
+                profile.name, known.scenario
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
@@ -163,7 +185,7 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
         time_scale: arguments.time_scale,
         timeout_s: arguments.timeout,
         seed: arguments.seed,
-        jobs: arguments.jobs.unwrap_or(if air == Air::InProcess { cores } else { JOBS_EXTERNAL }),
+        jobs: arguments.jobs.map(usize::from).unwrap_or(if air == Air::InProcess { cores } else { JOBS_EXTERNAL }),
         report: arguments.report.clone().unwrap_or_else(|| PathBuf::from(REPORT)),
         keep_all: arguments.report.is_some(),
         repeat_with: repeat_with(arguments, air),

@@ -8,10 +8,10 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
 use brickproof_flash_model::boot::mcuboot::{Mcuboot, Slot, SwapType};
 use brickproof_flash_model::flash::{Controller, Flash, FlashError, Uncut};
-use brickproof_flash_model::image::mcuboot::{ImageBuilder, ImageVersion, SigningKey};
+use brickproof_flash_model::image::mcuboot::{ImageBuilder, ImageVersion, SigningKey, inspect};
 use brickproof_simulator::air::UdpAir;
 use brickproof_simulator::device::Persistent;
-use brickproof_simulator::trace::{Kind, Record, RunRecord, SCHEMA, Wants};
+use brickproof_simulator::trace::{Kind, LinkEvent, PowerEvent, Record, RunRecord, SCHEMA, Wants};
 use brickproof_simulator::world::{Control, World};
 use clap::Args;
 use tokio::sync::mpsc;
@@ -82,6 +82,9 @@ fn slot(text: &str) -> Result<SlotFile, String> {
         Some((path, "confirmed")) => (path, SlotState::Confirmed),
         Some((path, "pending")) => (path, SlotState::Pending),
         Some((path, "testing")) => (path, SlotState::Testing),
+        Some((_, state)) if !Path::new(rest).exists() && state.chars().all(|c| c.is_ascii_alphabetic()) => {
+            return Err(format!("no state is called `{state}`: confirmed, pending or testing"));
+        }
         _ => (rest, SlotState::Plain),
     };
     let right = match state {
@@ -222,22 +225,25 @@ impl Output {
 fn show(record: &Record) {
     let seconds = record.at_us as f64 / 1e6;
     let text = match &record.kind {
-        Kind::Power(power) => format!("power {power:?}"),
-        Kind::Link(link) => format!("link {link:?}"),
+        Kind::Power(PowerEvent::Off { reason }) => format!("power off: {reason}"),
+        Kind::Power(PowerEvent::On { .. }) => "starts".to_owned(),
+        Kind::Power(PowerEvent::Dead { reason }) => format!("BRICK: {reason}"),
+        Kind::Link(LinkEvent::Up) => "link up".to_owned(),
+        Kind::Link(LinkEvent::Down { reason }) => format!("link down: {reason}"),
         Kind::Boot(boot) => format!(
-            "boot {} ({:?}): {}{}",
+            "boot {}: {}{}",
             boot.number,
-            boot.cause,
             boot.decisions.join("; "),
             boot.version.as_ref().map_or(String::new(), |version| format!("; runs {version}"))
         ),
-        Kind::Message { direction, smp, .. } if smp.name.is_some() => {
-            format!(
-                "{direction:?} {} {}",
-                smp.name.as_deref().unwrap_or_default(),
-                smp.failure().map_or(String::new(), |failure| format!("{failure:?}"))
-            )
-        }
+        Kind::Message { smp, .. } if smp.failure().is_some() => match (smp.name.as_deref(), smp.failure()) {
+            (name, Some((Some(group), rc))) => {
+                format!("{} refused: group {group}, error {rc}", name.unwrap_or("request"))
+            }
+            (name, failure) => {
+                format!("{} refused: rc {}", name.unwrap_or("request"), failure.map_or(0, |(_, rc)| rc))
+            }
+        },
         Kind::Fault { id, state, what } => format!("fault {id} {state}: {what}"),
         Kind::Battery { percent } => format!("battery {percent} %"),
         Kind::Resource { pool, dropped, .. } => format!("{pool} overrun: {dropped} dropped"),
@@ -278,6 +284,11 @@ fn install(
 ) -> Result<(), Failure> {
     let area = mcuboot.area(slot);
     let mistake = |message: String| Failure::Usage(format!("{}: {message}", path.display()));
+    if slot == Slot::Primary
+        && let Err(error) = inspect(&image)
+    {
+        return Err(mistake(format!("no MCUboot image: {error}")));
+    }
     flash.load(area, 0, image).map_err(|error| mistake(error.to_string()))?;
     let mut hook = Uncut;
     let mut controller = Controller::new(flash, &mut hook);

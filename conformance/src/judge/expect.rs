@@ -6,6 +6,17 @@ use super::view::{Event, View};
 use crate::runner::verdict::{Finding, Weight};
 use crate::scenario::{ExpectInitiator, ExpectRunning, ExpectState, Scenario};
 
+/// Ids of what can be found here.
+pub(super) const IDS: [&str; 7] = [
+    "expect/running",
+    "expect/state",
+    "expect/initiator",
+    "device/bricked",
+    "device/protected-region",
+    "initiator/hung",
+    "initiator/silent",
+];
+
 /// What did not hold.
 pub(super) fn findings(scenario: &Scenario, view: &View<'_>, hung: bool) -> Vec<Finding> {
     let mut findings = Vec::new();

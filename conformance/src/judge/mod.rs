@@ -121,6 +121,11 @@ pub fn checked() -> impl Iterator<Item = &'static str> {
     CHECKS.iter().map(|(id, _)| *id)
 }
 
+/// Ids of everything that can be found: requirements and expectations.
+pub fn findings() -> impl Iterator<Item = &'static str> {
+    checked().chain(expect::IDS)
+}
+
 /// Judges a run.
 #[must_use]
 pub fn judge(scenario: &Scenario, images: &ImageSet, trace: &[Record], hung: bool) -> Judgement {

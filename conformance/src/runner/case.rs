@@ -107,6 +107,17 @@ impl Case {
             .collect();
         let time_scale = plan.time_scale.unwrap_or(if plan.air == Air::InProcess { 1.0 } else { 0.0 });
         let board = Arc::new(target.board(scenario.timing, time_scale, behaviours)?);
+        if let (ImageOrigin::File(path), None) = (&scenario.update.origin, scenario.update.broken) {
+            let mut slot = images.update.bytes.clone();
+            slot.push(0xff);
+            if let Err(error) = board.mcuboot.verifier().verify(&slot.as_slice(), board.mcuboot.max_image_size()) {
+                return Err(Mistake::new(
+                    path.display().to_string(),
+                    format!("{} would not accept it: {error}", target.name),
+                )
+                .remedy("sign it with a key that the target trusts, or add the key with --key"));
+            }
+        }
         let flash = initial_flash(&scenario, &images, &target, &board.mcuboot)?;
         Ok(Self { scenario, images, target, board, flash })
     }
@@ -124,6 +135,9 @@ impl Case {
         {
             let reason = format!("{} cannot be reached on the air `{}`", profile.name, plan.air);
             return self.without_run(plan, Status::Skipped, reason);
+        }
+        if let Err(error) = evidence::clear(self, plan) {
+            return self.without_run(plan, Status::Error, format!("old evidence cannot be removed: {error}"));
         }
         let mut world = self.world(plan);
         let mut trace = Vec::new();

@@ -24,13 +24,10 @@ const TRACE: &str = "trace.jsonl";
 
 /// Writes the evidence of a case; its folder.
 pub(super) fn leave(case: &Case, plan: &Plan, world: &World, result: &CaseResult) -> io::Result<PathBuf> {
-    let folder = plan.report.join(plain(plan.initiator.name())).join(case.scenario.id.replace('/', "."));
+    let folder = folder_of(case, plan);
     if folder.exists() {
-        if !folder.join(TRACE).is_file() {
-            let message = format!("{} is in the way: it holds no evidence", folder.display());
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
-        }
-        fs::remove_dir_all(&folder)?;
+        let message = format!("{} is in the way: it holds no evidence", folder.display());
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
     }
     fs::create_dir_all(&folder)?;
     write_trace(&folder.join(TRACE), &result.trace)?;
@@ -50,6 +47,16 @@ pub(super) fn leave(case: &Case, plan: &Plan, world: &World, result: &CaseResult
     }
     fs::write(folder.join("output.txt"), output)?;
     Ok(folder)
+}
+
+/// Removes the evidence of an earlier run, so that it is not taken for this one's.
+pub(super) fn clear(case: &Case, plan: &Plan) -> io::Result<()> {
+    let folder = folder_of(case, plan);
+    if folder.join(TRACE).is_file() { fs::remove_dir_all(folder) } else { Ok(()) }
+}
+
+fn folder_of(case: &Case, plan: &Plan) -> PathBuf {
+    plan.report.join(plain(plan.initiator.name())).join(case.scenario.id.replace('/', "."))
 }
 
 /// A name that is safe as that of a folder.
