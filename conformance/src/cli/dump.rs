@@ -49,16 +49,21 @@ impl DeviceFile {
         };
         if is_hex(&self.path) {
             // A readback of a whole chip also holds registers, which are not flash.
-            let records = pieces.len();
-            pieces.retain(|(offset, data)| u64::from(*offset) + data.len() as u64 <= u64::from(len));
-            if pieces.is_empty() && records > 0 {
+            let held = |pieces: &[(u32, Vec<u8>)]| pieces.iter().map(|(_, data)| data.len()).sum::<usize>();
+            let all = held(&pieces);
+            for (offset, data) in &mut pieces {
+                data.truncate(len.saturating_sub(*offset) as usize);
+            }
+            pieces.retain(|(_, data)| !data.is_empty());
+            let left_out = all - held(&pieces);
+            if pieces.is_empty() && left_out > 0 {
                 return Err(Failure::Usage(format!(
                     "{name}: nothing in it is inside `{}`, {:#x} bytes at {:#x}\n  remedy: set `base` of the device in the layout",
                     spec.name, len, spec.base
                 )));
             }
-            if pieces.len() < records {
-                eprintln!("brickproof: {name}: {} pieces outside `{}` are left out", records - pieces.len(), spec.name);
+            if left_out > 0 {
+                eprintln!("brickproof: {name}: {left_out} bytes outside `{}` are left out", spec.name);
             }
         }
         let Some(device) = flash.device_mut(index) else {
