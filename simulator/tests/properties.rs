@@ -9,7 +9,7 @@ use brickproof_flash_model::layout::Layout;
 use brickproof_simulator::device::{BatteryPolicy, Behaviour, Board, FlashTiming, Persistent};
 use brickproof_simulator::smp::cbor::Writer;
 use brickproof_simulator::smp::{Command, Frame, Op, ServerConfig, SmpMessage, Version};
-use brickproof_simulator::trace::{Cause, FlashResult, Kind, Wants};
+use brickproof_simulator::trace::{BootRecord, Cause, FlashResult, Kind, Wants};
 use brickproof_simulator::world::{Action, Control, Fault, SwapFilter, Trigger, World};
 use proptest::prelude::*;
 
@@ -21,6 +21,10 @@ struct Setup {
 }
 
 fn setup(new_len: usize, behaviour: Behaviour) -> Setup {
+    setup_with(new_len, behaviour, ServerConfig::default().buffer_count)
+}
+
+fn setup_with(new_len: usize, behaviour: Behaviour, buffer_count: u8) -> Setup {
     let key = SigningKey::from_seed(b"tests").unwrap();
     let image = |version: &str, len: usize| {
         ImageBuilder::new(version.parse().unwrap()).header_size(32).generated_payload(len).sign(&key).unwrap()
@@ -37,7 +41,7 @@ fn setup(new_len: usize, behaviour: Behaviour) -> Setup {
         name: "tiny".into(),
         layout,
         mcuboot,
-        smp: ServerConfig { buffer_size: 1024, ..ServerConfig::default() },
+        smp: ServerConfig { buffer_size: 1024, buffer_count, ..ServerConfig::default() },
         timing: FlashTiming::default(),
         boot_timing: FlashTiming::default(),
         start_us: 100_000,
@@ -103,6 +107,11 @@ impl Setup {
             let due = self.world.next_wake().expect("an answer is due");
             self.world.advance(due);
         }
+    }
+
+    fn boots(&mut self) -> Vec<BootRecord> {
+        let records = self.world.take_records().into_iter();
+        records.filter_map(|record| if let Kind::Boot(boot) = record.kind { Some(boot) } else { None }).collect()
     }
 
     fn running(&self) -> Option<[u8; 32]> {
@@ -252,12 +261,7 @@ fn a_cut_from_outside_in_the_middle_of_a_swap_is_a_cut_at_that_time() {
     setup.world.control(Control::Power(true));
     settle(&mut setup.world);
     assert_eq!(setup.running(), Some(setup.hashes[1]));
-    let boots: Vec<_> = setup
-        .world
-        .take_records()
-        .into_iter()
-        .filter_map(|record| if let Kind::Boot(boot) = record.kind { Some(boot) } else { None })
-        .collect();
+    let boots = setup.boots();
     assert_eq!(boots.len(), 1);
     assert_eq!((boots[0].cause, boots[0].swapped.as_deref()), (Cause::PowerOn, Some("test")));
 }
@@ -270,13 +274,23 @@ fn an_image_that_hangs_is_reset_by_the_watchdog_and_reverted() {
     setup.ask(&request(Command::Reset, Op::Write, 4, vec![0xa0]));
     settle(&mut setup.world);
     assert_eq!(setup.running(), Some(setup.hashes[0]));
-    let causes: Vec<_> = setup
-        .world
-        .take_records()
-        .into_iter()
-        .filter_map(|record| if let Kind::Boot(boot) = record.kind { Some(boot.cause) } else { None })
-        .collect();
+    let causes: Vec<_> = setup.boots().iter().map(|boot| boot.cause).collect();
     assert_eq!(causes, [Cause::PowerOn, Cause::SoftReset, Cause::Watchdog]);
+}
+
+#[test]
+fn what_waits_in_every_buffer_is_answered() {
+    let mut setup = setup_with(2500, Behaviour::WaitsToBeConfirmed, u8::MAX);
+    setup.world.receive(1, &chunk(&setup.new.clone(), 0, 800));
+    let echo = request(Command::Echo, Op::Write, 5, [0xa1, 0x61, b'd', 0x61, b'x']);
+    let waiting = usize::from(u8::MAX) - 2;
+    for _ in 0..waiting {
+        setup.world.receive(1, &echo);
+    }
+    assert!(setup.world.take_sent().is_none(), "the erase of the first chunk is under way");
+    settle(&mut setup.world);
+    let answers = std::iter::from_fn(|| setup.world.take_sent()).count();
+    assert_eq!(answers, 1 + waiting);
 }
 
 #[test]

@@ -52,6 +52,13 @@ pub fn report(results: &[CaseResult], initiator: &str, air: &str, style: Style) 
     let worst = results.iter().map(|result| result.status).max().unwrap_or(Status::Passed);
     let counts = counts(results);
     line(&mut text, &format!("{initiator} on {air}: {}", style.paint(worst, &counts)));
+    // Such a run exits with 0: a mistyped command in a shell must not look like a green one.
+    if results.iter().all(|result| result.status < Status::Passed) {
+        line(&mut text, "nothing was tested: the initiator or the air cannot do what these scenarios need");
+        if results.iter().any(|result| result.status == Status::Unsupported) {
+            line(&mut text, "a shell also exits with 127 when it does not find a command: look whether it runs");
+        }
+    }
     text
 }
 

@@ -19,8 +19,8 @@ use crate::library;
 use crate::scenario::{Finally, ImageOrigin, ImageSet, Scenario};
 use crate::target::Target;
 
-/// Longest time that a target is given to settle after the initiator is done, in microseconds.
-pub(super) const SETTLE_US: u64 = 300_000_000;
+/// Starts after which a target does not settle any more.
+pub(super) const SETTLE_STARTS: u64 = 50;
 /// How long a power cycle at the end lasts, in microseconds.
 const POWER_CYCLE_US: u64 = 1_000_000;
 

@@ -48,7 +48,7 @@ impl<'a> Live<'a> {
     /// Microseconds since the start.
     #[must_use]
     pub fn elapsed_us(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+        us_since(self.start)
     }
 
     /// How late something that was due has been done, at worst: a measure of how busy this machine is.
@@ -71,7 +71,7 @@ impl<'a> Live<'a> {
         let due = self.world.next_wake().map(|at| self.start + Duration::from_micros(at));
         while Instant::now() < self.eager_until.min(due.unwrap_or(self.eager_until)) {
             if let Some((peer, packet)) = self.air.poll() {
-                self.world.advance(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX));
+                self.world.advance(us_since(self.start));
                 self.world.receive(peer, packet);
                 self.eager_until = Instant::now() + EAGER;
                 return;
@@ -82,7 +82,7 @@ impl<'a> Live<'a> {
             biased;
             received = self.air.receive() => {
                 if let Ok((peer, packet)) = received {
-                    self.world.advance(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX));
+                    self.world.advance(us_since(self.start));
                     self.world.receive(peer, packet);
                     self.eager_until = Instant::now() + EAGER;
                 }
@@ -107,4 +107,8 @@ async fn sleep_until(due: Option<Instant>) {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
     }
+}
+
+fn us_since(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)
 }

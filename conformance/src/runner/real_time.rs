@@ -15,7 +15,7 @@ use brickproof_simulator::world::World;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use super::case::{Case, Ended};
+use super::case::{Case, Ended, SETTLE_STARTS};
 use super::external::{Running, UNSUPPORTED, fill};
 use super::live::Live;
 use super::{InitiatorChoice, Plan};
@@ -33,8 +33,6 @@ const LATE_MAX: Duration = Duration::from_secs(2);
 const ADDRESSES: u32 = 4096;
 /// Longest time that a target is given to settle after the initiator is done, in microseconds.
 const SETTLE_US: u64 = 120_000_000;
-/// Starts after which a target does not settle any more.
-const SETTLE_STARTS: u64 = 50;
 /// Longest time from a reset command to the reset.
 const RESET_MAX: Duration = Duration::from_secs(15);
 /// How long the last lines of a tool are waited for.
@@ -78,8 +76,9 @@ async fn run_case(
     world: &mut World,
     trace: &mut Vec<Record>,
 ) -> Result<Ended, String> {
-    let files = Folder::make(index).map_err(|error| format!("no folder for the image: {error}"))?;
-    let image = files.path.join("update.bin");
+    let files = tempfile::Builder::new().prefix("brickproof-").tempdir();
+    let files = files.map_err(|error| format!("no folder for the image: {error}"))?;
+    let image = files.path().join("update.bin");
     std::fs::write(&image, &case.images.update.bytes).map_err(|error| format!("{}: {error}", image.display()))?;
 
     let mut live = Live::new(world, bind(index).await?);
@@ -338,24 +337,5 @@ impl Recipe<'_> {
 
     fn note(&self, event: InitiatorEvent) {
         let _ = self.notes.send(event);
-    }
-}
-
-/// A folder that is removed at the end.
-struct Folder {
-    path: std::path::PathBuf,
-}
-
-impl Folder {
-    fn make(index: usize) -> std::io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("brickproof-{}-{index}", std::process::id()));
-        std::fs::create_dir_all(&path)?;
-        Ok(Self { path })
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.path);
     }
 }

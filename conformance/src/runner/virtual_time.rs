@@ -3,14 +3,15 @@
 use brickproof_simulator::trace::{InitiatorEvent, Kind, Record};
 use brickproof_simulator::world::World;
 
-use super::case::{Case, Ended, SETTLE_US};
+use super::case::{Case, Ended, SETTLE_STARTS};
 use crate::initiator::in_process::{InProcess, block_on};
 use crate::initiator::policy::{Policy, Reporter, Truthful, WellBehaved};
 use crate::initiator::update;
 use crate::initiator::wire::{Tamper, Tampered, Untouched};
 
-/// Starts after which a target does not settle any more.
-const SETTLE_STARTS: u64 = 50;
+/// Longest time that a target is given to settle after the initiator is done, in microseconds: virtual
+/// time costs nothing.
+const SETTLE_US: u64 = 300_000_000;
 /// Longest start of a target before the initiator begins, in microseconds.
 const START_US: u64 = 60_000_000;
 

@@ -182,8 +182,6 @@ impl World {
             records: timed.records.into(),
             ending,
         });
-        // Work without flash operations takes no time.
-        self.release_activity();
     }
 
     /// Releases the records that are due, and ends the activity when its time has come.
@@ -223,7 +221,6 @@ impl World {
             }
             Ending::Idle => {}
         }
-        self.work();
     }
 
     fn answer(&mut self, peer: Peer, answer: &Answer, cause: u64) {

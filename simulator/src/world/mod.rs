@@ -369,7 +369,7 @@ impl World {
     /// Does the one thing that is due.
     fn step(&mut self) {
         if self.activity.as_ref().is_some_and(|activity| activity.next_due() <= self.now) {
-            self.release_activity();
+            self.work();
         } else if self.timers.link_up.is_some_and(|at| at <= self.now) {
             self.set_link(true, "", None);
         } else if let Some(at) = self.timers.late.iter().position(|(at, ..)| *at <= self.now) {
@@ -385,6 +385,7 @@ impl World {
             self.timers.confirm = None;
             if self.activity.is_none() {
                 self.begin_confirm();
+                self.work();
             } else {
                 // After the work that is being done.
                 self.timers.confirm = self.activity.as_ref().map(|activity| activity.ends_at + 1);
@@ -397,9 +398,14 @@ impl World {
         }
     }
 
-    /// Starts on the next packet if the device is free.
+    /// Ends what is over, and starts on the next packets while the device is free: work without flash
+    /// operations takes no time.
     fn work(&mut self) {
-        while self.activity.is_none() {
+        loop {
+            self.release_activity();
+            if self.activity.is_some() {
+                return;
+            }
             let Some((peer, packet, record)) = self.inbox.pop_front() else { return };
             if matches!(self.machine, Machine::Running(_)) {
                 self.begin_request(peer, &packet, record);
