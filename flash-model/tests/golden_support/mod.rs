@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use brickproof_flash_model::boot::mcuboot::{Mcuboot, Options, Outcome, Slot};
+use brickproof_flash_model::boot::mcuboot::{Mcuboot, Mode, Options, Outcome, Slot};
 use brickproof_flash_model::flash::{
     Area, Controller, Cut, Flash, Geometry, Hook, Operation, OperationKind, SectorRun, Tear, TearModel,
 };
@@ -195,6 +195,7 @@ impl<'a> Replay<'a> {
         };
         let config = &record["config"];
         let options = Options {
+            mode: Mode::SwapMove,
             max_sectors: number(&config["max_img_sectors"]),
             max_align: number(&config["boot_max_align"]),
             validate_primary: config["validate_primary_slot"] == true,

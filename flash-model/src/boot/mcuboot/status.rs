@@ -11,7 +11,7 @@
 //! A record counts as written when its first byte is not erased: a torn record is a written one,
 //! and that is safe, because it is written after what it stands for.
 
-use super::{Magic, Mcuboot, SwapType, TrailerState};
+use super::{Magic, Pair, Slot, SwapType, TrailerState};
 use crate::flash::{Flash, FlashError};
 
 /// Which loop of the swap.
@@ -67,10 +67,10 @@ fn in_primary(primary: &TrailerState, secondary: &TrailerState) -> bool {
 }
 
 /// Reads how far an interrupted swap has come.
-pub(super) fn read(config: &Mcuboot, flash: &Flash) -> Result<SwapStatus, FlashError> {
-    let trailer = &config.primary;
+pub(super) fn read(config: &Pair, flash: &Flash) -> Result<SwapStatus, FlashError> {
+    let trailer = config.trailer(Slot::Primary);
     let mut status = SwapStatus::reset();
-    if !in_primary(&trailer.read(flash)?, &config.secondary.read(flash)?) {
+    if !in_primary(&trailer.read(flash)?, &config.trailer(Slot::Secondary).read(flash)?) {
         return Ok(status);
     }
     status.in_primary = true;

@@ -27,14 +27,14 @@
 //! power loss between erasing and rewriting the primary trailer does not forget the revert, the
 //! secondary trailer is first made to look like a permanent update (`fixup_revert`).
 
-use super::{Decision, Magic, Mcuboot, Phase, Run, Slot, Stop, SwapStatus, SwapType};
+use super::{Decision, Magic, Pair, Phase, Run, Slot, Stop, SwapStatus, SwapType};
 use crate::flash::{Controller, Flash, FlashError};
 
 /// Bytes per program call of a copy (mcuboot: `BUF_SZ` of `boot_copy_region`).
 const COPY_CHUNK: usize = 1024;
 
 /// Whether the sectors of both slots allow a swap; the reason if not (`boot_slots_compatible`).
-pub(super) fn slots_compatible(config: &Mcuboot) -> Result<(), String> {
+pub(super) fn slots_compatible(config: &Pair) -> Result<(), String> {
     let [primary, secondary] = &config.sectors;
     let max = config.options.max_sectors as usize;
     if primary.len() != secondary.len() && primary.len() != secondary.len() + 1 {
@@ -56,16 +56,11 @@ pub(super) fn slots_compatible(config: &Mcuboot) -> Result<(), String> {
 
 /// Where the header of the image that began in `slot` is at this point of a swap
 /// (`boot_read_image_header`).
-pub(super) fn header_place(
-    config: &Mcuboot,
-    flash: &Flash,
-    slot: Slot,
-    status: &SwapStatus,
-) -> Result<(Slot, u32), Stop> {
+pub(super) fn header_place(config: &Pair, flash: &Flash, slot: Slot, status: &SwapStatus) -> Result<(Slot, u32), Stop> {
     if status.is_reset() {
         return Ok((slot, 0));
     }
-    let last = last_index(config, config.primary.read_swap_size(flash)?)?;
+    let last = last_index(config, config.trailer(Slot::Primary).read_swap_size(flash)?)?;
     let sector = config.sector_size();
     Ok(match (status.phase, slot) {
         (Phase::Move, Slot::Primary) if status.index > last => (Slot::Primary, sector),
@@ -85,7 +80,7 @@ pub(super) fn run(run: &mut Run<'_>, flash: &mut Controller<'_>, status: &mut Sw
     let last = last_index(config, status.swap_size)?;
     if status.is_reset() {
         let sector = config.sector_size();
-        let trailer_sectors = config.primary.len().div_ceil(sector);
+        let trailer_sectors = config.trailer(Slot::Primary).len().div_ceil(sector);
         let first_trailer = (config.sectors[0].len() as u32).saturating_sub(trailer_sectors);
         if last >= first_trailer {
             run.decisions
@@ -153,23 +148,23 @@ fn swap_sectors(
 }
 
 /// Prepares the primary trailer: the magic comes last and makes the rest count (`swap_status_init`).
-fn init_status(config: &Mcuboot, flash: &mut Controller<'_>, status: &SwapStatus) -> Result<(), FlashError> {
-    let secondary = config.secondary.read(flash.flash())?;
+fn init_status(config: &Pair, flash: &mut Controller<'_>, status: &SwapStatus) -> Result<(), FlashError> {
+    let secondary = config.trailer(Slot::Secondary).read(flash.flash())?;
     if status.swap_type != SwapType::None {
-        config.primary.write_swap_info(flash, status.swap_type)?;
+        config.trailer(Slot::Primary).write_swap_info(flash, status.swap_type)?;
     }
     if secondary.image_ok == super::Flag::Set {
-        config.primary.write_image_ok(flash)?;
+        config.trailer(Slot::Primary).write_image_ok(flash)?;
     }
-    config.primary.write_swap_size(flash, status.swap_size)?;
-    config.primary.write_magic(flash)
+    config.trailer(Slot::Primary).write_swap_size(flash, status.swap_size)?;
+    config.trailer(Slot::Primary).write_magic(flash)
 }
 
 fn fixup_revert(run: &Run<'_>, flash: &mut Controller<'_>, status: &SwapStatus) -> Result<(), Stop> {
     if status.swap_type != SwapType::Revert || status.phase != Phase::Move || status.index != 1 {
         return Ok(());
     }
-    let trailer = &run.config.secondary;
+    let trailer = run.config.trailer(Slot::Secondary);
     if trailer.read(flash.flash())?.magic == Magic::Unset {
         run.scramble_trailer(flash, Slot::Secondary)?;
         trailer.write_image_ok(flash)?;
@@ -184,7 +179,7 @@ fn fixup_revert(run: &Run<'_>, flash: &mut Controller<'_>, status: &SwapStatus) 
 /// A device that refuses the record does not stop a bootloader that validates the primary slot.
 fn write_status(run: &mut Run<'_>, flash: &mut Controller<'_>, status: &SwapStatus) -> Result<(), Stop> {
     let record = status.record(run.config.options.max_sectors);
-    match run.config.primary.write_record(flash, record, status.state as u8) {
+    match run.config.trailer(Slot::Primary).write_record(flash, record, status.state as u8) {
         Err(FlashError::Refused(refusal)) if run.config.options.validate_primary => {
             run.decisions.push(Decision::StatusNotWritten(refusal));
             Ok(())
@@ -193,7 +188,7 @@ fn write_status(run: &mut Run<'_>, flash: &mut Controller<'_>, status: &SwapStat
     }
 }
 
-fn copy_sector(config: &Mcuboot, flash: &mut Controller<'_>, from: (Slot, u32), to: (Slot, u32)) -> Result<(), Stop> {
+fn copy_sector(config: &Pair, flash: &mut Controller<'_>, from: (Slot, u32), to: (Slot, u32)) -> Result<(), Stop> {
     let sector = |(slot, index): (Slot, u32)| {
         config.sectors[slot.index()]
             .get(index as usize)
@@ -216,7 +211,7 @@ fn copy_sector(config: &Mcuboot, flash: &mut Controller<'_>, from: (Slot, u32), 
 }
 
 /// Number of sectors that hold `swap_size` bytes, at least 1 (`find_last_idx`).
-fn last_index(config: &Mcuboot, swap_size: u32) -> Result<u32, Stop> {
+fn last_index(config: &Pair, swap_size: u32) -> Result<u32, Stop> {
     let sector = config.sector_size();
     let last = swap_size.div_ceil(sector).max(1);
     if last.checked_mul(sector).is_none() {

@@ -100,10 +100,12 @@ pub struct Trailer {
     /// Distance of the status records.
     stride: u32,
     erased: u8,
+    /// Number of the image, for the swap info.
+    image: u8,
 }
 
 impl Trailer {
-    pub(super) fn new(area: Area, geometry: &Geometry, stride: u32, options: Options) -> Self {
+    pub(super) fn new(area: Area, geometry: &Geometry, stride: u32, options: Options, image: u8) -> Self {
         Self {
             area,
             max_align: options.max_align,
@@ -111,6 +113,7 @@ impl Trailer {
             unit: geometry.program_unit(),
             stride,
             erased: geometry.erased_value(),
+            image,
         }
     }
 
@@ -261,12 +264,12 @@ impl Trailer {
         self.write(flash, self.copy_done_offset(), &[FLAG_SET])
     }
 
-    /// Programs the swap info for image 0.
+    /// Programs the swap info: the type and the number of the image.
     ///
     /// # Errors
     /// From the flash.
     pub fn write_swap_info(&self, flash: &mut Controller<'_>, swap: SwapType) -> Result<(), FlashError> {
-        self.write(flash, self.swap_info_offset(), &[swap.nibble()])
+        self.write(flash, self.swap_info_offset(), &[self.image << 4 | swap.nibble()])
     }
 
     /// Programs the swap size in bytes.
