@@ -202,7 +202,7 @@ proptest! {
         setup.world.control(Control::Fault(Fault {
             id: "cut".into(),
             trigger: Trigger::SwapProgress { permille, swap: SwapFilter::Any, tear },
-            action: Action::PowerLoss { for_us: off_us },
+            action: Action::PowerLoss { for_us: Some(off_us) },
         }));
         setup.ask(&request(Command::Reset, Op::Write, 4, vec![0xa0]));
         settle(&mut setup.world);

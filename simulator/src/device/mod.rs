@@ -105,6 +105,11 @@ impl Device {
         &self.persistent
     }
 
+    /// The flash, for what happens to it from outside.
+    pub(crate) fn flash_mut(&mut self) -> &mut Flash {
+        &mut self.persistent.flash
+    }
+
     /// The image that runs.
     #[must_use]
     pub fn image(&self) -> &RunningImage {

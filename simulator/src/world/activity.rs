@@ -7,7 +7,7 @@ use brickproof_flash_model::boot::mcuboot::Outcome;
 use brickproof_flash_model::flash::{Controller, Count};
 
 use super::hook::{CutAt, Timed};
-use super::{Action, Machine, Peer, World};
+use super::{Action, HARNESS, Machine, Peer, World, answer};
 use crate::device::{Battery, Persistent, Started, power_on};
 use crate::smp::{Answer, Command, Field, SmpMessage};
 use crate::trace::{BootRecord, Cause, FlashResult, Kind, PowerEvent, hex};
@@ -124,18 +124,41 @@ impl World {
 
     /// Starts to handle a packet.
     pub(super) fn begin_request(&mut self, peer: Peer, packet: &[u8], cause: u64) {
-        if self.faults.none_armed() {
+        if self.faults.none_armed() || peer == HARNESS {
             let work = Work::Request { peer, packet: packet.to_vec(), battery: self.battery };
             return self.begin_work(work, None, None, cause);
         }
         let message = SmpMessage::parse(packet);
+        let mut struck = Vec::new();
         if let Machine::Running(device) = &self.machine
             && let Some((offset, size)) = device.server().upload()
             && message.known() == Some(Command::ImageUpload)
-            && let Some((id, action)) = self.faults.at_upload(offset, size)
         {
+            struck.extend(self.faults.at_upload(offset, size));
+        }
+        struck.extend(self.faults.at_request(&message));
+        for (id, action) in struck {
             self.fire(&id, &action);
-            // The chunk meets what the fault left: no power, a device that starts, no link, or all as it was.
+            match action {
+                Action::Refuse(refusal) => {
+                    if let Some(answer) = answer::refuse(packet, refusal) {
+                        self.send(peer, &answer, Some(cause));
+                    }
+                    return;
+                }
+                Action::LoseRequest => return,
+                // The other request was there first.
+                Action::Inject { .. } => {
+                    let injected = self.inbox.pop_back();
+                    self.inbox.push_front((peer, packet.to_vec(), cause));
+                    if let Some(injected) = injected {
+                        self.inbox.push_front(injected);
+                    }
+                    return;
+                }
+                _ => {}
+            }
+            // The request meets what the fault left: no power, a device that starts, no link, or all as it was.
             if !self.link || self.activity.is_some() || !matches!(self.machine, Machine::Running(_)) {
                 self.lost += 1;
                 return;
@@ -215,7 +238,7 @@ impl World {
                 if let Some((id, action)) = self.faults.fired(fault) {
                     self.record(Kind::Fault { id, state: "fired".into(), what: action.to_string() });
                     let state = std::mem::replace(&mut self.machine, Machine::Changing).into_persistent();
-                    let for_us = if let Action::PowerLoss { for_us } = action { Some(for_us) } else { Some(0) };
+                    let for_us = if let Action::PowerLoss { for_us } = action { for_us } else { Some(0) };
                     self.power_loss("fault", for_us, state);
                 }
             }
@@ -229,6 +252,9 @@ impl World {
             if self.timers.reset.is_none_or(|(at, _)| due < at) {
                 self.timers.reset = Some((due, Cause::SoftReset));
             }
+        }
+        if peer == HARNESS {
+            return self.answered_harness(&answer.packets);
         }
         for packet in &answer.packets {
             let message = SmpMessage::parse(packet);
@@ -249,7 +275,18 @@ impl World {
                     self.send(peer, packet, Some(cause));
                     self.send(peer, packet, Some(cause));
                 }
-                Action::LinkLoss { .. } | Action::Battery(_) => self.send(peer, packet, Some(cause)),
+                Action::ChangeAnswer(change) => self.send(peer, &answer::change(packet, &change), Some(cause)),
+                Action::ForeignAnswer(change) => {
+                    self.send(peer, &answer::foreign(packet, &change), Some(cause));
+                    self.send(peer, packet, Some(cause));
+                }
+                Action::LinkLoss { .. }
+                | Action::Battery(_)
+                | Action::Refuse(_)
+                | Action::LoseRequest
+                | Action::Inject { .. }
+                | Action::FlashFails { .. }
+                | Action::StrayWrite { .. } => self.send(peer, packet, Some(cause)),
             }
         }
     }

@@ -17,12 +17,15 @@
 //! Without power, during a boot and while the link is down, what arrives is lost, and the loss recorded.
 
 mod activity;
+mod answer;
 mod fault;
 mod hook;
 mod state;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+use brickproof_flash_model::flash::{Controller, Damage, Flash, Uncut};
 
 use crate::device::{Battery, Behaviour, Board, Device, Persistent};
 use crate::smp::SmpMessage;
@@ -31,13 +34,21 @@ use crate::trace::{Cause, Direction, Kind, LinkEvent, PowerEvent, Record, Wants,
 use activity::Activity;
 use fault::Faults;
 
-pub use fault::{Action, Fault, FaultState, SwapFilter, Trigger};
+pub use answer::{Change, ImagesChange, Refusal, request};
+pub use fault::{Action, Fault, FaultState, Selector, SwapFilter, Trigger};
 
 /// What the application notes when the last chunk of an upload is in flash.
 pub const UPLOADED: &str = "has received a whole image";
 
 /// Who is at the other end; chosen by the air.
 pub type Peer = u64;
+
+/// The harness itself, when it sends a request in a scenario.
+const HARNESS: Peer = Peer::MAX;
+/// State of a fault whose request or write the device has carried out.
+pub const ACCEPTED: &str = "accepted";
+/// State of a fault whose request or write the device has refused.
+pub const REFUSED: &str = "refused by the device";
 
 /// Records of a run beyond which only the rare kinds are kept, and nothing beyond twice as many: what an
 /// initiator sends without end must not fill the memory.
@@ -85,6 +96,14 @@ impl Machine {
         }
     }
 
+    fn flash_mut(&mut self) -> Option<&mut Flash> {
+        match self {
+            Self::Off { persistent, .. } | Self::Dead { persistent, .. } => Some(&mut persistent.flash),
+            Self::Running(device) => Some(device.flash_mut()),
+            Self::Changing => None,
+        }
+    }
+
     fn into_persistent(self) -> Option<Persistent> {
         match self {
             Self::Off { persistent, .. } | Self::Dead { persistent, .. } => Some(persistent),
@@ -117,6 +136,8 @@ pub struct World {
     link: bool,
     battery: Battery,
     inbox: VecDeque<(Peer, Vec<u8>, u64)>,
+    /// Faults whose request waits for its answer.
+    injected: VecDeque<String>,
     outbox: VecDeque<(Peer, Vec<u8>)>,
     faults: Faults,
     now: u64,
@@ -139,6 +160,7 @@ impl World {
             link: true,
             battery: Battery::default(),
             inbox: VecDeque::new(),
+            injected: VecDeque::new(),
             outbox: VecDeque::new(),
             faults: Faults::default(),
             now: 0,
@@ -377,6 +399,9 @@ impl World {
             self.send(peer, &packet, None);
         } else if let Some((fault, action)) = self.faults.take_timer(self.now) {
             self.fire(&fault, &action);
+            if matches!(action, Action::Inject { .. }) {
+                self.work();
+            }
         } else if self.timers.reset.is_some_and(|(at, _)| at <= self.now) {
             if let Some((_, cause)) = self.timers.reset.take() {
                 self.reset(cause);
@@ -415,15 +440,68 @@ impl World {
 
     fn fire(&mut self, id: &str, action: &Action) {
         self.record(Kind::Fault { id: id.to_owned(), state: "fired".into(), what: action.to_string() });
-        self.lost += u64::from(*action == Action::LoseAnswer);
+        self.lost += u64::from(matches!(action, Action::LoseAnswer | Action::LoseRequest));
         match action {
-            Action::PowerLoss { for_us } => self.power_loss("fault", Some(*for_us), None),
+            Action::PowerLoss { for_us } => self.power_loss("fault", *for_us, None),
             Action::LinkLoss { for_us } => self.set_link(false, "fault", Some(*for_us)),
             Action::Battery(battery) => self.control(Control::Battery(*battery)),
             Action::Reset => self.reset(Cause::PinReset),
-            // These concern one answer and are applied where it is sent.
-            Action::LoseAnswer | Action::DelayAnswer { .. } | Action::DoubleAnswer => {}
+            Action::Inject { packet } => {
+                self.injected.push_back(id.to_owned());
+                self.inbox.push_back((HARNESS, packet.clone(), 0));
+            }
+            Action::FlashFails { partition, offset, len, damage } => {
+                self.damage(partition, *offset, *len, *damage);
+            }
+            Action::StrayWrite { partition, offset } => self.stray_write(id, partition, *offset),
+            // These concern one request or answer and are applied where it is handled or sent.
+            Action::LoseAnswer
+            | Action::DelayAnswer { .. }
+            | Action::DoubleAnswer
+            | Action::ChangeAnswer(_)
+            | Action::ForeignAnswer(_)
+            | Action::Refuse(_)
+            | Action::LoseRequest => {}
         }
+    }
+
+    /// A region of flash goes bad, in what is and in what was before the work under way.
+    fn damage(&mut self, partition: &str, offset: u32, len: Option<u32>, damage: Damage) {
+        let Some(area) = self.board.layout.area(partition) else { return };
+        let offset = offset.min(area.len);
+        let len = len.unwrap_or(area.len).min(area.len - offset);
+        let machines = [Some(&mut self.machine), self.activity.as_mut().map(|activity| &mut activity.before)];
+        for flash in machines.into_iter().flatten().filter_map(Machine::flash_mut) {
+            if let Some(device) = flash.device_mut(area.device) {
+                device.damage(area.offset + offset..area.offset + offset + len, damage);
+            }
+        }
+    }
+
+    /// The application writes zeros, one program unit of them.
+    fn stray_write(&mut self, id: &str, partition: &str, offset: u32) {
+        let Some(area) = self.board.layout.area(partition) else { return };
+        let unit = self.board.layout.devices[usize::from(area.device)].geometry.program_unit();
+        let zeros = vec![0; unit as usize];
+        let Some(flash) = self.machine.flash_mut() else { return };
+        let written = Controller::new(flash, &mut Uncut).program(area, offset, &zeros);
+        let (state, what) = match written {
+            Ok(()) => (ACCEPTED, "the write was carried out".to_owned()),
+            Err(error) => (REFUSED, error.to_string()),
+        };
+        self.record(Kind::Fault { id: id.to_owned(), state: state.into(), what });
+    }
+
+    /// The device has answered a request of the harness.
+    fn answered_harness(&mut self, packets: &[Vec<u8>]) {
+        let Some(id) = self.injected.pop_front() else { return };
+        let failure = packets.iter().find_map(|packet| SmpMessage::parse(packet).failure());
+        let (state, what) = match failure {
+            None => (ACCEPTED, "the request was carried out".to_owned()),
+            Some((None, rc)) => (REFUSED, format!("rc {rc}")),
+            Some((Some(group), rc)) => (REFUSED, format!("err: group {group}, rc {rc}")),
+        };
+        self.record(Kind::Fault { id, state: state.into(), what });
     }
 
     fn set_link(&mut self, up: bool, reason: &str, for_us: Option<u64>) {
@@ -467,6 +545,7 @@ impl World {
     /// Everything in RAM is gone.
     fn forget(&mut self) {
         self.inbox.clear();
+        self.injected.clear();
         self.timers.late.clear();
         self.timers.reset = None;
         self.timers.confirm = None;
