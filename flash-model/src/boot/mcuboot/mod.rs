@@ -8,6 +8,7 @@
 //! | [`swap_move`] | the swap without scratch area, with tables of the flash contents |
 //! | [`request`] | what the application writes: set-pending, set-confirmed |
 //! | [`report`] | what a boot did and why |
+//! | [`explain`] | what is in the slots, what is wrong with it and what would help, in words |
 //!
 //! # One boot
 //!
@@ -23,6 +24,7 @@
 //! Agreement with the real MCUboot, operation by operation, is tested in `tests/golden_mcuboot.rs`.
 
 pub mod counters;
+pub mod explain;
 pub mod pair;
 pub mod report;
 pub mod request;

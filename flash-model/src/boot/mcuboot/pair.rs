@@ -45,7 +45,7 @@ pub struct Pair {
     trailers: [Trailer; 2],
     pub(super) sectors: [Vec<Sector>; 2],
     pub(super) options: Options,
-    verifier: Arc<Verifier>,
+    pub(super) verifier: Arc<Verifier>,
 }
 
 impl Pair {
