@@ -198,6 +198,7 @@ impl Target {
                 max_sectors: read.bootloader.max_sectors,
                 max_align: read.bootloader.max_align,
                 validate_primary: read.bootloader.validate_primary,
+                ..Options::default()
             },
             keys,
             smp,

@@ -154,7 +154,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
             None => Of::Dump,
         };
         let mut text = explain_text::explain(&target.name, &answer.explanation, of, style(&std::io::stdout()));
-        if of == Of::Dump {
+        if of == Of::Dump && operations > 0 {
             after(&mut text, &answer);
         }
         print(&text)?;

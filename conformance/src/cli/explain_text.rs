@@ -34,7 +34,10 @@ pub(super) fn explain(target: &str, explanation: &Explanation, of: Of<'_>, style
     let _ = writeln!(text, "{target}, MCUboot {}: {what}", explanation.mode);
     for pair in &explanation.images {
         for slot in &pair.slots {
-            explain_slot(&mut text, slot, style);
+            explain_slot(&mut text, slot, pair.swap.is_some(), style);
+        }
+        if let Some(scratch) = &pair.scratch {
+            explain_scratch(&mut text, scratch, style);
         }
         asked(&mut text, pair, explanation.images.len() > 1, style);
     }
@@ -70,7 +73,24 @@ pub(super) fn explain(target: &str, explanation: &Explanation, of: Of<'_>, style
     text
 }
 
-fn explain_slot(text: &mut String, slot: &SlotText, style: Style) {
+/// A part of an image, or nothing; a trailer only while the sectors beside the primary one change places.
+fn explain_scratch(text: &mut String, scratch: &SlotText, style: Style) {
+    let _ = writeln!(text, "\n{}  {}, {} KiB", style.bold(&scratch.slot), scratch.range, scratch.size / 1024);
+    match &scratch.contents {
+        Contents::Empty => {
+            let _ = writeln!(text, "  erased");
+            return;
+        }
+        _ if scratch.trailer.fields.is_empty() => {
+            let _ = writeln!(text, "  parts of an image, no trailer");
+            return;
+        }
+        _ => {}
+    }
+    explain_trailer(text, &scratch.trailer);
+}
+
+fn explain_slot(text: &mut String, slot: &SlotText, swapping: bool, style: Style) {
     let _ = writeln!(text, "\n{}  {}, {} KiB", style.bold(&slot.slot), slot.range, slot.size / 1024);
     match &slot.contents {
         Contents::Empty => {
@@ -79,15 +99,19 @@ fn explain_slot(text: &mut String, slot: &SlotText, style: Style) {
         Contents::Unknown { begins } => {
             let _ = writeln!(text, "  no image; it begins with {begins}");
         }
-        Contents::Image(image) => explain_image(text, image, style),
+        Contents::Image(image) => explain_image(text, image, swapping, style),
     }
     explain_trailer(text, &slot.trailer);
 }
 
-fn explain_image(text: &mut String, image: &ImageText, style: Style) {
-    let verdict = if image.valid { "valid" } else { "NOT VALID" };
+fn explain_image(text: &mut String, image: &ImageText, swapping: bool, style: Style) {
+    let verdict = match (image.valid, swapping) {
+        (true, _) => "valid",
+        (false, true) => "not valid here, a part of it is elsewhere",
+        (false, false) => "NOT VALID",
+    };
     let _ = writeln!(text, "  version {}, {} bytes, {}", style.bold(&image.version), image.size, style.bold(verdict));
-    if let Some(problem) = &image.problem {
+    if let Some(problem) = image.problem.as_ref().filter(|_| !swapping) {
         let _ = writeln!(text, "    problem    {problem}");
     }
     if let Some(hash) = &image.hash {

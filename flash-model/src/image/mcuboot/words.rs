@@ -1,8 +1,7 @@
 //! What TLVs and header flags are, in words (mcuboot: `boot/bootutil/include/bootutil/image.h`).
 
 use super::header::flags;
-use super::tlv;
-use super::version::ImageVersion;
+use super::tlv::{self, Dependency};
 
 /// What a TLV type is for.
 #[must_use]
@@ -45,14 +44,8 @@ pub fn tlv_value(kind: u16, value: &[u8]) -> Option<String> {
     match kind {
         tlv::SECURITY_COUNTER | 0x70 | 0x73 => word(value).map(|value| value.to_string()),
         tlv::DEPENDENCY => {
-            let [image, _, _, _, major, minor, revision @ .., b0, b1, b2, b3] = value else { return None };
-            let version = ImageVersion {
-                major: *major,
-                minor: *minor,
-                revision: u16::from_le_bytes(revision.try_into().ok()?),
-                build: u32::from_le_bytes([*b0, *b1, *b2, *b3]),
-            };
-            Some(format!("image {image}, version {version} or newer"))
+            let needed = Dependency::parse(value)?;
+            Some(format!("image {}, version {} or newer", needed.image, needed.min_version))
         }
         _ => None,
     }

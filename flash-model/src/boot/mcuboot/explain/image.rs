@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Names, bytes, erased_value, hex, raw};
 use crate::boot::mcuboot::{Mcuboot, Pair, Slot};
-use crate::flash::Flash;
+use crate::flash::{Area, Flash};
 use crate::image::mcuboot::{IMAGE_MAGIC, ImageError, ImageHeader, ImageInfo, SlotSource, inspect, tlv, words};
 
 /// What is in a slot.
@@ -110,6 +110,15 @@ pub(super) fn contents(pair: &Pair, slot: Slot, mcuboot: &Mcuboot, flash: &Flash
             None => error.to_string(),
         }),
     }))
+}
+
+/// What is in the scratch area: parts of images, at most.
+pub(super) fn scratch(area: Area, flash: &Flash) -> Contents {
+    let erased = erased_value(flash, area);
+    if bytes(flash, area, 0, area.len).iter().all(|byte| *byte == erased) {
+        return Contents::Empty;
+    }
+    Contents::Unknown { begins: raw(&bytes(flash, area, 0, 16)) }
 }
 
 fn tlv_text(kind: u16, protected: bool, value: &[u8]) -> TlvText {

@@ -26,6 +26,7 @@ pub use image::Contents;
 pub use remedy::Remedy;
 pub use rows::Row;
 pub use trailer::{Field, TrailerText};
+use trailer::Holder;
 pub use wrong::Oddity;
 
 /// Names for what a bootloader knows only as numbers.
@@ -93,6 +94,9 @@ pub struct PairText {
     pub image: usize,
     /// Primary, then secondary.
     pub slots: Vec<SlotText>,
+    /// The scratch area; swap-scratch only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scratch: Option<SlotText>,
     /// How far an interrupted swap has come.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap: Option<String>,
@@ -211,12 +215,22 @@ fn pair_text(pair: &Pair, mcuboot: &Mcuboot, flash: &Flash, names: &Names<'_>) -
                 range: names.range(area, 0, area.len),
                 size: area.len,
                 contents: image::contents(pair, slot, mcuboot, flash, names),
-                trailer: trailer::explain(pair, slot, flash, names),
+                trailer: trailer::explain(pair, Holder::Slot(slot), flash, names),
             }
         })
         .collect();
+    let scratch = pair.scratch().map(|trailer| {
+        let area = trailer.area();
+        SlotText {
+            slot: "scratch".into(),
+            range: names.range(area, 0, area.len),
+            size: area.len,
+            contents: image::scratch(area, flash),
+            trailer: trailer::explain(pair, Holder::Scratch, flash, names),
+        }
+    });
     let rows = if swap.is_some() { Vec::new() } else { rows::explain(pair, flash) };
-    PairText { image: pair.image(), slots, swap, rows }
+    PairText { image: pair.image(), slots, scratch, swap, rows }
 }
 
 /// Bytes in hexadecimal, with spaces; equal ones at the end as one.

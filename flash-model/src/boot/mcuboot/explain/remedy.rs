@@ -61,7 +61,7 @@ impl Edit {
 /// The offset where the sectors of a trailer begin.
 fn trailer_start(pair: &Pair, slot: Slot) -> u32 {
     let trailer = pair.trailer(slot);
-    let start = trailer.area().len - trailer.len();
+    let start = super::trailer::start(pair, trailer);
     pair.sectors[slot.index()].iter().find(|sector| sector.end() > start).map_or(start, |sector| sector.offset)
 }
 
@@ -125,10 +125,7 @@ impl Search<'_> {
         if !boot.outcome.is_boot() {
             return false;
         }
-        let swapped = match boot.swapped() {
-            Some(swap) => format!("after a {swap} swap "),
-            None => String::new(),
-        };
+        let swapped = if boot.swapped().is_some() { "after the update " } else { "" };
         self.found.push(Remedy {
             purpose: purpose.into(),
             steps: edits.iter().map(|edit| edit.words(self.names)).collect(),
@@ -149,9 +146,13 @@ impl Search<'_> {
         let primary_valid = pair.verify(self.flash, Slot::Primary).is_ok();
         let purpose = format!("start the image in `{}`", name(Slot::Primary));
         if primary_valid {
+            let scratch = || pair.scratch().map(|trailer| Edit::Erase { area: trailer.area(), from: 0, to: trailer.area().len });
+            let trailers = || [erase_trailer(pair, Slot::Primary), erase_trailer(pair, Slot::Secondary)];
             let done = self.offer(&purpose, &[erase_trailer(pair, Slot::Secondary)])
                 || self.offer(&purpose, &[erase_trailer(pair, Slot::Primary)])
-                || self.offer(&purpose, &[erase_trailer(pair, Slot::Primary), erase_trailer(pair, Slot::Secondary)]);
+                || scratch().is_some_and(|scratch| self.offer(&purpose, &[scratch]))
+                || self.offer(&purpose, &trailers())
+                || scratch().is_some_and(|scratch| self.offer(&purpose, &trailers().into_iter().chain([scratch]).collect::<Vec<_>>()));
             if done {
                 return;
             }
@@ -165,7 +166,8 @@ impl Search<'_> {
             if let Ok(verified) = pair.verify(self.flash, Slot::Secondary) {
                 let purpose = format!("start the image in `{}`", name(Slot::Secondary));
                 let image_ok = write_flag(trailer, trailer.image_ok_offset(), "image_ok");
-                let blank = bytes(self.flash, secondary, trailer_start(pair, Slot::Secondary), trailer.len());
+                let start = super::trailer::start(pair, trailer);
+                let blank = bytes(self.flash, secondary, start, secondary.len - start);
                 let erased = erased_value(self.flash, secondary);
                 let mut edits = vec![write_magic(trailer), image_ok];
                 if blank.iter().any(|byte| *byte != erased) {
@@ -215,8 +217,8 @@ impl Search<'_> {
             self.offer("keep the running image; the application does the same when it confirms", &[confirm]);
         }
         if matches!(asked, SwapType::Test | SwapType::Permanent) {
-            let id = if odd.contains(&"pending-invalid") || odd.contains(&"tlv-missing") { "refused" } else { "pending" };
-            if id == "pending" && swapped.is_some() {
+            let end = pair.verify(self.flash, Slot::Secondary).map_or(u32::MAX, |verified| verified.total_len);
+            if swapped.is_some() && end <= trailer_start(pair, Slot::Secondary) {
                 self.offer("cancel the update", &[erase_trailer(pair, Slot::Secondary)]);
             }
         }
@@ -231,7 +233,8 @@ impl Search<'_> {
         for slot in Slot::ALL {
             let (slot_name, torn) = in_trailer(slot);
             let image_end = pair.verify(self.flash, slot).map_or(0, |verified| verified.total_len);
-            if torn && image_end <= trailer_start(pair, slot) {
+            // A swap erases the trailers itself.
+            if torn && swapped.is_none() && image_end <= trailer_start(pair, slot) {
                 let purpose = format!("make the trailer of `{slot_name}` usable again");
                 self.offer(&purpose, &[erase_trailer(pair, slot)]);
             }
@@ -239,7 +242,7 @@ impl Search<'_> {
         if other_left_over(odd) && !in_trailer(Slot::Secondary).1 && asked == SwapType::None {
             let edits = [erase_trailer(pair, Slot::Secondary)];
             let stray = super::trailer::written(other, self.flash).len();
-            if stray > 0 || super::trailer::stray(other, self.flash).is_some() {
+            if stray > 0 || super::trailer::stray(pair, other, self.flash).is_some() {
                 self.offer("clean the trailer of the slot for updates", &edits);
             }
         }

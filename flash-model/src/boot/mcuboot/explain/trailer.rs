@@ -4,7 +4,9 @@ use serde::Serialize;
 
 use super::{Names, bytes, erased_value, raw};
 use crate::boot::mcuboot::trailer::MAGIC_LEN;
-use crate::boot::mcuboot::{Flag, Magic, Mode, Pair, Phase, Slot, SwapStatus, SwapType, Trailer, TrailerState};
+use crate::boot::mcuboot::{
+    Flag, Magic, Mode, Pair, Phase, Slot, StatusSource, SwapStatus, SwapType, Trailer, TrailerState, swap_scratch,
+};
 use crate::flash::Flash;
 
 /// A trailer.
@@ -33,6 +35,24 @@ pub struct Field {
     pub torn: bool,
 }
 
+/// Whose trailer it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// That of a slot.
+    Slot(Slot),
+    /// That of the scratch area, which belongs to the swap of the sectors beside the primary trailer.
+    Scratch,
+}
+
+/// The offset from which on a trailer may be written. An image that is overwritten may lie where others have
+/// status records.
+pub(super) fn start(pair: &Pair, trailer: &Trailer) -> u32 {
+    match pair.options.mode {
+        Mode::OverwriteOnly { .. } => trailer.swap_info_offset(),
+        Mode::SwapMove | Mode::SwapScratch => trailer.area().len - trailer.len(),
+    }
+}
+
 /// Offsets at which bytes mean something, as `(offset, bytes)`.
 fn meaningful(trailer: &Trailer) -> Vec<(u32, u32)> {
     let mut places: Vec<(u32, u32)> =
@@ -48,13 +68,14 @@ fn meaningful(trailer: &Trailer) -> Vec<(u32, u32)> {
 }
 
 /// Bytes that are not erased where nothing is ever written: how many, and the offset of the first.
-pub(super) fn stray(trailer: &Trailer, flash: &Flash) -> Option<(u32, u32)> {
+pub(super) fn stray(pair: &Pair, trailer: &Trailer, flash: &Flash) -> Option<(u32, u32)> {
     let area = trailer.area();
-    let start = area.len - trailer.len();
+    let start = start(pair, trailer);
     let erased = erased_value(flash, area);
-    let mut contents = bytes(flash, area, start, trailer.len());
+    let mut contents = bytes(flash, area, start, area.len - start);
     for (offset, len) in meaningful(trailer) {
-        let from = (offset - start) as usize;
+        let Some(from) = offset.checked_sub(start) else { continue };
+        let from = from as usize;
         contents[from..from + len as usize].fill(erased);
     }
     let count = contents.iter().filter(|byte| **byte != erased).count() as u32;
@@ -73,25 +94,35 @@ pub(super) fn written(trailer: &Trailer, flash: &Flash) -> Vec<(u32, u8)> {
         .collect()
 }
 
-/// Sectors that hold `size` bytes.
+/// Sectors of the primary slot that hold `size` bytes.
 pub(super) fn sectors(pair: &Pair, size: u32) -> u32 {
-    size.div_ceil(pair.sector_size().max(1)).max(1)
+    let sectors = &pair.sectors[Slot::Primary.index()];
+    sectors.iter().take_while(|sector| sector.offset < size).count().max(1) as u32
 }
 
-pub(super) fn explain(pair: &Pair, slot: Slot, flash: &Flash, names: &Names<'_>) -> TrailerText {
-    let trailer = pair.trailer(slot);
+pub(super) fn explain(pair: &Pair, holder: Holder, flash: &Flash, names: &Names<'_>) -> TrailerText {
+    let trailer = match (holder, pair.scratch()) {
+        (Holder::Scratch, Some(scratch)) => scratch,
+        (Holder::Scratch, None) => pair.trailer(Slot::Primary),
+        (Holder::Slot(slot), _) => pair.trailer(slot),
+    };
     let area = trailer.area();
-    let start = area.len - trailer.len();
+    let start = start(pair, trailer);
     let erased = erased_value(flash, area);
     let state = trailer.read(flash).ok();
     let mut fields = Vec::new();
-    records(&mut fields, pair, slot, flash, names);
-    if let Some(state) = state {
-        plain_fields(&mut fields, pair, slot, &state, flash, names);
+    let contents = bytes(flash, area, start, area.len - start);
+    // The scratch area is a part of an image as often as not.
+    let counts = holder != Holder::Scratch || state.is_some_and(|state| state.magic == Magic::Good);
+    if let Some(state) = state.filter(|_| counts) {
+        if !matches!(pair.options.mode, Mode::OverwriteOnly { .. }) {
+            records(&mut fields, pair, trailer, flash, names);
+        }
+        plain_fields(&mut fields, pair, holder, trailer, &state, flash, names);
     }
     TrailerText {
         range: names.range(area, start, area.len),
-        erased: bytes(flash, area, start, trailer.len()).iter().all(|byte| *byte == erased),
+        erased: contents.iter().all(|byte| *byte == erased),
         fields,
     }
 }
@@ -99,12 +130,12 @@ pub(super) fn explain(pair: &Pair, slot: Slot, flash: &Flash, names: &Names<'_>)
 fn plain_fields(
     fields: &mut Vec<Field>,
     pair: &Pair,
-    slot: Slot,
+    holder: Holder,
+    trailer: &Trailer,
     state: &TrailerState,
     flash: &Flash,
     names: &Names<'_>,
 ) {
-    let trailer = pair.trailer(slot);
     let area = trailer.area();
     let erased = erased_value(flash, area);
     let distance = trailer.image_ok_offset() - trailer.copy_done_offset();
@@ -112,22 +143,26 @@ fn plain_fields(
         let address = names.address(area, offset);
         fields.push(Field { name, address, raw: raw(&bytes(flash, area, offset, len)), meaning, torn });
     };
-    let size = trailer.swap_size_offset();
-    add("swap_size", size, distance, swap_size(pair, state, &bytes(flash, area, size, 4), erased));
+    if !matches!(pair.options.mode, Mode::OverwriteOnly { .. }) {
+        let size = trailer.swap_size_offset();
+        add("swap_size", size, distance, swap_size(pair, state, &bytes(flash, area, size, 4), erased));
+    }
     let info = trailer.swap_info_offset();
     add("swap_info", info, distance, swap_info(bytes(flash, area, info, 1)[0], erased, pair.image()));
-    let meaning = match (state.copy_done, slot) {
-        (Flag::Set, Slot::Primary) => "set: the swap is complete",
-        (Flag::Set, Slot::Secondary) => "set: nothing reads it in this slot",
+    let overwrite = matches!(pair.options.mode, Mode::OverwriteOnly { .. });
+    let meaning = match (state.copy_done, holder) {
+        (Flag::Set, Holder::Slot(Slot::Primary)) if !overwrite => "set: the swap is complete",
+        (Flag::Set, _) => "set: nothing reads it here",
         (Flag::Unset, _) => "erased",
         (Flag::Bad, _) => "BAD: neither set nor erased, a torn write",
     };
     add("copy_done", trailer.copy_done_offset(), distance, (meaning.into(), state.copy_done == Flag::Bad));
-    let meaning = match (state.image_ok, slot) {
-        (Flag::Set, Slot::Primary) => "set: the image is confirmed",
-        (Flag::Set, Slot::Secondary) => "set: the request is for good",
-        (Flag::Unset, Slot::Primary) => "erased: the image is not confirmed",
-        (Flag::Unset, Slot::Secondary) => "erased",
+    let meaning = match (state.image_ok, holder) {
+        (Flag::Set, Holder::Slot(Slot::Primary)) => "set: the image is confirmed",
+        (Flag::Set, Holder::Slot(Slot::Secondary)) => "set: the request is for good",
+        (Flag::Set, Holder::Scratch) => "set: goes to the primary trailer with the rest",
+        (Flag::Unset, Holder::Slot(Slot::Primary)) if !overwrite => "erased: the image is not confirmed",
+        (Flag::Unset, _) => "erased",
         (Flag::Bad, _) => "BAD: neither set nor erased, a torn write",
     };
     add("image_ok", trailer.image_ok_offset(), distance, (meaning.into(), state.image_ok == Flag::Bad));
@@ -172,8 +207,7 @@ fn swap_info(byte: u8, erased: u8, image: usize) -> (String, bool) {
     }
 }
 
-fn records(fields: &mut Vec<Field>, pair: &Pair, slot: Slot, flash: &Flash, names: &Names<'_>) {
-    let trailer = pair.trailer(slot);
+fn records(fields: &mut Vec<Field>, pair: &Pair, trailer: &Trailer, flash: &Flash, names: &Names<'_>) {
     let area = trailer.area();
     let written = written(trailer, flash);
     let mut field = |first: u32, raw: String, meaning: String, torn: bool| {
@@ -225,9 +259,11 @@ fn run_meaning(pair: &Pair, first: u32, values: &[u8]) -> (String, Option<String
             (whole, 0) => format!("{whole} sectors are exchanged"),
             (whole, _) => format!("{whole} sectors are exchanged, and half of the next"),
         },
-        Mode::SwapScratch => match (count / 3, count % 3) {
+        Mode::SwapScratch => match ((first + count) / 3, (first + count) % 3) {
             (whole, 0) => format!("{whole} steps through the scratch area are done"),
-            (whole, third) => format!("{whole} steps through the scratch area are done, and {third} of 3 of the next"),
+            (whole, third) => {
+                format!("{whole} steps through the scratch area are done, and {third} of 3 parts of the next")
+            }
         },
         Mode::OverwriteOnly { .. } => "this mode writes none".to_owned(),
     };
@@ -281,6 +317,23 @@ fn steps(pair: &Pair, status: &SwapStatus, all: u32) -> String {
             };
             format!("all sectors have moved up, {exchanged} of {all} are exchanged{halfway}, {done} % done")
         }
-        _ => format!("step {}, part {}", status.index, status.state),
+        (Mode::SwapScratch, _) => {
+            let (done, part) = (status.index - 1, status.state - 1);
+            let Ok(all) = swap_scratch::step_count(pair, status.swap_size) else {
+                return format!("{done} steps are done");
+            };
+            let part_words = match part {
+                0 => "",
+                1 => "; of the next, the new part is in the scratch area",
+                _ => "; of the next, the new part is in the scratch area and the old part in the secondary slot",
+            };
+            let percent = percent(3 * done + part, 3 * all);
+            let place = match status.source {
+                StatusSource::Scratch => ", by the records in the scratch area",
+                StatusSource::Primary | StatusSource::None => "",
+            };
+            format!("{done} of {all} steps through the scratch area are done{part_words}, {percent} % done{place}")
+        }
+        (Mode::OverwriteOnly { .. }, _) => format!("step {}, part {}", status.index, status.state),
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Names, bytes, trailer};
-use crate::boot::mcuboot::{Flag, Magic, Mode, Pair, Slot, SwapType, TrailerState, pair};
+use crate::boot::mcuboot::{Flag, Magic, Mode, Pair, Slot, StatusSource, SwapType, TrailerState, pair, swap_scratch};
 use crate::flash::{Area, Flash};
 use crate::image::mcuboot::{IMAGE_MAGIC, ImageError, ImageHeader, SlotSource};
 
@@ -30,12 +30,12 @@ pub(super) fn find(pair: &Pair, flash: &Flash, names: &Names<'_>) -> Vec<Oddity>
     for (slot, state) in [(Slot::Primary, &primary), (Slot::Secondary, &secondary)] {
         found.trailer(slot, state);
         found.stray(slot);
-        if !swapping {
+        if !swapping && !matches!(pair.options.mode, Mode::OverwriteOnly { .. }) {
             found.records(slot, state);
         }
     }
     if swapping {
-        found.swap(&primary);
+        found.swap();
     } else {
         found.images(&primary, &secondary);
     }
@@ -126,7 +126,7 @@ impl Found<'_> {
     fn stray(&mut self, slot: Slot) {
         let trailer = self.pair.trailer(slot);
         let area = trailer.area();
-        let start = area.len - trailer.len();
+        let start = trailer::start(self.pair, trailer);
         let header = ImageHeader::read(&SlotSource { flash: self.flash, area }).ok();
         let end = header.filter(|header| header.magic == IMAGE_MAGIC).and_then(|header| header.tlv_offset());
         if let Some(end) = end.filter(|end| *end > start && *end < area.len) {
@@ -136,7 +136,7 @@ impl Found<'_> {
                 self.names.at(area, start)
             );
             self.add("image-in-trailer", slot, words);
-        } else if let Some((count, first)) = trailer::stray(trailer, self.flash) {
+        } else if let Some((count, first)) = trailer::stray(self.pair, trailer, self.flash) {
             let words = format!(
                 "{count} bytes of the trailer are written where no field is, the first at {}: the rest of an image, or torn writes",
                 self.names.at(area, first)
@@ -163,22 +163,31 @@ impl Found<'_> {
     }
 
     /// An interrupted swap.
-    fn swap(&mut self, primary: &TrailerState) {
-        let trailer = self.pair.trailer(Slot::Primary);
-        let size = primary.swap_size;
+    fn swap(&mut self) {
+        let Some(status) = self.pair.interrupted_swap(self.flash).ok().flatten() else { return };
+        let (trailer, words) = match (status.source, self.pair.scratch()) {
+            (StatusSource::Scratch, Some(scratch)) => (scratch, "in the scratch area "),
+            _ => (self.pair.trailer(Slot::Primary), ""),
+        };
+        let size = status.swap_size;
         if size == u32::MAX {
-            self.add("swap-size-missing", Slot::Primary, "a swap is under way and swap_size is erased".into());
+            self.add("swap-size-missing", Slot::Primary, format!("a swap is under way and swap_size {words}is erased"));
             return;
         }
-        if size == 0 || size > trailer.area().len || self.pair.options.mode != Mode::SwapMove {
+        if size == 0 || size > self.pair.area(Slot::Primary).len {
             return;
         }
         let (all, max) = (trailer::sectors(self.pair, size), self.pair.options.max_sectors);
-        let beyond = |record: &u32| (*record >= all && *record < max) || *record >= max.saturating_add(2 * all);
+        let steps = swap_scratch::step_count(self.pair, size).unwrap_or(u32::MAX);
+        let beyond = |record: u32| match self.pair.options.mode {
+            Mode::SwapMove => (record >= all && record < max) || record >= max.saturating_add(2 * all),
+            Mode::SwapScratch => record >= steps.saturating_mul(3),
+            Mode::OverwriteOnly { .. } => false,
+        };
         let written = trailer::written(trailer, self.flash);
-        if let Some((record, _)) = written.iter().find(|(record, _)| beyond(record)) {
+        if let Some((record, _)) = written.iter().find(|(record, _)| beyond(*record)) {
             let at = self.names.at(trailer.area(), trailer.status_offset(*record));
-            let words = format!("status record {record} at {at} is written, beyond the {all} sectors of the images");
+            let words = format!("status record {record} {words}at {at} is written, beyond the {all} sectors of the images");
             self.add("status-beyond-image", Slot::Primary, words);
         }
     }
@@ -212,6 +221,9 @@ impl Found<'_> {
             if !matches!(error, Some(ImageError::Magic { .. })) {
                 continue;
             }
+            if slot == Slot::Primary && self.pair.options.mode != Mode::SwapMove {
+                continue;
+            }
             if let Some((sector, valid)) = late_image(self.pair, slot, self.flash) {
                 let area = self.pair.area(slot);
                 let valid = if valid { "a valid image" } else { "an image header" };
@@ -232,6 +244,13 @@ impl Found<'_> {
 
     fn invalid(&mut self, slot: Slot, error: &ImageError, id: &'static str, means: &str) {
         let area = self.pair.area(slot);
+        let erased = super::erased_value(self.flash, area);
+        if matches!(error, ImageError::Magic { found } if *found == u32::from_ne_bytes([erased; 4])) {
+            let rest = bytes(self.flash, area, 0, trailer::start(self.pair, self.pair.trailer(slot)));
+            let rest = if rest.iter().all(|byte| *byte == erased) { "" } else { " at its start, and not behind it" };
+            self.add(id, slot, format!("the slot is erased{rest}: {means}"));
+            return;
+        }
         let header = ImageHeader::read(&SlotSource { flash: self.flash, area }).ok();
         let header = header.filter(|header| header.magic == IMAGE_MAGIC);
         let hint = header.and_then(|header| super::image::unfinished(self.flash, self.pair, slot, &header));
