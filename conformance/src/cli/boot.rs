@@ -154,8 +154,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
             None => Of::Dump,
         };
         let mut text = explain_text::explain(&target.name, &answer.explanation, of, style(&std::io::stdout()));
-        if of == Of::Dump && operations > 0 {
-            after(&mut text, &answer);
+        match of {
+            Of::Dump if operations > 0 => after(&mut text, &answer),
+            Of::Dump | Of::Cut { .. } => hashes(&mut text, "", &answer),
         }
         print(&text)?;
     }
@@ -243,9 +244,16 @@ fn after(text: &mut String, answer: &Answer) {
     for image in &answer.images {
         explain_image(text, image);
     }
+    hashes(text, "  ", answer);
+}
+
+fn hashes(text: &mut String, indent: &str, answer: &Answer) {
+    if indent.is_empty() {
+        text.push('\n');
+    }
     for (device, hash) in &answer.flash_sha256_by_device {
         let device = if answer.flash_sha256_by_device.len() > 1 { format!(" of {device}") } else { String::new() };
-        let _ = writeln!(text, "  flash sha256{device} {hash}");
+        let _ = writeln!(text, "{indent}flash sha256{device} {hash}");
     }
 }
 

@@ -29,7 +29,9 @@ pub(super) fn explain(target: &str, explanation: &Explanation, of: Of<'_>, style
     let mut text = String::new();
     let what = match of {
         Of::Dump => "this dump".to_owned(),
-        Of::Cut { interruption, operations } => format!("{interruption} after {operations} flash operations; this is left"),
+        Of::Cut { interruption, operations } => {
+            format!("{interruption} after {operations} flash operations; this is left")
+        }
     };
     let _ = writeln!(text, "{target}, MCUboot {}: {what}", explanation.mode);
     for pair in &explanation.images {
@@ -46,7 +48,8 @@ pub(super) fn explain(target: &str, explanation: &Explanation, of: Of<'_>, style
     for step in &next.steps {
         let _ = writeln!(text, "  {step}");
     }
-    let after = if next.operations == 0 { String::new() } else { format!(" after {} flash operations", next.operations) };
+    let after =
+        if next.operations == 0 { String::new() } else { format!(" after {} flash operations", next.operations) };
     let _ = writeln!(text, "  {}{after}", style.bold(&next.end));
     if let Some(then) = &next.after_it {
         let _ = writeln!(text, "  {then}");

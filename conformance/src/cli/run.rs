@@ -119,12 +119,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     bar.finish_and_clear();
 
     let shard = arguments.shard.map(|shard| shard.to_string());
-    let heading = Heading {
-        initiator: plan.initiator.name(),
-        air: plan.air.name(),
-        seed: plan.seed,
-        shard: shard.as_deref(),
-    };
+    let heading =
+        Heading { initiator: plan.initiator.name(), air: plan.air.name(), seed: plan.seed, shard: shard.as_deref() };
     // The table is the result, unless JSON is.
     if arguments.json {
         eprint!("{}", terminal::report(&results, &heading, style(&std::io::stderr())));

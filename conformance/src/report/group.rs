@@ -52,9 +52,8 @@ impl<'a> Group<'a> {
     /// The first run of each kind of outcome, the worst first: status and what did not hold.
     #[must_use]
     pub fn different(&self) -> Vec<&'a CaseResult> {
-        let ids = |result: &CaseResult| -> Vec<String> {
-            result.findings.iter().map(|finding| finding.id.clone()).collect()
-        };
+        let ids =
+            |result: &CaseResult| -> Vec<String> { result.findings.iter().map(|finding| finding.id.clone()).collect() };
         let mut seen = Vec::new();
         let mut different = Vec::new();
         for result in self.runs {

@@ -176,8 +176,11 @@ fn requirement_table(text: &mut String, results: &[CaseResult]) {
         let result = match (&sum.violated, sum.met, sum.missing) {
             (violated, met, _) if !violated.is_empty() => {
                 let named: Vec<String> = violated.iter().take(NAMED).map(|scenario| code(scenario)).collect();
-                let more =
-                    if violated.len() > NAMED { format!(" and {} more", violated.len() - NAMED) } else { String::new() };
+                let more = if violated.len() > NAMED {
+                    format!(" and {} more", violated.len() - NAMED)
+                } else {
+                    String::new()
+                };
                 let met = if met > 0 { format!("; met {}", times(met)) } else { String::new() };
                 format!("❌ violated | in {}{more}{met}", named.join(", "))
             }

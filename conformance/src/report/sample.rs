@@ -7,8 +7,7 @@ use crate::judge::{CheckOutcome, Violation};
 use crate::runner::case::CaseResult;
 use crate::runner::verdict::{Finding, Status, Weight};
 
-pub(super) const HEADING: Heading<'static> =
-    Heading { initiator: "my.tool", air: "udp", seed: 7, shard: Some("1/2") };
+pub(super) const HEADING: Heading<'static> = Heading { initiator: "my.tool", air: "udp", seed: 7, shard: Some("1/2") };
 
 fn result(scenario: &str, status: Status) -> CaseResult {
     CaseResult {
@@ -45,9 +44,8 @@ fn finding(id: &str, weight: Weight) -> Finding {
 /// One of each status, and a flaky scenario of three runs.
 pub(super) fn results() -> Vec<CaseResult> {
     let met = || CheckOutcome::Met { evidence: vec![3] };
-    let violated = || CheckOutcome::Violated {
-        findings: vec![Violation { happened: "so".into(), record: 607, at_us: 967_000 }],
-    };
+    let violated =
+        || CheckOutcome::Violated { findings: vec![Violation { happened: "so".into(), record: 607, at_us: 967_000 }] };
     let mut passed = result("update/test-confirm", Status::Passed);
     passed.checks = vec![("STA-08", met()), ("UPL-01", met()), ("UPL-10", CheckOutcome::NotExercised)];
     passed.findings = vec![finding("UPL-10", Weight::Should)];

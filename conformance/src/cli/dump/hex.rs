@@ -133,7 +133,10 @@ mod tests {
             ("hello", Err("dump.hex:1: no Intel HEX record")),
             (":00000001FF\n:00000001FF", Err("dump.hex:2: there is more behind")),
             (":0400000001020304F2\n:0400000001020304F2\n:00000001FF", Ok(2)),
-            (":0400000001020304F2\n\n:020002000303F6\n:00000001FF", Err("dump.hex:3: other bytes than line 1 has for the address 0x3")),
+            (
+                ":0400000001020304F2\n\n:020002000303F6\n:00000001FF",
+                Err("dump.hex:3: other bytes than line 1 has for the address 0x3"),
+            ),
             (":02000004FFFFFC\n:02FFFF000102FD\n:00000001FF", Err("dump.hex:2: the record at 0xffffffff reaches")),
         ] {
             match (read(text), expected) {

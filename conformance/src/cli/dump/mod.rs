@@ -161,7 +161,8 @@ impl<'a> Loader<'a> {
             }
         }
         let places = |layout: &Layout| -> String {
-            let devices = layout.devices.iter().enumerate().filter(|(index, _)| named.is_none_or(|named| named == *index));
+            let devices =
+                layout.devices.iter().enumerate().filter(|(index, _)| named.is_none_or(|named| named == *index));
             let places: Vec<String> = devices.map(|(_, spec)| format!("`{}` {}", spec.name, addresses(spec))).collect();
             places.join(", ")
         };

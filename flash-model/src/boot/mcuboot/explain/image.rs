@@ -91,6 +91,7 @@ pub(super) fn contents(pair: &Pair, slot: Slot, mcuboot: &Mcuboot, flash: &Flash
     }
     let info = inspect(&source).ok();
     let verified = pair.verify(flash, slot);
+    let swapping = pair.interrupted_swap(flash).ok().flatten().is_some();
     let (signature, debug_key) = signature(info.as_ref(), verified.as_ref().err(), mcuboot, names);
     let tlvs = info.as_ref().map_or(&[][..], |info| &info.tlvs).iter();
     Contents::Image(Box::new(ImageText {
@@ -105,7 +106,7 @@ pub(super) fn contents(pair: &Pair, slot: Slot, mcuboot: &Mcuboot, flash: &Flash
         signature,
         debug_key,
         valid: verified.is_ok(),
-        problem: verified.err().map(|error| match unfinished(flash, pair, slot, &header) {
+        problem: verified.err().map(|error| match unfinished(flash, pair, slot, &header).filter(|_| !swapping) {
             Some(hint) => format!("{error}; {hint}"),
             None => error.to_string(),
         }),
@@ -174,7 +175,7 @@ fn signature(
     (text, known.is_some())
 }
 
-/// Says when the end of an image was never written: an upload that was not finished.
+/// Says when the end of an image was never written: an upload or a copy that was not finished.
 pub(super) fn unfinished(flash: &Flash, pair: &Pair, slot: Slot, header: &ImageHeader) -> Option<String> {
     let area = pair.area(slot);
     let end = header.tlv_offset().filter(|end| *end < area.len)?;
@@ -182,5 +183,5 @@ pub(super) fn unfinished(flash: &Flash, pair: &Pair, slot: Slot, header: &ImageH
     let body = bytes(flash, area, 0, end);
     let blank = body.iter().rev().take_while(|byte| **byte == erased).count();
     // A payload may well end with a few erased bytes.
-    (blank >= 256).then(|| format!("its last {blank} bytes of {end} are erased, as after an unfinished upload"))
+    (blank >= 256).then(|| format!("its last {blank} bytes of {end} are erased, as after an unfinished write"))
 }

@@ -25,8 +25,8 @@ use crate::layout::Layout;
 pub use image::Contents;
 pub use remedy::Remedy;
 pub use rows::Row;
-pub use trailer::{Field, TrailerText};
 use trailer::Holder;
+pub use trailer::{Field, TrailerText};
 pub use wrong::Oddity;
 
 /// Names for what a bootloader knows only as numbers.
@@ -182,9 +182,9 @@ fn next_boot(mcuboot: &Mcuboot, next: Option<(Boot, Flash)>, names: &Names<'_>) 
         };
     };
     let second = boot_copy(mcuboot, &after).map(|(boot, _)| boot);
-    let after_it = second.filter(|second| boot.outcome.is_boot() && second.swapped().is_some()).map(|second| {
-        format!("unless the image is confirmed before: {}", end(&second, names, mcuboot))
-    });
+    let after_it = second
+        .filter(|second| boot.outcome.is_boot() && second.swapped().is_some())
+        .map(|second| format!("unless the image is confirmed before: {}", end(&second, names, mcuboot)));
     NextBoot {
         outcome: if boot.outcome.is_boot() { "boot" } else { "brick" },
         steps: boot.decisions.iter().map(ToString::to_string).collect(),
@@ -231,6 +231,11 @@ fn pair_text(pair: &Pair, mcuboot: &Mcuboot, flash: &Flash, names: &Names<'_>) -
     });
     let rows = if swap.is_some() { Vec::new() } else { rows::explain(pair, flash) };
     PairText { image: pair.image(), slots, scratch, swap, rows }
+}
+
+/// `1 sector`, `2 sectors`.
+fn count(number: u32, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Bytes in hexadecimal, with spaces; equal ones at the end as one.

@@ -103,8 +103,8 @@ pub(super) fn find(
     let mut search = Search { mcuboot, flash, names, found: Vec::new() };
     let boots = next.is_some_and(|boot| boot.outcome.is_boot());
     for pair in mcuboot.pairs() {
-        let odd: Vec<&str> =
-            wrong.iter().filter(|oddity| oddity.image == pair.image()).map(|oddity| oddity.id).collect();
+        let secondary = pair::partition(Slot::Secondary, pair.image());
+        let odd: Vec<&str> = wrong.iter().filter(|oddity| oddity.slot == secondary).map(|oddity| oddity.id).collect();
         if boots {
             search.of_working(pair, &odd, next.and_then(Boot::swapped));
         } else {
@@ -146,13 +146,16 @@ impl Search<'_> {
         let primary_valid = pair.verify(self.flash, Slot::Primary).is_ok();
         let purpose = format!("start the image in `{}`", name(Slot::Primary));
         if primary_valid {
-            let scratch = || pair.scratch().map(|trailer| Edit::Erase { area: trailer.area(), from: 0, to: trailer.area().len });
+            let scratch =
+                || pair.scratch().map(|trailer| Edit::Erase { area: trailer.area(), from: 0, to: trailer.area().len });
             let trailers = || [erase_trailer(pair, Slot::Primary), erase_trailer(pair, Slot::Secondary)];
             let done = self.offer(&purpose, &[erase_trailer(pair, Slot::Secondary)])
                 || self.offer(&purpose, &[erase_trailer(pair, Slot::Primary)])
                 || scratch().is_some_and(|scratch| self.offer(&purpose, &[scratch]))
                 || self.offer(&purpose, &trailers())
-                || scratch().is_some_and(|scratch| self.offer(&purpose, &trailers().into_iter().chain([scratch]).collect::<Vec<_>>()));
+                || scratch().is_some_and(|scratch| {
+                    self.offer(&purpose, &trailers().into_iter().chain([scratch]).collect::<Vec<_>>())
+                });
             if done {
                 return;
             }
@@ -195,7 +198,8 @@ impl Search<'_> {
         );
     }
 
-    /// The bootloader starts an image; something may still be in the way of the next update.
+    /// The bootloader starts an image; something may still be in the way of the next update. `odd`: what does
+    /// not fit in the secondary slot.
     fn of_working(&mut self, pair: &Pair, odd: &[&str], swapped: Option<SwapType>) {
         let trailers = Slot::ALL.map(|slot| pair.trailer(slot).read(self.flash));
         let [Ok(primary), Ok(secondary)] = trailers else { return };
@@ -210,8 +214,7 @@ impl Search<'_> {
             return;
         }
         let asked = pair.swap_type(self.flash).unwrap_or(SwapType::None);
-        let testing =
-            primary.magic == Magic::Good && primary.copy_done == Flag::Set && primary.image_ok == Flag::Unset;
+        let testing = primary.magic == Magic::Good && primary.copy_done == Flag::Set && primary.image_ok == Flag::Unset;
         if testing && secondary.magic != Magic::Good {
             let confirm = write_flag(running, running.image_ok_offset(), "image_ok");
             self.offer("keep the running image; the application does the same when it confirms", &[confirm]);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Names, bytes, erased_value, raw};
+use super::{Names, bytes, count, erased_value, raw};
 use crate::boot::mcuboot::trailer::MAGIC_LEN;
 use crate::boot::mcuboot::{
     Flag, Magic, Mode, Pair, Phase, Slot, StatusSource, SwapStatus, SwapType, Trailer, TrailerState, swap_scratch,
@@ -189,7 +189,7 @@ fn swap_size(pair: &Pair, state: &TrailerState, found: &[u8], erased: u8) -> (St
     } else if size == 0 || size > pair.area(Slot::Primary).len {
         (format!("BAD: {size} bytes do not fit the slot, a torn write"), true)
     } else {
-        (format!("{size} bytes, {} sectors", sectors(pair, size)), false)
+        (format!("{size} bytes, {}", count(sectors(pair, size), "sector")), false)
     }
 }
 
@@ -247,22 +247,25 @@ fn records(fields: &mut Vec<Field>, pair: &Pair, trailer: &Trailer, flash: &Flas
 
 /// What a run of records stands for, and what is odd about its values.
 fn run_meaning(pair: &Pair, first: u32, values: &[u8]) -> (String, Option<String>) {
-    let count = values.len() as u32;
+    let written = values.len() as u32;
     let max = pair.options.max_sectors;
     let mode = pair.options.mode;
     let what = match mode {
-        Mode::SwapMove if first < max && first + count <= max => format!("{count} sectors have moved up"),
-        Mode::SwapMove if first < max => {
-            format!("{} sectors have moved up, then {} halves are exchanged", max - first, first + count - max)
+        Mode::SwapMove if first < max && first + written <= max => {
+            format!("{} moved up", count(written, "sector"))
         }
-        Mode::SwapMove => match (count / 2, count % 2) {
-            (whole, 0) => format!("{whole} sectors are exchanged"),
-            (whole, _) => format!("{whole} sectors are exchanged, and half of the next"),
+        Mode::SwapMove if first < max => {
+            let halves = count(first + written - max, "half step");
+            format!("{} moved up, then {halves} of the exchange", count(max - first, "sector"))
+        }
+        Mode::SwapMove => match (written / 2, written % 2) {
+            (whole, 0) => format!("{} exchanged", count(whole, "sector")),
+            (whole, _) => format!("{} exchanged, and half of the next", count(whole, "sector")),
         },
-        Mode::SwapScratch => match ((first + count) / 3, (first + count) % 3) {
-            (whole, 0) => format!("{whole} steps through the scratch area are done"),
+        Mode::SwapScratch => match ((first + written) / 3, (first + written) % 3) {
+            (whole, 0) => format!("{} through the scratch area done", count(whole, "step")),
             (whole, third) => {
-                format!("{whole} steps through the scratch area are done, and {third} of 3 parts of the next")
+                format!("{} through the scratch area done, and {third} of 3 parts of the next", count(whole, "step"))
             }
         },
         Mode::OverwriteOnly { .. } => "this mode writes none".to_owned(),
@@ -289,12 +292,15 @@ pub(super) fn progress(pair: &Pair, flash: &Flash) -> Option<String> {
         swap => format!("a {swap} swap"),
     };
     let size = status.swap_size;
+    if size == u32::MAX {
+        return Some(format!("{name} was interrupted, and its size is erased"));
+    }
     if size == 0 || size > pair.area(Slot::Primary).len {
         return Some(format!("{name} was interrupted, and its size in the trailer makes no sense: {size} bytes"));
     }
     let all = sectors(pair, size);
     let steps = steps(pair, &status, all);
-    Some(format!("{name} of {size} bytes ({all} sectors) was interrupted: {steps}"))
+    Some(format!("{name} of {size} bytes ({}) was interrupted: {steps}", count(all, "sector")))
 }
 
 fn steps(pair: &Pair, status: &SwapStatus, all: u32) -> String {

@@ -14,9 +14,6 @@ pub struct Oddity {
     pub id: &'static str,
     /// Name of the partition.
     pub slot: String,
-    /// Number of the image.
-    #[serde(skip)]
-    pub image: usize,
     /// What it is.
     pub words: String,
 }
@@ -62,7 +59,7 @@ struct Found<'a> {
 impl Found<'_> {
     fn add(&mut self, id: &'static str, slot: Slot, words: String) {
         let image = self.pair.image();
-        self.all.push(Oddity { id, slot: pair::partition(slot, image), image, words });
+        self.all.push(Oddity { id, slot: pair::partition(slot, image), words });
     }
 
     /// The fields of a trailer.
@@ -72,12 +69,19 @@ impl Found<'_> {
         let at = |offset| self.names.at(area, offset);
         let byte = |offset| bytes(self.flash, area, offset, 1)[0];
         let mut odd: Vec<(&'static str, String)> = Vec::new();
+        let asked = self.pair.swap_type(self.flash).unwrap_or(SwapType::None);
         if state.magic == Magic::Bad {
             let means = match slot {
+                Slot::Primary if asked.is_upgrade() => {
+                    "it does not count, and the swap that is asked for writes it anew"
+                }
                 Slot::Primary => "the bootloader ignores the trailer, and the application cannot confirm any more",
                 Slot::Secondary => "the bootloader ignores the trailer, and the application cannot request an update",
             };
-            odd.push(("magic-bad", format!("the magic at {} is neither good nor erased: {means}", at(trailer.magic_offset()))));
+            odd.push((
+                "magic-bad",
+                format!("the magic at {} is neither good nor erased: {means}", at(trailer.magic_offset())),
+            ));
         }
         for (name, flag, offset) in [
             ("copy_done", state.copy_done, trailer.copy_done_offset()),
@@ -86,16 +90,28 @@ impl Found<'_> {
             match flag {
                 Flag::Bad => {
                     let means = match (slot, name) {
-                        (Slot::Secondary, "image_ok") => ": the request is neither for a test nor for good, nothing is swapped",
-                        (Slot::Primary, "image_ok") => ": it cannot be confirmed any more, and it is not swapped back either",
-                        (Slot::Primary, _) => ": the swap counts as neither complete nor under way, nothing is swapped back",
+                        (Slot::Secondary, "image_ok") => {
+                            ": the request is neither for a test nor for good, nothing is swapped"
+                        }
+                        (Slot::Primary, "image_ok") => {
+                            ": it cannot be confirmed any more, and it is not swapped back either"
+                        }
+                        (Slot::Primary, _) => {
+                            ": the swap counts as neither complete nor under way, nothing is swapped back"
+                        }
                         _ => "",
                     };
-                    odd.push(("flag-bad", format!("{name} at {} is {:#04x}, a torn write{means}", at(offset), byte(offset))));
+                    odd.push((
+                        "flag-bad",
+                        format!("{name} at {} is {:#04x}, a torn write{means}", at(offset), byte(offset)),
+                    ));
                 }
                 Flag::Set if state.magic != Magic::Good => {
                     let id = if name == "image_ok" { "image-ok-without-magic" } else { "copy-done-without-magic" };
-                    let words = format!("{name} is set and the magic is {}: without a good magic it does not count", state.magic);
+                    let words = format!(
+                        "{name} is set and the magic is {}: without a good magic it does not count",
+                        state.magic
+                    );
                     odd.push((id, words));
                 }
                 Flag::Set | Flag::Unset => {}
@@ -105,17 +121,28 @@ impl Found<'_> {
         if info != super::erased_value(self.flash, area) {
             let at = at(trailer.swap_info_offset());
             match SwapType::from_nibble(info & 0x0f) {
-                None => odd.push(("swap-info-bad", format!("swap_info at {at} is {info:#04x}, and {} is no swap type", info & 0x0f))),
+                None => odd.push((
+                    "swap-info-bad",
+                    format!("swap_info at {at} is {info:#04x}, and {} is no swap type", info & 0x0f),
+                )),
                 Some(_) if usize::from(info >> 4) != self.pair.image() => odd.push((
                     "swap-info-image",
-                    format!("swap_info at {at} is of image {}, and the slot belongs to image {}", info >> 4, self.pair.image()),
+                    format!(
+                        "swap_info at {at} is of image {}, and the slot belongs to image {}",
+                        info >> 4,
+                        self.pair.image()
+                    ),
                 )),
                 Some(_) => {}
             }
         }
-        if slot == Slot::Primary && state.swap_size != u32::MAX && (state.swap_size == 0 || state.swap_size > area.len) {
+        if slot == Slot::Primary && state.swap_size != u32::MAX && (state.swap_size == 0 || state.swap_size > area.len)
+        {
             let size = state.swap_size;
-            odd.push(("swap-size-bad", format!("swap_size at {} is {size} bytes, the slot has {}", at(trailer.swap_size_offset()), area.len)));
+            odd.push((
+                "swap-size-bad",
+                format!("swap_size at {} is {size} bytes, the slot has {}", at(trailer.swap_size_offset()), area.len),
+            ));
         }
         for (id, words) in odd {
             self.add(id, slot, words);
@@ -187,7 +214,8 @@ impl Found<'_> {
         let written = trailer::written(trailer, self.flash);
         if let Some((record, _)) = written.iter().find(|(record, _)| beyond(*record)) {
             let at = self.names.at(trailer.area(), trailer.status_offset(*record));
-            let words = format!("status record {record} {words}at {at} is written, beyond the {all} sectors of the images");
+            let words =
+                format!("status record {record} {words}at {at} is written, beyond the {all} sectors of the images");
             self.add("status-beyond-image", Slot::Primary, words);
         }
     }
@@ -197,7 +225,11 @@ impl Found<'_> {
         let verified = Slot::ALL.map(|slot| self.pair.verify(self.flash, slot).err());
         let asked = self.pair.swap_type(self.flash).unwrap_or(SwapType::None);
         let [primary_error, secondary_error] = verified;
-        if let Some(error) = &primary_error
+        let overwrite = matches!(self.pair.options.mode, Mode::OverwriteOnly { .. });
+        if primary_error.is_some() && overwrite && asked.is_upgrade() && secondary_error.is_none() {
+            let words = "its image is not whole, as in the middle of an overwrite: the next boot does that again";
+            self.add("overwrite-interrupted", Slot::Primary, words.into());
+        } else if let Some(error) = &primary_error
             && self.pair.options.validate_primary
         {
             self.invalid(Slot::Primary, error, "primary-invalid", "the bootloader does not start it");
@@ -205,11 +237,17 @@ impl Found<'_> {
         if let Some(error) = &secondary_error {
             match asked {
                 SwapType::Revert => {
-                    let words = format!("the running image is in its test, and there is nothing to go back to: {error}");
+                    let words =
+                        format!("the running image is in its test, and there is nothing to go back to: {error}");
                     self.add("revert-lost", Slot::Secondary, words);
                 }
                 SwapType::Test | SwapType::Permanent => {
-                    self.invalid(Slot::Secondary, error, "pending-invalid", "it is requested, and the next boot refuses it");
+                    self.invalid(
+                        Slot::Secondary,
+                        error,
+                        "pending-invalid",
+                        "it is requested, and the next boot refuses it",
+                    );
                 }
                 _ if !matches!(error, ImageError::Magic { .. }) => {
                     self.invalid(Slot::Secondary, error, "secondary-invalid", "a request for it would be refused");
@@ -236,8 +274,10 @@ impl Found<'_> {
             }
         }
         let requests = secondary.magic == Magic::Good;
-        if requests && primary.magic == Magic::Good && primary.copy_done == Flag::Set && primary.image_ok == Flag::Unset {
-            let words = "an update is requested while the running image is still in its test: it will not be reverted to";
+        if requests && primary.magic == Magic::Good && primary.copy_done == Flag::Set && primary.image_ok == Flag::Unset
+        {
+            let words =
+                "an update is requested while the running image is still in its test: it will not be reverted to";
             self.add("request-during-test", Slot::Secondary, words.into());
         }
     }
