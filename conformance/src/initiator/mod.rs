@@ -5,7 +5,6 @@
 //! | [`wire`] | [`Wire`](wire::Wire): what the built-in initiator needs of the world around it |
 //! | [`policy`] | [`Policy`](policy::Policy): its decisions, one method each |
 //! | [`session`] | requests and their answers |
-//! | `upload` | the upload: a window of chunks, resumed and restarted |
 //! | [`update`] | the whole update as straight-line code |
 //! | [`in_process`], [`udp`] | two wires: function calls on virtual time, a socket on real time |
 //!
@@ -18,5 +17,4 @@ pub mod policy;
 pub mod session;
 pub mod udp;
 pub mod update;
-mod upload;
 pub mod wire;
