@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `protocol` | SMP-08 |
 //! | `upload` | UPL-01, UPL-04, UPL-05, UPL-06, UPL-10 |
-//! | `state` | STA-02, STA-03, STA-07, STA-08 |
+//! | `state` | STA-01 to STA-10 |
 //! | `reset` | RST-01, RST-02, RST-03 |
 //! | `expect` | expectations of the scenario, and what must hold after every scenario |
 

@@ -10,6 +10,7 @@ pub(super) fn all() -> Vec<(&'static str, &'static dyn Policy)> {
         ("sequence numbers that start high", &HighSequence),
         ("maps of indefinite length", &IndefiniteMaps),
         ("headers of version 0", &Original),
+        ("a confirmation with the hash", &ConfirmsByHash),
     ]
 }
 
@@ -42,5 +43,13 @@ struct Original;
 impl Policy for Original {
     fn version(&self) -> Version {
         Version::V0
+    }
+}
+
+struct ConfirmsByHash;
+
+impl Policy for ConfirmsByHash {
+    fn confirms_by_hash(&self) -> bool {
+        true
     }
 }

@@ -6,7 +6,7 @@ use super::{Mutant, policy};
 use crate::initiator::policy::Policy;
 
 pub(super) fn all() -> Vec<Mutant> {
-    vec![policy("takes a refusal for a success", "SMP-08", &[], &DeafToErrors)]
+    vec![policy("takes a refusal for a success", "SMP-08", &["STA-03", "STA-04"], &DeafToErrors)]
 }
 
 struct DeafToErrors;

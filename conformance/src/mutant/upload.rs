@@ -9,7 +9,7 @@ use crate::initiator::wire::Tamper;
 pub(super) fn all() -> Vec<Mutant> {
     vec![
         policy("announces no size", "UPL-01", &[], &NoLength),
-        policy("counts its own offset", "UPL-04", &["STA-02", "UPL-05"], &OwnOffset),
+        policy("counts its own offset", "UPL-04", &["UPL-05"], &OwnOffset),
         policy("starts again without the first fields", "UPL-05", &["UPL-01"], &BareRestart),
         wire("changes a byte on the way", "UPL-06", &["STA-08"], &FlipsAByte),
         policy("forgets the upload with the link", "UPL-10", &[], &NewUpload),
