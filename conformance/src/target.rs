@@ -33,7 +33,7 @@
 
 use std::path::{Path, PathBuf};
 
-use brickproof_flash_model::boot::mcuboot::{Mcuboot, Options};
+use brickproof_flash_model::boot::mcuboot::{Mcuboot, Mode, Options};
 use brickproof_flash_model::image::mcuboot::{PublicKey, Verifier};
 use brickproof_flash_model::layout::Layout;
 use brickproof_flash_model::source::Mistake;
@@ -194,9 +194,11 @@ impl Target {
             about: read.about,
             layout,
             options: Options {
+                mode: Mode::SwapMove,
                 max_sectors: read.bootloader.max_sectors,
                 max_align: read.bootloader.max_align,
                 validate_primary: read.bootloader.validate_primary,
+                ..Options::default()
             },
             keys,
             smp,

@@ -6,7 +6,7 @@ use super::super::policy::Mark;
 use super::super::session::Value;
 use super::super::wire::Wire;
 use super::list::Entry;
-use super::{REQUEST_US, UNANSWERED_MAX, Update, refusal};
+use super::{REQUEST_US, Update, refusal};
 
 /// From the reset to the first question whether the device is back.
 const RESET_PAUSE_US: u64 = 1_000_000;
@@ -68,14 +68,24 @@ impl<W: Wire> Update<'_, W> {
         }
     }
 
+    /// Whether the device answers, called so many times.
+    pub(super) async fn is_there(&mut self, calls: u32) -> bool {
+        for _ in 0..calls {
+            if self.session.request(Command::Echo, Op::Write, &[("d", Value::Text("there?"))], POLL_US).await.is_some()
+            {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Until the device answers again.
     pub(super) async fn wait(&mut self) -> Result<(), String> {
         let patience = self.policy.patience_us();
         let start = self.session.wire.now_us();
         self.session.wire.sleep(RESET_PAUSE_US.min(patience)).await;
         while self.session.wire.now_us() - start < patience {
-            if self.session.request(Command::Echo, Op::Write, &[("d", Value::Text("there?"))], POLL_US).await.is_some()
-            {
+            if self.is_there(1).await {
                 return Ok(());
             }
         }
@@ -83,26 +93,17 @@ impl<W: Wire> Update<'_, W> {
     }
 
     pub(super) async fn confirm(&mut self) -> Result<String, String> {
-        if self.policy.looks_before_confirming() {
-            let images = self.list().await?;
-            let Some(running) = self.policy.running(&images) else {
-                return Err("the device lists no running image".into());
-            };
-            if running.hash != self.hash {
-                return Err(format!(
-                    "the device came back with the old image in slot {}: the new one was refused or reverted",
-                    running.slot
-                ));
-            }
-            if running.is(Entry::CONFIRMED) {
-                return Ok("the new image runs and has confirmed itself".into());
-            }
-        }
         let mut body = vec![("confirm", Value::Boolean(true))];
         if self.policy.confirms_by_hash() {
             body.push(("hash", Value::Bytes(self.policy.hash(self.job))));
         }
-        for _ in 0..UNANSWERED_MAX {
+        for _ in 0..self.policy.unanswered_max() {
+            // Each time anew: without an answer the device may have reset, and swapped back.
+            if self.policy.looks_before_confirming()
+                && let Some(done) = self.look().await?
+            {
+                return Ok(done);
+            }
             let Some(answer) = self.session.request(Command::ImageState, Op::Write, &body, REQUEST_US).await else {
                 continue;
             };
@@ -121,5 +122,20 @@ impl<W: Wire> Update<'_, W> {
             };
         }
         Err("the device does not answer the confirmation".into())
+    }
+
+    /// Whether the new image runs and may be confirmed; what to say when it is confirmed already.
+    async fn look(&mut self) -> Result<Option<String>, String> {
+        let images = self.list().await?;
+        let Some(running) = self.policy.running(&images) else {
+            return Err("the device lists no running image".into());
+        };
+        if running.hash != self.hash {
+            return Err(format!(
+                "the device came back with the old image in slot {}: the new one was refused or reverted",
+                running.slot
+            ));
+        }
+        Ok(running.is(Entry::CONFIRMED).then(|| "the new image runs and is confirmed".into()))
     }
 }

@@ -3,7 +3,7 @@
 use brickproof_simulator::smp::{Command, Field, Op, SmpMessage};
 
 use super::super::wire::Wire;
-use super::{REQUEST_US, UNANSWERED_MAX, Update, refusal};
+use super::{REQUEST_US, Update, refusal};
 
 /// One entry of an image list; what the list leaves out is false, empty or -1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Entry {
 
 impl<W: Wire> Update<'_, W> {
     pub(super) async fn list(&mut self) -> Result<Vec<Entry>, String> {
-        for _ in 0..UNANSWERED_MAX {
+        for _ in 0..self.policy.unanswered_max() {
             if let Some(answer) = self.session.request(Command::ImageState, Op::Read, &[], REQUEST_US).await {
                 return self.entries(&answer);
             }

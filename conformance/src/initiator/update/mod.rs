@@ -48,8 +48,6 @@ pub struct Report {
 
 /// Timeout of an ordinary request in microseconds.
 const REQUEST_US: u64 = 2_500_000;
-/// Unanswered requests in a row that are put up with.
-const UNANSWERED_MAX: u32 = 8;
 
 /// Runs the update; what it says at the end is true.
 pub async fn run<W: Wire>(wire: &mut W, job: &Job, policy: &dyn Policy) -> Report {
@@ -70,7 +68,7 @@ struct Update<'a, W> {
 impl<W: Wire> Update<'_, W> {
     async fn run(&mut self) -> Result<String, String> {
         self.step("list");
-        let chunk = self.chunk_size().await;
+        let (chunk, window) = self.limits().await?;
         let there = self.prepare().await?;
         match there {
             There::Confirmed => return Ok("the image runs already".into()),
@@ -81,7 +79,7 @@ impl<W: Wire> Update<'_, W> {
             }
             There::Absent => {
                 self.step("upload");
-                self.upload(chunk).await?;
+                self.upload(chunk, window).await?;
             }
             There::Uploaded | There::Pending => {}
         }
