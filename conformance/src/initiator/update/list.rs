@@ -25,6 +25,21 @@ impl Entry {
     /// The next boot swaps it in for good.
     pub const PERMANENT: usize = 3;
 
+    /// The entries of a list; `None` when the answer holds none.
+    #[must_use]
+    pub fn all(answer: &SmpMessage) -> Option<Vec<Self>> {
+        let images = answer.body.get("images").and_then(Field::list)?;
+        let entry = |image: &Field| {
+            let flag = |name: &str| image.get(name).and_then(Field::boolean).unwrap_or(false);
+            Self {
+                slot: image.get("slot").and_then(Field::number).unwrap_or(-1),
+                hash: image.get("hash").and_then(Field::hex).unwrap_or_default().to_owned(),
+                flags: [flag("pending"), flag("confirmed"), flag("active"), flag("permanent")],
+            }
+        };
+        Some(images.iter().map(entry).collect())
+    }
+
     /// Whether this flag is set.
     #[must_use]
     pub fn is(&self, flag: usize) -> bool {
@@ -55,17 +70,6 @@ impl<W: Wire> Update<'_, W> {
         if let Some(fault) = self.policy.finds_fault_with(answer) {
             return Err(format!("the list of images makes no sense: {fault}"));
         }
-        let images = answer.body.get("images").and_then(Field::list).unwrap_or_default();
-        Ok(images
-            .iter()
-            .map(|image| {
-                let flag = |name: &str| image.get(name).and_then(Field::boolean).unwrap_or(false);
-                Entry {
-                    slot: image.get("slot").and_then(Field::number).unwrap_or(-1),
-                    hash: image.get("hash").and_then(Field::hex).unwrap_or_default().to_owned(),
-                    flags: [flag("pending"), flag("confirmed"), flag("active"), flag("permanent")],
-                }
-            })
-            .collect())
+        Ok(Entry::all(answer).unwrap_or_default())
     }
 }

@@ -103,7 +103,7 @@ impl<W: Wire> Update<'_, W> {
     }
 }
 
-fn refusal(group: Option<i64>, rc: i64) -> String {
+pub(super) fn refusal(group: Option<i64>, rc: i64) -> String {
     match group {
         Some(group) => format!("group {group}, error {rc}"),
         None => format!("rc {rc}"),
