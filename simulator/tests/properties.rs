@@ -42,6 +42,7 @@ fn setup_with(new_len: usize, behaviour: Behaviour, buffer_count: u8) -> Setup {
         layout,
         mcuboot,
         smp: ServerConfig { buffer_size: 1024, buffer_count, ..ServerConfig::default() },
+        gatt: GattConfig::default(),
         timing: FlashTiming::default(),
         boot_timing: FlashTiming::default(),
         start_us: 100_000,

@@ -6,6 +6,7 @@ use brickproof_flash_model::layout::Layout;
 
 use super::{BatteryPolicy, Behaviour};
 use crate::smp::ServerConfig;
+use crate::smp::gatt::GattConfig;
 
 /// How long flash operations take, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub struct Board {
     pub mcuboot: Mcuboot,
     /// The SMP server.
     pub smp: ServerConfig,
+    /// Its transport over Bluetooth LE.
+    pub gatt: GattConfig,
     /// Durations of flash operations while the application runs.
     pub timing: FlashTiming,
     /// Durations of flash operations while the bootloader runs.

@@ -6,6 +6,7 @@
 //! | [`cbor`] | writing bodies, and reading them exactly as the server does |
 //! | [`message`] | a packet taken apart for people and judges |
 //! | [`codes`] | group numbers, commands, error codes and their version 0 equivalents |
+//! | [`gatt`] | the transport over Bluetooth LE: fragments, notifications, permissions |
 //! | [`server`] | [`Server`]: Zephyr's server, bytes in, bytes and effects out |
 //!
 //! The server owns no clock and does no I/O. Flash is lent to it for the time of one packet.
@@ -13,6 +14,7 @@
 pub mod cbor;
 pub mod codes;
 pub mod frame;
+pub mod gatt;
 mod image_group;
 pub mod message;
 mod os_group;

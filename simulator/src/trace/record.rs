@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::gatt::{AttRecord, CccdRecord, LinkEvent};
 use crate::smp::SmpMessage;
 
 /// One thing that happened.
@@ -43,7 +44,11 @@ pub enum Kind {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         lost: Option<String>,
     },
-    /// A decoded message; `cause` is its datagram.
+    /// A packet of the Attribute Protocol.
+    Att(AttRecord),
+    /// Notifications were switched on or off.
+    Cccd(CccdRecord),
+    /// A decoded message; `cause` is its datagram, or the last write or notification it came in.
     Message {
         /// Which protocol: `smp`.
         protocol: String,
@@ -140,19 +145,6 @@ pub struct Artifact {
     pub version: Option<String>,
     /// Size of the file in bytes.
     pub size: u64,
-}
-
-/// The link changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "event", rename_all = "kebab-case")]
-pub enum LinkEvent {
-    /// The target can be reached.
-    Up,
-    /// The target cannot be reached.
-    Down {
-        /// Why.
-        reason: String,
-    },
 }
 
 /// Erase or program.
