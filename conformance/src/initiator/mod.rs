@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`wire`] | [`Wire`](wire::Wire): what the built-in initiator needs of the world around it |
 //! | [`policy`] | [`Policy`](policy::Policy): its decisions, one method each |
-//! | [`session`] | one request and its answer |
+//! | [`session`] | requests and their answers |
+//! | `upload` | the upload: a window of chunks, resumed and restarted |
 //! | [`update`] | the whole update as straight-line code |
 //! | [`in_process`], [`udp`] | two wires: function calls on virtual time, a socket on real time |
 //!
@@ -17,4 +18,5 @@ pub mod policy;
 pub mod session;
 pub mod udp;
 pub mod update;
+mod upload;
 pub mod wire;

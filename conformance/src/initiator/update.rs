@@ -6,7 +6,7 @@
 use brickproof_simulator::smp::{Command, Field, Op, SmpMessage};
 use brickproof_simulator::trace::{InitiatorEvent, StepBy, hex};
 
-use super::policy::{FirstChunk, Policy};
+use super::policy::Policy;
 use super::session::{Session, UPLOAD_OVERHEAD, Value};
 use super::wire::Wire;
 use crate::scenario::Task;
@@ -34,26 +34,15 @@ pub struct Report {
 }
 
 /// Timeout of an ordinary request in microseconds.
-const REQUEST_US: u64 = 2_500_000;
-/// Timeout of a first chunk: the device may erase a whole slot before it answers.
-const FIRST_CHUNK_US: u64 = 40_000_000;
-/// Timeout of a first chunk that resumes: nothing is erased.
-const RESUME_US: u64 = 2_500_000;
-/// Unanswered requests in a row that are put up with.
-const UNANSWERED_MAX: u32 = 8;
-/// Unanswered chunks after which the link counts as lost.
-const LINK_LOST_AFTER: u32 = 2;
+pub(super) const REQUEST_US: u64 = 2_500_000;
 /// From the reset to the first question whether the device is back.
 const RESET_PAUSE_US: u64 = 1_000_000;
 /// Between two questions whether the device is back.
 const POLL_US: u64 = 1_000_000;
 /// Packet buffer of a device that does not tell its size.
 const DEFAULT_BUFFER: usize = 384;
-/// Answers without progress that are put up with.
-const STALLED_MAX: u32 = 20;
-/// Times that the device may forget the upload.
-const RESTARTS_MAX: u32 = 8;
-
+/// Length of an image header: a first chunk has at least that.
+const HEADER_LEN: usize = 32;
 /// One entry of an image list.
 struct Entry {
     slot: i64,
@@ -81,23 +70,23 @@ pub async fn run<W: Wire>(wire: &mut W, job: &Job, policy: &dyn Policy) -> Repor
     }
 }
 
-struct Update<'a, W> {
-    session: Session<'a, W>,
-    job: &'a Job,
-    policy: &'a dyn Policy,
+pub(super) struct Update<'a, W> {
+    pub(super) session: Session<'a, W>,
+    pub(super) job: &'a Job,
+    pub(super) policy: &'a dyn Policy,
     hash: String,
 }
 
 impl<W: Wire> Update<'_, W> {
     async fn run(&mut self) -> Result<String, String> {
         self.step("list");
-        let chunk = self.chunk_size().await;
+        let (chunk, window) = self.limits().await?;
         let images = self.list().await?;
         if images.iter().any(|image| image.hash == self.hash && image.is(Entry::ACTIVE)) {
             return Ok("the image runs already".into());
         }
         self.step("upload");
-        self.upload(chunk).await?;
+        self.upload(chunk, window).await?;
         if self.policy.marks_for_test() {
             self.step("test");
             self.test().await?;
@@ -117,17 +106,40 @@ impl<W: Wire> Update<'_, W> {
         self.session.wire.note(InitiatorEvent::Step { step: step.into(), by: StepBy::Tool });
     }
 
-    /// Image bytes that fit a packet of the device.
-    async fn chunk_size(&mut self) -> usize {
-        let answer = self.session.request(Command::Params, Op::Read, &[], REQUEST_US).await;
-        let told =
-            answer.as_ref().filter(|answer| answer.failure().is_none()).and_then(|answer| answer.body.get("buf_size"));
-        let buffer = told.and_then(Field::number).and_then(|size| usize::try_from(size).ok()).unwrap_or(DEFAULT_BUFFER);
-        buffer.saturating_sub(UPLOAD_OVERHEAD).clamp(32, self.policy.chunk_max().max(32))
+    /// Image bytes that fit a packet of the device, and chunks that may be under way at once. A device
+    /// that does not tell has small buffers.
+    async fn limits(&mut self) -> Result<(usize, usize), String> {
+        let answer = if self.policy.asks_params() {
+            self.session.request(Command::Params, Op::Read, &[], REQUEST_US).await
+        } else {
+            None
+        };
+        if self.policy.needs_params() && answer.as_ref().is_none_or(|answer| answer.failure().is_some()) {
+            return Err("the device does not tell its parameters".into());
+        }
+        let told = answer.as_ref().filter(|answer| answer.failure().is_none());
+        let number = |key: &str| {
+            told.and_then(|answer| answer.body.get(key)?.number()).and_then(|number| usize::try_from(number).ok())
+        };
+        let room = number("buf_size").unwrap_or(DEFAULT_BUFFER).saturating_sub(UPLOAD_OVERHEAD);
+        let chunk = room.min(self.policy.chunk_max()).max(HEADER_LEN);
+        let align = self.policy.chunk_align().clamp(1, HEADER_LEN);
+        Ok((chunk / align * align, self.policy.window(number("buf_count"))))
+    }
+
+    /// Whether the device answers, called so many times.
+    pub(super) async fn is_there(&mut self, calls: u32) -> bool {
+        for _ in 0..calls {
+            if self.session.request(Command::Echo, Op::Write, &[("d", Value::Text("there?"))], POLL_US).await.is_some()
+            {
+                return true;
+            }
+        }
+        false
     }
 
     async fn list(&mut self) -> Result<Vec<Entry>, String> {
-        for _ in 0..UNANSWERED_MAX {
+        for _ in 0..self.policy.unanswered_max() {
             if let Some(answer) = self.session.request(Command::ImageState, Op::Read, &[], REQUEST_US).await {
                 return self.entries(&answer);
             }
@@ -151,69 +163,6 @@ impl<W: Wire> Update<'_, W> {
                 }
             })
             .collect())
-    }
-
-    async fn upload(&mut self, chunk: usize) -> Result<(), String> {
-        let image = &self.job.image;
-        let goal = image.len() * self.policy.uploads_permille().min(1000) / 1000;
-        let mut offset = 0;
-        let mut fields = Some((self.policy.first_chunk(), FIRST_CHUNK_US));
-        let (mut unanswered, mut stalled, mut restarts) = (0, 0, 0);
-        while offset < goal {
-            let end = (offset + chunk).min(image.len());
-            let (body, timeout) = self.chunk(offset, end, fields);
-            let Some(answer) = self.session.request(Command::ImageUpload, Op::Write, &body, timeout).await else {
-                unanswered += 1;
-                if unanswered >= UNANSWERED_MAX {
-                    return Err(format!(
-                        "the device stopped answering during the upload, at {offset} of {} bytes",
-                        image.len()
-                    ));
-                }
-                if unanswered == LINK_LOST_AFTER {
-                    // As after a reconnect: the device knows the upload by its sha.
-                    offset = 0;
-                    fields = Some((self.policy.resumed_chunk(), RESUME_US));
-                }
-                continue;
-            };
-            unanswered = 0;
-            if self.policy.is_failure(&answer) {
-                let (group, rc) = answer.failure().unwrap_or((None, 0));
-                return Err(format!("the device refuses the image: {}", refusal(group, rc)));
-            }
-            let returned = answer.body.get("off").and_then(Field::number).and_then(|off| usize::try_from(off).ok());
-            let next = self.policy.next_offset(end, returned.unwrap_or(end));
-            if next > image.len() {
-                return Err(format!("the device expects offset {next} of an image of {} bytes", image.len()));
-            }
-            stalled = if next > offset { 0 } else { stalled + 1 };
-            if stalled > STALLED_MAX {
-                return Err(format!("the upload does not get beyond {next} bytes"));
-            }
-            restarts += u32::from(next == 0);
-            if restarts > RESTARTS_MAX {
-                return Err("the device forgets the upload again and again".into());
-            }
-            fields = (next == 0).then_some((self.policy.restarted_chunk(), FIRST_CHUNK_US));
-            offset = next;
-        }
-        Ok(())
-    }
-
-    fn chunk(&self, offset: usize, end: usize, fields: Option<(FirstChunk, u64)>) -> (Vec<(&'static str, Value)>, u64) {
-        let mut body = vec![("off", Value::Number(offset as u64))];
-        let (fields, timeout) = fields.map_or((None, REQUEST_US), |(fields, timeout)| (Some(fields), timeout));
-        if let Some(fields) = fields {
-            if fields.len {
-                body.push(("len", Value::Number(self.job.image.len() as u64)));
-            }
-            if fields.sha {
-                body.push(("sha", Value::Bytes(self.job.sha256.to_vec())));
-            }
-        }
-        body.push(("data", Value::Bytes(self.job.image[offset..end].to_vec())));
-        (body, timeout)
     }
 
     async fn test(&mut self) -> Result<(), String> {
@@ -263,8 +212,7 @@ impl<W: Wire> Update<'_, W> {
         let start = self.session.wire.now_us();
         self.session.wire.sleep(RESET_PAUSE_US.min(patience)).await;
         while self.session.wire.now_us() - start < patience {
-            if self.session.request(Command::Echo, Op::Write, &[("d", Value::Text("there?"))], POLL_US).await.is_some()
-            {
+            if self.is_there(1).await {
                 return Ok(());
             }
         }
@@ -288,7 +236,7 @@ impl<W: Wire> Update<'_, W> {
             }
         }
         let body = [("confirm", Value::Boolean(true))];
-        for _ in 0..UNANSWERED_MAX {
+        for _ in 0..self.policy.unanswered_max() {
             let Some(answer) = self.session.request(Command::ImageState, Op::Write, &body, REQUEST_US).await else {
                 continue;
             };
@@ -310,7 +258,7 @@ impl<W: Wire> Update<'_, W> {
     }
 }
 
-fn refusal(group: Option<i64>, rc: i64) -> String {
+pub(super) fn refusal(group: Option<i64>, rc: i64) -> String {
     match group {
         Some(group) => format!("group {group}, error {rc}"),
         None => format!("rc {rc}"),
