@@ -8,6 +8,7 @@ use brickproof_flash_model::image::mcuboot::{ImageBuilder, SigningKey, Verifier}
 use brickproof_flash_model::layout::Layout;
 use brickproof_simulator::device::{BatteryPolicy, Behaviour, Board, FlashTiming, Persistent};
 use brickproof_simulator::smp::cbor::Writer;
+use brickproof_simulator::smp::gatt::GattConfig;
 use brickproof_simulator::smp::{Command, Frame, Op, ServerConfig, SmpMessage, Version};
 use brickproof_simulator::trace::{BootRecord, Cause, FlashResult, Kind, Wants};
 use brickproof_simulator::world::{Action, Control, Fault, SwapFilter, Trigger, World};

@@ -39,8 +39,6 @@ pub(super) const REQUEST_US: u64 = 2_500_000;
 const RESET_PAUSE_US: u64 = 1_000_000;
 /// Between two questions whether the device is back.
 const POLL_US: u64 = 1_000_000;
-/// Packet buffer of a device that does not tell its size.
-const DEFAULT_BUFFER: usize = 384;
 /// Length of an image header: a first chunk has at least that.
 const HEADER_LEN: usize = 32;
 /// One entry of an image list.
@@ -121,10 +119,17 @@ impl<W: Wire> Update<'_, W> {
         let number = |key: &str| {
             told.and_then(|answer| answer.body.get(key)?.number()).and_then(|number| usize::try_from(number).ok())
         };
-        let room = number("buf_size").unwrap_or(DEFAULT_BUFFER).saturating_sub(UPLOAD_OVERHEAD);
-        let chunk = room.min(self.policy.chunk_max()).max(HEADER_LEN);
+        let window = self.policy.window(number("buf_count"));
+        let told = number("buf_size");
+        let one_write = self.session.wire.one_write().await;
+        Ok((self.chunk_of(self.policy.packet_max(told, one_write)), window))
+    }
+
+    /// Image bytes that fit a packet of this size.
+    pub(super) fn chunk_of(&self, packet: usize) -> usize {
+        let chunk = packet.saturating_sub(UPLOAD_OVERHEAD).min(self.policy.chunk_max()).max(HEADER_LEN);
         let align = self.policy.chunk_align().clamp(1, HEADER_LEN);
-        Ok((chunk / align * align, self.policy.window(number("buf_count"))))
+        chunk / align * align
     }
 
     /// Whether the device answers, called so many times.

@@ -20,6 +20,9 @@ const CALLS_MAX: u32 = 8;
 /// Times that the device may forget the upload.
 const RESTARTS_MAX: u32 = 8;
 
+/// `rc` of a packet that is shorter than its header announces: the device does not put fragments together.
+const CORRUPT: i64 = 9;
+
 /// Why a chunk at offset 0 is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum First {
@@ -42,6 +45,8 @@ struct Open {
 
 /// How far the upload has come.
 struct Progress {
+    /// Image bytes in a chunk.
+    chunk: usize,
     /// Where the next chunk starts.
     next: usize,
     /// What a chunk at offset 0 would be.
@@ -78,6 +83,7 @@ impl<W: Wire> Update<'_, W> {
     pub(super) async fn upload(&mut self, chunk: usize, window: usize) -> Result<(), String> {
         let goal = self.job.image.len() * self.policy.uploads_permille().min(1000) / 1000;
         let mut progress = Progress {
+            chunk,
             next: 0,
             first: First::Initial,
             open: VecDeque::new(),
@@ -91,7 +97,7 @@ impl<W: Wire> Update<'_, W> {
         };
         while progress.next < goal || !progress.open.is_empty() {
             while progress.may_send(goal, window) {
-                self.send_chunk(&mut progress, chunk).await;
+                self.send_chunk(&mut progress).await;
             }
             let budget = progress.open.front().map_or(0, |chunk| chunk.budget_us);
             let tickets = progress.open.iter().map(|chunk| chunk.ticket);
@@ -103,9 +109,9 @@ impl<W: Wire> Update<'_, W> {
         Ok(())
     }
 
-    async fn send_chunk(&mut self, progress: &mut Progress, chunk: usize) {
+    async fn send_chunk(&mut self, progress: &mut Progress) {
         let total = self.job.image.len();
-        let (offset, end) = (progress.next, (progress.next + chunk).min(total));
+        let (offset, end) = (progress.next, (progress.next + progress.chunk).min(total));
         let (fields, budget_us) = match (offset, progress.first) {
             (0, First::Initial) => (self.policy.first_chunk(), self.policy.first_chunk_us()),
             (0, First::Restarted) => (self.policy.restarted_chunk(), self.policy.first_chunk_us()),
@@ -161,6 +167,16 @@ impl<W: Wire> Update<'_, W> {
             progress.turn(chunk.offset);
             self.session.wire.sleep(self.policy.busy_pause_us()).await;
             return Ok(());
+        }
+        if answer.failure() == Some((None, CORRUPT))
+            && let Some(one_write) = self.session.wire.one_write().await
+        {
+            let chunk_that_fits = self.chunk_of(one_write);
+            if chunk_that_fits < progress.chunk {
+                progress.chunk = chunk_that_fits;
+                progress.turn(chunk.offset);
+                return Ok(());
+            }
         }
         if self.policy.is_failure(answer) {
             if progress.refused < self.policy.refused_retries() {
