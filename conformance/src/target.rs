@@ -49,7 +49,7 @@ mod gatt;
 
 use std::path::{Path, PathBuf};
 
-use brickproof_flash_model::boot::mcuboot::{Mcuboot, Options};
+use brickproof_flash_model::boot::mcuboot::{Mcuboot, Mode, Options};
 use brickproof_flash_model::image::mcuboot::{PublicKey, Verifier};
 use brickproof_flash_model::layout::Layout;
 use brickproof_flash_model::source::Mistake;
@@ -215,9 +215,11 @@ impl Target {
             about: read.about,
             layout,
             options: Options {
+                mode: Mode::SwapMove,
                 max_sectors: read.bootloader.max_sectors,
                 max_align: read.bootloader.max_align,
                 validate_primary: read.bootloader.validate_primary,
+                ..Options::default()
             },
             keys,
             smp,
@@ -280,6 +282,8 @@ impl Target {
             timing: own.scaled(if only_swap { time_scale } else { scale }),
             boot_timing: boot.scaled(scale),
             start_us: self.start_us,
+            recovery: None,
+            usb: false,
             battery: self.battery,
             behaviours,
         })

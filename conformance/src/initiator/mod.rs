@@ -5,7 +5,6 @@
 //! | [`wire`] | [`Wire`](wire::Wire): what the built-in initiator needs of the world around it |
 //! | [`policy`] | [`Policy`](policy::Policy): its decisions, one method each |
 //! | [`session`] | requests and their answers |
-//! | `upload` | the upload: a window of chunks, resumed and restarted |
 //! | [`update`] | the whole update as straight-line code |
 //! | [`link_policy`] | [`LinkPolicy`](link_policy::LinkPolicy): its decisions about a Bluetooth LE link |
 //! | [`ble`] | a wire over a Bluetooth LE link on virtual time |
@@ -22,5 +21,4 @@ pub mod policy;
 pub mod session;
 pub mod udp;
 pub mod update;
-mod upload;
 pub mod wire;

@@ -23,6 +23,8 @@ use crate::target::Target;
 pub(super) const SETTLE_STARTS: u64 = 50;
 /// How long a power cycle at the end lasts, in microseconds.
 const POWER_CYCLE_US: u64 = 1_000_000;
+/// Lines of the tool's output that are kept in the result.
+const OUTPUT_LINES: usize = 20;
 
 /// A scenario with everything it needs.
 #[derive(Debug)]
@@ -43,6 +45,12 @@ pub struct Case {
 pub struct CaseResult {
     /// Id of the scenario.
     pub scenario: String,
+    /// Name of the target.
+    pub target: String,
+    /// Which run of the scenario this is, from 1.
+    pub run: u32,
+    /// Seed of this run.
+    pub seed: u64,
     /// Why the scenario exists.
     pub why: String,
     /// Its status.
@@ -59,6 +67,8 @@ pub struct CaseResult {
     pub duration_us: u64,
     /// Everything that happened.
     pub trace: Vec<Record>,
+    /// The last lines that the tool wrote.
+    pub output: Vec<String>,
     /// The folder with the evidence, if one was left.
     pub evidence: Option<PathBuf>,
     /// The line that repeats it.
@@ -155,9 +165,6 @@ impl Case {
             let reason = format!("{} cannot be reached on the air `{}`", profile.name, plan.air);
             return self.without_run(plan, Status::Skipped, reason);
         }
-        if let Err(error) = evidence::clear(self, plan) {
-            return self.without_run(plan, Status::Error, format!("old evidence cannot be removed: {error}"));
-        }
         let mut world = self.world(plan);
         let mut trace = Vec::new();
         let ended = match &plan.initiator {
@@ -234,6 +241,7 @@ impl Case {
     fn judge(&self, plan: &Plan, world: &World, trace: Vec<Record>, ended: Ended) -> CaseResult {
         let mut result = CaseResult {
             duration_us: trace.last().map_or(0, |record| record.at_us),
+            output: evidence::last_output(&trace, OUTPUT_LINES),
             trace,
             ..self.without_run(plan, Status::Passed, String::new())
         };
@@ -292,11 +300,24 @@ impl Case {
         result
     }
 
+    /// What is said when the evidence of an earlier run is in the way.
+    pub(super) fn old_evidence_stays(&self, plan: &Plan, error: &str) -> CaseResult {
+        self.without_run(plan, Status::Error, format!("old evidence cannot be removed: {error}"))
+    }
+
     fn without_run(&self, plan: &Plan, status: Status, reason: String) -> CaseResult {
         let mut repeat = vec!["brickproof".to_owned(), "run".to_owned(), self.scenario.name.clone()];
         repeat.extend(plan.repeat_with.iter().cloned());
+        repeat.extend(["--seed".to_owned(), plan.seed.to_string()]);
+        if !plan.command.is_empty() {
+            repeat.push("--".to_owned());
+            repeat.extend(plan.command.iter().cloned());
+        }
         CaseResult {
             scenario: self.scenario.id.clone(),
+            target: self.target.name.clone(),
+            run: plan.run,
+            seed: plan.seed,
             why: self.scenario.why.clone(),
             status,
             reason: Some(reason),
@@ -305,6 +326,7 @@ impl Case {
             checks: Vec::new(),
             duration_us: 0,
             trace: Vec::new(),
+            output: Vec::new(),
             evidence: None,
             not_started: false,
             repeat: repeat.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" "),

@@ -5,8 +5,8 @@ use brickproof_flash_model::flash::{Geometry, Operation, OperationKind};
 use brickproof_flash_model::layout::Layout;
 
 use super::{BatteryPolicy, Behaviour};
-use crate::smp::ServerConfig;
 use crate::smp::gatt::GattConfig;
+use crate::smp::{RecoveryConfig, ServerConfig};
 
 /// How long flash operations take, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,10 @@ pub struct Board {
     pub smp: ServerConfig,
     /// Its transport over Bluetooth LE.
     pub gatt: GattConfig,
+    /// The bootloader's recovery over a serial port, if it has one.
+    pub recovery: Option<RecoveryConfig>,
+    /// The serial port is one of USB: it goes away while the device is dark.
+    pub usb: bool,
     /// Durations of flash operations while the application runs.
     pub timing: FlashTiming,
     /// Durations of flash operations while the bootloader runs.

@@ -82,11 +82,12 @@ impl World {
                 (Machine::Off { persistent, back_at: None }, ending, end_of_flash)
             }
             Started::Running(device, boot) => {
-                boot_record.outcome = "boot".into();
+                boot_record.outcome = if device.recovery().is_some() { "recovery" } else { "boot" }.into();
+                boot_record.reason = device.recovery().map(str::to_owned);
                 boot_record.decisions = boot.decisions.iter().map(ToString::to_string).collect();
                 boot_record.swapped = boot.swapped().map(|swap| swap.to_string());
-                boot_record.running = device.image().hash.map(|hash| hex(&hash));
-                boot_record.version = Some(device.image().version.to_string());
+                boot_record.running = device.image().and_then(|image| image.hash).map(|hash| hex(&hash));
+                boot_record.version = device.image().map(|image| image.version.to_string());
                 (Machine::Running(device), Ending::Started, ends_at)
             }
             Started::Dead(persistent, boot) => {
@@ -131,7 +132,7 @@ impl World {
         let message = SmpMessage::parse(packet);
         let mut struck = Vec::new();
         if let Machine::Running(device) = &self.machine
-            && let Some((offset, size)) = device.server().upload()
+            && let Some((offset, size)) = device.upload()
             && message.known() == Some(Command::ImageUpload)
         {
             struck.extend(self.faults.at_upload(offset, size));
@@ -223,9 +224,12 @@ impl World {
         }
         match activity.ending {
             Ending::Started => {
+                self.start_console();
                 self.record_state("boot");
-                if let Machine::Running(device) = &self.machine {
-                    let behaviour = device.image().behaviour;
+                if let Machine::Running(device) = &self.machine
+                    && let Some(image) = device.image()
+                {
+                    let behaviour = image.behaviour;
                     self.start_application(behaviour);
                 }
             }
@@ -247,8 +251,10 @@ impl World {
     }
 
     fn answer(&mut self, peer: Peer, answer: &Answer, cause: u64) {
-        if answer.reset {
-            let due = self.now + self.board.smp.reset_delay_us;
+        if answer.reset
+            && let Machine::Running(device) = &self.machine
+        {
+            let due = self.now + device.reset_delay_us();
             if self.timers.reset.is_none_or(|(at, _)| due < at) {
                 self.timers.reset = Some((due, Cause::SoftReset));
             }
@@ -258,10 +264,11 @@ impl World {
         }
         for packet in &answer.packets {
             let message = SmpMessage::parse(packet);
-            if self.completes_upload(&message) {
+            let last = self.completes_upload(&message);
+            if last {
                 self.record(Kind::Application { event: super::UPLOADED.into() });
             }
-            let Some((id, action)) = self.faults.at_answer(&message) else {
+            let Some((id, action)) = self.faults.at_answer(&message, last) else {
                 self.send(peer, packet, Some(cause));
                 continue;
             };
@@ -295,7 +302,7 @@ impl World {
     fn completes_upload(&self, answer: &SmpMessage) -> bool {
         let Machine::Running(device) = &self.machine else { return false };
         let offset = answer.body.get("off").and_then(Field::number).unwrap_or(0);
-        answer.known() == Some(Command::ImageUpload) && offset > 0 && device.server().upload().is_none()
+        answer.known() == Some(Command::ImageUpload) && offset > 0 && device.upload().is_none()
     }
 
     /// Does interrupted work again with a cut at this moment; what survives of it.

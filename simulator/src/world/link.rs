@@ -263,7 +263,7 @@ impl World {
 
     /// First handle of the service in the image that runs.
     fn table(&mut self) -> u16 {
-        let hash = self.device().and_then(|device| device.image().hash);
+        let hash = self.device().and_then(|device| device.image()?.hash);
         if !self.board.gatt.moving_handles {
             return FIRST_HANDLE;
         }

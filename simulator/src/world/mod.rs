@@ -23,6 +23,7 @@
 
 mod activity;
 mod answer;
+mod console;
 mod fault;
 mod hook;
 mod link;
@@ -35,6 +36,7 @@ use brickproof_flash_model::flash::{Controller, Damage, Flash, Uncut};
 
 use crate::device::{Battery, Behaviour, Board, Device, Persistent};
 use crate::smp::SmpMessage;
+use crate::smp::console::Decoder;
 use crate::trace::{Cause, Direction, Kind, LinkEvent, PowerEvent, Record, Wants, hex};
 
 use activity::Activity;
@@ -42,6 +44,7 @@ use fault::Faults;
 use link::Links;
 
 pub use answer::{Change, ImagesChange, Refusal, request};
+pub use console::Carrier;
 pub use fault::{Action, Fault, FaultState, Selector, SwapFilter, Trigger};
 pub use link::{CentralAction, GattEvent};
 
@@ -155,6 +158,9 @@ pub struct World {
     starts: u64,
     lost: u64,
     wants: Wants,
+    carrier: Carrier,
+    /// The receiver of the serial port, if that is the carrier.
+    console: Option<Decoder>,
 }
 
 impl World {
@@ -179,6 +185,8 @@ impl World {
             starts: 0,
             lost: 0,
             wants,
+            carrier: Carrier::default(),
+            console: None,
         }
     }
 
@@ -231,7 +239,7 @@ impl World {
     /// Whether the target would answer a request now.
     #[must_use]
     pub fn serving(&self) -> bool {
-        self.link && self.device().is_some_and(|device| device.image().behaviour.serves())
+        self.unreachable().is_none()
     }
 
     /// Whether supply is on.
@@ -246,7 +254,7 @@ impl World {
         self.starts
     }
 
-    /// Datagrams that were lost so far, either way.
+    /// Packets and lines of a serial port that were lost so far, either way.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost
@@ -289,16 +297,16 @@ impl World {
         self.now = self.now.max(now);
     }
 
-    /// A datagram arrives at the target now.
-    pub fn receive(&mut self, peer: Peer, packet: &[u8]) {
-        let lost = self.unreachable();
-        let record = self.datagram(Direction::ToTarget, packet, lost, None);
-        if lost.is_none() {
-            self.admit(peer, packet, record);
+    /// Something arrives at the target now: a packet, or bytes of its serial port, whatever the [`Carrier`] is.
+    pub fn receive(&mut self, peer: Peer, bytes: &[u8]) {
+        if self.console.is_some() {
+            self.receive_console(peer, bytes);
+        } else {
+            self.receive_packet(peer, bytes, None);
         }
     }
 
-    /// Why nothing reaches the target, if nothing does.
+    /// Why what arrives now is lost, if it is.
     fn unreachable(&self) -> Option<&'static str> {
         if !self.link {
             return Some("the link is down");
@@ -306,9 +314,14 @@ impl World {
         match (&self.activity, &self.machine) {
             (None, Machine::Off { .. }) => Some("the target has no power"),
             (None, Machine::Dead { .. }) => Some("the target does not start any more"),
-            _ if self.device().is_none() => Some("the target is starting"),
-            _ if !self.serving() => Some("the application does not serve"),
-            _ => None,
+            _ => match self.device() {
+                None => Some("the target is starting"),
+                Some(device) if !device.serves() => Some("the application does not serve"),
+                Some(device) if device.recovery().is_some() && self.carrier == Carrier::Network => {
+                    Some("the recovery of the bootloader listens to its serial port only")
+                }
+                Some(_) => None,
+            },
         }
     }
 
@@ -318,12 +331,18 @@ impl World {
         handled + self.inbox.len() + usize::from(self.links.transport.is_collecting())
     }
 
+    fn receive_packet(&mut self, peer: Peer, packet: &[u8], cause: Option<u64>) {
+        let lost = self.unreachable();
+        let record = self.datagram(Direction::ToTarget, packet, lost, cause);
+        if lost.is_none() {
+            self.admit(peer, packet, record);
+        }
+    }
+
     /// A whole packet has arrived; `record` shows how.
     fn admit(&mut self, peer: Peer, packet: &[u8], record: u64) {
-        let Some(server) = self.device().map(Device::server) else { return };
-        let config = server.config();
-        let (buffer_size, buffer_count) = (config.buffer_size, config.buffer_count);
-        if !server.accepts(packet) {
+        let Some((buffer_size, buffer_count)) = self.device().map(Device::buffers) else { return };
+        if packet.len() > usize::from(buffer_size) {
             self.record(Kind::Resource {
                 pool: "smp packet buffer".into(),
                 size: buffer_size.into(),
@@ -370,7 +389,7 @@ impl World {
         }
     }
 
-    /// What the target has sent by now, in order.
+    /// What the target has sent by now, in order: packets, or the bytes of its serial port.
     pub fn take_sent(&mut self) -> Option<(Peer, Vec<u8>)> {
         self.outbox.pop_front()
     }
@@ -388,8 +407,15 @@ impl World {
     fn record_caused(&mut self, cause: Option<u64>, kind: Kind) -> u64 {
         let n = self.next_record;
         self.next_record += 1;
-        let common =
-            matches!(kind, Kind::Datagram { .. } | Kind::Att(_) | Kind::Message { .. } | Kind::Flash(_) | Kind::Resource { .. });
+        let common = matches!(
+            kind,
+            Kind::SerialFrame { .. }
+                | Kind::Att(_)
+                | Kind::Datagram { .. }
+                | Kind::Message { .. }
+                | Kind::Flash(_)
+                | Kind::Resource { .. }
+        );
         if (n > RECORDS_MAX && common) || n > 2 * RECORDS_MAX {
             return n;
         }
@@ -533,6 +559,7 @@ impl World {
         self.timers.link_up = for_us.map(|duration| self.now + duration);
         if self.link != up {
             self.link = up;
+            self.start_console();
             let event = if up { LinkEvent::Up } else { LinkEvent::Down { reason: reason.to_owned() } };
             self.record(Kind::Link(event));
             self.links_changed(up);
@@ -579,6 +606,7 @@ impl World {
         self.timers.late.clear();
         self.timers.reset = None;
         self.timers.confirm = None;
+        self.start_console();
     }
 
     fn send(&mut self, peer: Peer, packet: &[u8], cause: Option<u64>) {
@@ -591,7 +619,8 @@ impl World {
             if self.wants.messages {
                 self.record_caused(Some(record), message(Direction::FromTarget, packet));
             }
-            self.outbox.push_back((peer, packet.to_vec()));
+            let bytes = if self.console.is_some() { self.send_console(packet, record) } else { packet.to_vec() };
+            self.outbox.push_back((peer, bytes));
         }
     }
 

@@ -15,7 +15,7 @@
 
 use thiserror::Error;
 
-use super::{Flag, Magic, Mcuboot, Slot, SwapType};
+use super::{Flag, Magic, Mcuboot, Pair, Slot, SwapType};
 use crate::flash::{Controller, FlashError};
 
 /// Why a request was not written.
@@ -32,7 +32,7 @@ pub enum RequestError {
     BadImage,
 }
 
-impl Mcuboot {
+impl Pair {
     /// Asks for the secondary image at the next boot.
     ///
     /// # Errors
@@ -65,5 +65,23 @@ impl Mcuboot {
             Magic::Good if state.image_ok == Flag::Unset => Ok(trailer.write_image_ok(flash)?),
             Magic::Good | Magic::Unset => Ok(()),
         }
+    }
+}
+
+impl Mcuboot {
+    /// [`Pair::set_pending`] of image 0.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn set_pending(&self, flash: &mut Controller<'_>, permanent: bool) -> Result<(), RequestError> {
+        self.first().set_pending(flash, permanent)
+    }
+
+    /// [`Pair::set_confirmed`] of image 0.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn set_confirmed(&self, flash: &mut Controller<'_>) -> Result<(), RequestError> {
+        self.first().set_confirmed(flash)
     }
 }

@@ -27,14 +27,12 @@
 //! power loss between erasing and rewriting the primary trailer does not forget the revert, the
 //! secondary trailer is first made to look like a permanent update (`fixup_revert`).
 
-use super::{Decision, Magic, Mcuboot, Phase, Run, Slot, Stop, SwapStatus, SwapType};
-use crate::flash::{Controller, Flash, FlashError};
-
-/// Bytes per program call of a copy (mcuboot: `BUF_SZ` of `boot_copy_region`).
-const COPY_CHUNK: usize = 1024;
+use super::run::copy_region;
+use super::{Decision, Magic, Pair, Phase, Run, Slot, StatusSource, Stop, SwapStatus, SwapType, status};
+use crate::flash::{Controller, Flash};
 
 /// Whether the sectors of both slots allow a swap; the reason if not (`boot_slots_compatible`).
-pub(super) fn slots_compatible(config: &Mcuboot) -> Result<(), String> {
+pub(super) fn slots_compatible(config: &Pair) -> Result<(), String> {
     let [primary, secondary] = &config.sectors;
     let max = config.options.max_sectors as usize;
     if primary.len() != secondary.len() && primary.len() != secondary.len() + 1 {
@@ -56,16 +54,11 @@ pub(super) fn slots_compatible(config: &Mcuboot) -> Result<(), String> {
 
 /// Where the header of the image that began in `slot` is at this point of a swap
 /// (`boot_read_image_header`).
-pub(super) fn header_place(
-    config: &Mcuboot,
-    flash: &Flash,
-    slot: Slot,
-    status: &SwapStatus,
-) -> Result<(Slot, u32), Stop> {
+pub(super) fn header_place(config: &Pair, flash: &Flash, slot: Slot, status: &SwapStatus) -> Result<(Slot, u32), Stop> {
     if status.is_reset() {
         return Ok((slot, 0));
     }
-    let last = last_index(config, config.primary.read_swap_size(flash)?)?;
+    let last = last_index(config, status::holder(config, flash)?.read_swap_size(flash)?)?;
     let sector = config.sector_size();
     Ok(match (status.phase, slot) {
         (Phase::Move, Slot::Primary) if status.index > last => (Slot::Primary, sector),
@@ -85,7 +78,7 @@ pub(super) fn run(run: &mut Run<'_>, flash: &mut Controller<'_>, status: &mut Sw
     let last = last_index(config, status.swap_size)?;
     if status.is_reset() {
         let sector = config.sector_size();
-        let trailer_sectors = config.primary.len().div_ceil(sector);
+        let trailer_sectors = config.trailer(Slot::Primary).len().div_ceil(sector);
         let first_trailer = (config.sectors[0].len() as u32).saturating_sub(trailer_sectors);
         if last >= first_trailer {
             run.decisions
@@ -97,9 +90,15 @@ pub(super) fn run(run: &mut Run<'_>, flash: &mut Controller<'_>, status: &mut Sw
     fixup_revert(run, flash, status)?;
     if status.phase == Phase::Move {
         for index in (1..=last).rev() {
-            flash.checkpoint(
+            run.checkpoint(
+                flash,
                 "move",
-                [status.index, last, u32::from(status.in_primary), status.swap_type.nibble().into()],
+                [
+                    status.index,
+                    last,
+                    u32::from(status.source == StatusSource::Primary),
+                    status.swap_type.nibble().into(),
+                ],
             )?;
             if index <= (last + 1).saturating_sub(status.index) {
                 move_up(run, flash, status, index)?;
@@ -109,7 +108,7 @@ pub(super) fn run(run: &mut Run<'_>, flash: &mut Controller<'_>, status: &mut Sw
     }
     status.phase = Phase::Swap;
     for index in 1..=last {
-        flash.checkpoint("swap", [status.index, status.state, last, status.swap_type.nibble().into()])?;
+        run.checkpoint(flash, "swap", [status.index, status.state, last, status.swap_type.nibble().into()])?;
         if index >= status.index {
             swap_sectors(run, flash, status, index)?;
         }
@@ -121,14 +120,14 @@ pub(super) fn run(run: &mut Run<'_>, flash: &mut Controller<'_>, status: &mut Sw
 fn move_up(run: &mut Run<'_>, flash: &mut Controller<'_>, status: &mut SwapStatus, index: u32) -> Result<(), Stop> {
     let config = run.config;
     if status.index == 1 {
-        if !status.in_primary {
+        if status.source != StatusSource::Primary {
             run.scramble_trailer(flash, Slot::Primary)?;
-            init_status(config, flash, status)?;
+            status::init(config, flash, config.trailer(Slot::Primary), status)?;
         }
         run.scramble_trailer(flash, Slot::Secondary)?;
     }
     copy_sector(config, flash, (Slot::Primary, index - 1), (Slot::Primary, index))?;
-    write_status(run, flash, status)?;
+    run.write_status(flash, status)?;
     status.index += 1;
     Ok(())
 }
@@ -142,34 +141,21 @@ fn swap_sectors(
 ) -> Result<(), Stop> {
     if status.state == 1 {
         copy_sector(run.config, flash, (Slot::Secondary, index - 1), (Slot::Primary, index - 1))?;
-        write_status(run, flash, status)?;
+        run.write_status(flash, status)?;
         status.state = 2;
     }
     copy_sector(run.config, flash, (Slot::Primary, index), (Slot::Secondary, index - 1))?;
-    write_status(run, flash, status)?;
+    run.write_status(flash, status)?;
     status.index += 1;
     status.state = 1;
     Ok(())
-}
-
-/// Prepares the primary trailer: the magic comes last and makes the rest count (`swap_status_init`).
-fn init_status(config: &Mcuboot, flash: &mut Controller<'_>, status: &SwapStatus) -> Result<(), FlashError> {
-    let secondary = config.secondary.read(flash.flash())?;
-    if status.swap_type != SwapType::None {
-        config.primary.write_swap_info(flash, status.swap_type)?;
-    }
-    if secondary.image_ok == super::Flag::Set {
-        config.primary.write_image_ok(flash)?;
-    }
-    config.primary.write_swap_size(flash, status.swap_size)?;
-    config.primary.write_magic(flash)
 }
 
 fn fixup_revert(run: &Run<'_>, flash: &mut Controller<'_>, status: &SwapStatus) -> Result<(), Stop> {
     if status.swap_type != SwapType::Revert || status.phase != Phase::Move || status.index != 1 {
         return Ok(());
     }
-    let trailer = &run.config.secondary;
+    let trailer = run.config.trailer(Slot::Secondary);
     if trailer.read(flash.flash())?.magic == Magic::Unset {
         run.scramble_trailer(flash, Slot::Secondary)?;
         trailer.write_image_ok(flash)?;
@@ -179,21 +165,7 @@ fn fixup_revert(run: &Run<'_>, flash: &mut Controller<'_>, status: &SwapStatus) 
     Ok(())
 }
 
-/// Records that the step `status` is before has been done.
-///
-/// A device that refuses the record does not stop a bootloader that validates the primary slot.
-fn write_status(run: &mut Run<'_>, flash: &mut Controller<'_>, status: &SwapStatus) -> Result<(), Stop> {
-    let record = status.record(run.config.options.max_sectors);
-    match run.config.primary.write_record(flash, record, status.state as u8) {
-        Err(FlashError::Refused(refusal)) if run.config.options.validate_primary => {
-            run.decisions.push(Decision::StatusNotWritten(refusal));
-            Ok(())
-        }
-        result => Ok(result?),
-    }
-}
-
-fn copy_sector(config: &Mcuboot, flash: &mut Controller<'_>, from: (Slot, u32), to: (Slot, u32)) -> Result<(), Stop> {
+fn copy_sector(config: &Pair, flash: &mut Controller<'_>, from: (Slot, u32), to: (Slot, u32)) -> Result<(), Stop> {
     let sector = |(slot, index): (Slot, u32)| {
         config.sectors[slot.index()]
             .get(index as usize)
@@ -203,20 +175,11 @@ fn copy_sector(config: &Mcuboot, flash: &mut Controller<'_>, from: (Slot, u32), 
     let (source, target) = (sector(from)?, sector(to)?);
     let (source_area, target_area) = (config.area(from.0), config.area(to.0));
     flash.erase(target_area, target.offset, target.size)?;
-    let mut buffer = [0; COPY_CHUNK];
-    let mut copied = 0;
-    while copied < source.size {
-        let chunk = (source.size - copied).min(COPY_CHUNK as u32);
-        let piece = &mut buffer[..chunk as usize];
-        flash.read(source_area, source.offset + copied, piece)?;
-        flash.program(target_area, target.offset + copied, piece)?;
-        copied += chunk;
-    }
-    Ok(())
+    Ok(copy_region(flash, (source_area, source.offset), (target_area, target.offset), source.size)?)
 }
 
 /// Number of sectors that hold `swap_size` bytes, at least 1 (`find_last_idx`).
-fn last_index(config: &Mcuboot, swap_size: u32) -> Result<u32, Stop> {
+fn last_index(config: &Pair, swap_size: u32) -> Result<u32, Stop> {
     let sector = config.sector_size();
     let last = swap_size.div_ceil(sector).max(1);
     if last.checked_mul(sector).is_none() {

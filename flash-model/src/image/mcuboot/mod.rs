@@ -29,6 +29,7 @@ pub use build::ImageBuilder;
 pub use header::{IMAGE_MAGIC, ImageHeader};
 pub use keys::{KeyError, PublicKey, SigningKey};
 pub use sabotage::Sabotage;
+pub use tlv::Dependency;
 pub use verify::{ImageError, ImageSource, SlotSource, Verified, Verifier};
 pub use version::{ImageVersion, VersionError};
 

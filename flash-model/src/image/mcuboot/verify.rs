@@ -84,6 +84,20 @@ pub enum ImageError {
     /// No signature of any key the bootloader knows.
     #[error("no signature by a key this bootloader trusts")]
     KeyUnknown,
+    /// The device wants a security counter.
+    #[error("the image has no security counter")]
+    SecurityCounterMissing,
+    /// The security counter TLV has the wrong length.
+    #[error("the security counter TLV has {0} bytes instead of 4")]
+    SecurityCounterLength(u16),
+    /// An image from before a security update.
+    #[error("the security counter of the image is {image}, the device demands at least {device}")]
+    SecurityCounterTooLow {
+        /// In the image.
+        image: u32,
+        /// In the device.
+        device: u32,
+    },
     /// Signed in the name of a known key, but wrongly.
     #[error("the signature is not valid")]
     SignatureInvalid,
@@ -200,6 +214,19 @@ impl Verifier {
     /// # Errors
     /// The first check that fails.
     pub fn verify(&self, source: &dyn ImageSource, max_len: u32) -> Result<Verified, ImageError> {
+        self.verify_with_counter(source, max_len, None)
+    }
+
+    /// As [`Verifier::verify`]; with a `counter` the image must have a security counter, not less than that.
+    ///
+    /// # Errors
+    /// The first check that fails.
+    pub fn verify_with_counter(
+        &self,
+        source: &dyn ImageSource,
+        max_len: u32,
+        counter: Option<u32>,
+    ) -> Result<Verified, ImageError> {
         let header = ImageHeader::read(source)?;
         header.check(source.len())?;
         let hash = image_hash(source, &header)?;
@@ -209,6 +236,7 @@ impl Verifier {
             return Err(ImageError::TooLarge { len: total_len, max: max_len });
         }
         let mut hash_seen = false;
+        let mut counter_seen = false;
         let mut key: Option<usize> = None;
         let mut signature: Option<bool> = None;
         while let Some(entry) = walk.next_entry(source)? {
@@ -252,6 +280,21 @@ impl Verifier {
                     }
                     signature = Some(self.check_signature(index, &hash, &value));
                 }
+                tlv::SECURITY_COUNTER => {
+                    let Some(device) = counter else { continue };
+                    if entry.len != 4 {
+                        return Err(ImageError::SecurityCounterLength(entry.len));
+                    }
+                    let mut value = [0; 4];
+                    if !source.read(entry.offset, &mut value) {
+                        return Err(overrun);
+                    }
+                    let image = u32::from_le_bytes(value);
+                    if image < device {
+                        return Err(ImageError::SecurityCounterTooLow { image, device });
+                    }
+                    counter_seen = true;
+                }
                 _ => {}
             }
         }
@@ -263,6 +306,9 @@ impl Verifier {
             Some(true) => {}
             Some(false) => return Err(ImageError::SignatureInvalid),
             None => return Err(ImageError::KeyUnknown),
+        }
+        if counter.is_some() && !counter_seen {
+            return Err(ImageError::SecurityCounterMissing);
         }
         Ok(Verified { hash, total_len })
     }

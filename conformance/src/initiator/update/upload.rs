@@ -8,11 +8,13 @@ use std::collections::VecDeque;
 
 use brickproof_simulator::smp::{Command, Field, Op, SmpMessage};
 
-use super::policy::FirstChunk;
-use super::session::{BUSY, Ticket, Value};
-use super::update::{REQUEST_US, Update, refusal};
-use super::wire::Wire;
+use super::super::policy::FirstChunk;
+use super::super::session::{BUSY, Ticket, UPLOAD_OVERHEAD, Value};
+use super::super::wire::Wire;
+use super::{REQUEST_US, Update, refusal};
 
+/// Length of an image header: a first chunk has at least that.
+const HEADER_LEN: usize = 32;
 /// Unanswered chunks in a row after which the link counts as lost.
 const LINK_LOST_AFTER: u32 = 2;
 /// Times that a device is called after the link was lost.
@@ -79,6 +81,33 @@ impl Progress {
 }
 
 impl<W: Wire> Update<'_, W> {
+    /// Image bytes that fit a packet of the device, and chunks that may be under way at once. A device
+    /// that does not tell has small buffers.
+    pub(super) async fn limits(&mut self) -> Result<(usize, usize), String> {
+        let answer = if self.policy.asks_params() {
+            self.session.request(Command::Params, Op::Read, &[], REQUEST_US).await
+        } else {
+            None
+        };
+        if self.policy.needs_params() && answer.as_ref().is_none_or(|answer| answer.failure().is_some()) {
+            return Err("the device does not tell its parameters".into());
+        }
+        let told = answer.as_ref().filter(|answer| answer.failure().is_none());
+        let number = |key: &str| {
+            told.and_then(|answer| answer.body.get(key)?.number()).and_then(|number| usize::try_from(number).ok())
+        };
+        let (told, window) = (number("buf_size"), self.policy.window(number("buf_count")));
+        let one_write = self.session.wire.one_write().await;
+        Ok((self.chunk_of(self.policy.packet_max(told, one_write)), window))
+    }
+
+    /// Image bytes that fit a packet of this size.
+    fn chunk_of(&self, packet: usize) -> usize {
+        let chunk = packet.saturating_sub(UPLOAD_OVERHEAD).min(self.policy.chunk_max()).max(HEADER_LEN);
+        let align = self.policy.chunk_align().clamp(1, HEADER_LEN);
+        chunk / align * align
+    }
+
     /// Uploads the image in chunks of at most `chunk` bytes, `window` of them under way at once.
     pub(super) async fn upload(&mut self, chunk: usize, window: usize) -> Result<(), String> {
         let goal = self.job.image.len() * self.policy.uploads_permille().min(1000) / 1000;
