@@ -420,7 +420,8 @@ proptest! {
         (layout, mode) in modes(), old in 500usize..9000, new in 500usize..9000, permanent: bool, revert: bool,
         first in 0.0..1.0f64, second in 0.0..1.0f64, tear_first in tear(), tear_second in tear(),
     ) {
-        let board = Board::new(layout, Options { mode, max_sectors: 4.max(if layout.starts_with("u1k") { 32 } else { 8 }), ..Options::default() });
+        let max_sectors = if layout == "u1k32-a4" { 32 } else { 8 };
+        let board = Board::new(layout, Options { mode, max_sectors, ..Options::default() });
         prop_assume!(old.max(new) + 184 <= board.mcuboot.max_image_size() as usize);
         let mut flash = board.requested(&Board::builder("1.0.0", old), &Board::builder("2.0.0", new), permanent);
         if revert {

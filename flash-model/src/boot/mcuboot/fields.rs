@@ -151,7 +151,7 @@ impl Pair {
                 format!("step {}: {what}", number / 3 + 1)
             }
             _ if number < moves => format!("{} sectors have been moved up", number + 1),
-            _ if (number - moves) % 2 == 0 => {
+            _ if (number - moves).is_multiple_of(2) => {
                 format!("sector {} of the secondary slot is in the primary slot", (number - moves) / 2)
             }
             _ => format!("sector {} of the primary slot is in the secondary slot", (number - moves) / 2),
