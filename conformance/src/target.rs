@@ -198,6 +198,7 @@ impl Target {
                 max_sectors: read.bootloader.max_sectors,
                 max_align: read.bootloader.max_align,
                 validate_primary: read.bootloader.validate_primary,
+                ..Options::default()
             },
             keys,
             smp,
@@ -258,6 +259,8 @@ impl Target {
             timing: own.scaled(if only_swap { time_scale } else { scale }),
             boot_timing: boot.scaled(scale),
             start_us: self.start_us,
+            recovery: None,
+            usb: false,
             battery: self.battery,
             behaviours,
         })

@@ -31,10 +31,13 @@ fn plan() -> Plan {
         time_scale: None,
         timeout_s: 60,
         seed: 1,
+        run: 1,
+        runs: 1,
         jobs: 1,
         report: PathBuf::new(),
         keep_all: false,
         repeat_with: Vec::new(),
+        command: Vec::new(),
     }
 }
 

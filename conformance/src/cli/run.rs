@@ -11,8 +11,10 @@ use super::{Failure, print_json};
 use crate::air::Air;
 use crate::library;
 use crate::profile::Profile;
-use crate::report::{json, terminal};
+use crate::report::group::Heading;
+use crate::report::{json, junit, markdown, terminal};
 use crate::runner::case::CaseResult;
+use crate::runner::shard::Shard;
 use crate::runner::verdict::Status;
 use crate::runner::{self, InitiatorChoice, Plan};
 use crate::scenario::Scenario;
@@ -23,6 +25,8 @@ const REPORT: &str = "brickproof-report";
 const EXIT_STOPPED: u8 = 130;
 /// Default deadline of a case in seconds.
 const TIMEOUT_S: u64 = 300;
+/// Runs of one case.
+const REPEAT_MAX: i64 = 10_000;
 /// External tools mostly wait.
 const JOBS_EXTERNAL: usize = 8;
 
@@ -52,13 +56,20 @@ pub(super) struct Arguments {
     /// Seed of everything that is drawn
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Run each case N times, with the seeds S, S+1, ... (S: --seed); the worst run is the verdict
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=REPEAT_MAX))]
+    repeat: u32,
+    /// Run only part K of N of the chosen scenarios: several machines share a run
+    #[arg(long, value_name = "K/N")]
+    shard: Option<Shard>,
     /// An image file instead of the scenarios' own: installed=FILE or update=FILE
     #[arg(long = "image", value_name = "ROLE=FILE", value_parser = role_and_file)]
     images: Vec<(String, PathBuf)>,
     /// A PEM file with a key that the target trusts besides its own
     #[arg(long = "key", value_name = "FILE")]
     keys: Vec<PathBuf>,
-    /// Folder for evidence; given, it is also kept for cases that passed
+    /// Folder for junit.xml, summary.md, results.json and evidence, which is then also kept for cases that
+    /// passed
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
     /// Results as JSON on standard output
@@ -78,12 +89,17 @@ fn factor(text: &str) -> Result<f64, String> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let plan = plan(arguments)?;
-    let scenarios = library::scenarios(&arguments.scenarios)?;
+    let chosen = library::scenarios(&arguments.scenarios)?;
+    check_known(&plan, &chosen)?;
+    let scenarios = match arguments.shard {
+        Some(shard) => shard.of(chosen),
+        None => chosen,
+    };
     if let Some(folder) = &arguments.report {
         std::fs::create_dir_all(folder).map_err(|error| Failure::Usage(format!("{}: {error}", folder.display())))?;
     }
-    check_known(&plan, &scenarios)?;
-    let bar = ProgressBar::with_draw_target(Some(scenarios.len() as u64), ProgressDrawTarget::stderr());
+    let cases = scenarios.len() as u64 * u64::from(plan.runs);
+    let bar = ProgressBar::with_draw_target(Some(cases), ProgressDrawTarget::stderr());
     if let Ok(template) = ProgressStyle::with_template("{spinner} {pos}/{len} {wide_msg} {elapsed}") {
         bar.set_style(template);
     }
@@ -95,32 +111,31 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         bar.set_message(format!("{} {}", result.status, result.scenario));
         // Without a terminal there is no bar: slow runs say what they have done, line by line.
         if hidden && plan.air != Air::InProcess {
-            eprintln!("{:<16}  {}", result.status.word(), result.scenario);
+            let run = if plan.runs > 1 { format!(" (run {})", result.run) } else { String::new() };
+            eprintln!("{:<16}  {}{run}", result.status.word(), result.scenario);
         }
     };
     let results = runner::run(&scenarios, &plan, &progress)?;
     bar.finish_and_clear();
 
-    let name = plan.initiator.name();
+    let shard = arguments.shard.map(|shard| shard.to_string());
+    let heading =
+        Heading { initiator: plan.initiator.name(), air: plan.air.name(), seed: plan.seed, shard: shard.as_deref() };
     // The table is the result, unless JSON is.
     if arguments.json {
-        eprint!("{}", terminal::report(&results, name, plan.air.name(), style(&std::io::stderr())));
+        eprint!("{}", terminal::report(&results, &heading, style(&std::io::stderr())));
     } else {
-        super::print(&terminal::report(&results, name, plan.air.name(), style(&std::io::stdout())))?;
+        super::print(&terminal::report(&results, &heading, style(&std::io::stdout())))?;
     }
     let worst = results.iter().map(|result| result.status).max().unwrap_or(Status::Passed);
-    let run = json::Run {
-        schema: json::SCHEMA,
-        version: env!("CARGO_PKG_VERSION"),
-        initiator: name,
-        air: plan.air.name(),
-        seed: plan.seed,
-        status: worst,
-        cases: results.iter().map(json::case).collect(),
-    };
+    let run = json::run(&heading, plan.runs, &results);
     if let Some(folder) = &arguments.report {
-        let text = serde_json::to_vec_pretty(&run).map_err(|error| Failure::Harness(error.to_string()))?;
-        super::write_file(&folder.join("run.json"), &text)?;
+        let mut text = serde_json::to_vec_pretty(&run).map_err(|error| Failure::Harness(error.to_string()))?;
+        text.push(b'\n');
+        super::write_file(&folder.join("results.json"), &text)?;
+        let xml = junit::report(&results, &heading).map_err(Failure::Harness)?;
+        super::write_file(&folder.join("junit.xml"), xml.as_bytes())?;
+        super::write_file(&folder.join("summary.md"), markdown::report(&results, &heading).as_bytes())?;
     }
     if arguments.json {
         print_json(&run)?;
@@ -185,10 +200,13 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
         time_scale: arguments.time_scale,
         timeout_s: arguments.timeout,
         seed: arguments.seed,
+        run: 1,
+        runs: arguments.repeat,
         jobs: arguments.jobs.map(usize::from).unwrap_or(if air == Air::InProcess { cores } else { JOBS_EXTERNAL }),
         report: arguments.report.clone().unwrap_or_else(|| PathBuf::from(REPORT)),
         keep_all: arguments.report.is_some(),
         repeat_with: repeat_with(arguments, air),
+        command: arguments.command.clone(),
         initiator,
     })
 }
@@ -214,11 +232,6 @@ fn repeat_with(arguments: &Arguments, air: Air) -> Vec<String> {
     }
     if arguments.timeout != TIMEOUT_S {
         words.extend(["--timeout".into(), arguments.timeout.to_string()]);
-    }
-    words.extend(["--seed".into(), arguments.seed.to_string()]);
-    if !arguments.command.is_empty() {
-        words.push("--".into());
-        words.extend(arguments.command.iter().cloned());
     }
     words
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::group::{Group, Heading, by_scenario};
 use crate::judge::CheckOutcome;
 use crate::runner::case::CaseResult;
 use crate::runner::verdict::{Finding, Status};
@@ -20,11 +21,20 @@ pub struct Run<'a> {
     pub initiator: &'a str,
     /// On which air.
     pub air: &'a str,
-    /// Seed of everything that was drawn.
+    /// Seed of everything that was drawn; of the first run, when cases were repeated.
     pub seed: u64,
+    /// How often each case was run, if more than once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<u32>,
+    /// Which part of the scenarios this is, `K/N`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<String>,
     /// The worst status.
     pub status: Status,
-    /// The cases.
+    /// Scenarios whose runs did not all end alike.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub flaky: Vec<&'a str>,
+    /// The cases; a repeated one once a run.
     pub cases: Vec<Case<'a>>,
 }
 
@@ -33,6 +43,13 @@ pub struct Run<'a> {
 pub struct Case<'a> {
     /// Id of the scenario.
     pub scenario: &'a str,
+    /// Name of the target.
+    pub target: &'a str,
+    /// Which run of the scenario this is, from 1, if it was repeated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<u32>,
+    /// Seed of this run.
+    pub seed: u64,
     /// Its status.
     pub status: Status,
     /// Why, where findings do not say it.
@@ -65,11 +82,32 @@ pub struct Check<'a> {
     pub records: Vec<u64>,
 }
 
-/// A case as JSON has it.
+/// A run as JSON has it; `runs`: how often each case was run.
 #[must_use]
-pub fn case(result: &CaseResult) -> Case<'_> {
+pub fn run<'a>(heading: &Heading<'a>, runs: u32, results: &'a [CaseResult]) -> Run<'a> {
+    let groups = by_scenario(results);
+    Run {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION"),
+        initiator: heading.initiator,
+        air: heading.air,
+        seed: heading.seed,
+        repeat: (runs > 1).then_some(runs),
+        shard: heading.shard.map(str::to_owned),
+        status: results.iter().map(|result| result.status).max().unwrap_or(Status::Passed),
+        flaky: groups.iter().filter(|group| group.is_flaky()).map(Group::scenario).collect(),
+        cases: results.iter().map(|result| case(result, runs)).collect(),
+    }
+}
+
+/// A case as JSON has it; `runs`: how often each case was run.
+#[must_use]
+pub fn case(result: &CaseResult, runs: u32) -> Case<'_> {
     Case {
         scenario: &result.scenario,
+        target: &result.target,
+        run: (runs > 1).then_some(result.run),
+        seed: result.seed,
         status: result.status,
         reason: result.reason.as_deref(),
         findings: &result.findings,

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::group::{Heading, by_scenario, summary};
 use crate::runner::case::CaseResult;
 use crate::runner::verdict::{Status, Weight};
 
@@ -29,31 +30,43 @@ impl Style {
 
 /// The table of verdicts, then what is behind them.
 #[must_use]
-pub fn report(results: &[CaseResult], initiator: &str, air: &str, style: Style) -> String {
+pub fn report(results: &[CaseResult], heading: &Heading<'_>, style: Style) -> String {
     let mut text = String::new();
+    let groups = by_scenario(results);
     let width = results.iter().map(|result| result.scenario.len()).max().unwrap_or(0).max("scenario".len());
-    let heading = format!("{:<width$}  {:<16}  {:>9}  requirements", "scenario", "verdict", "time");
-    line(&mut text, &style.bold(heading.trim_end()));
-    for result in results {
-        let verdict = style.paint(result.status, &format!("{:<16}", result.status.word()));
+    let columns = format!("{:<width$}  {:<16}  {:>9}  requirements", "scenario", "verdict", "time");
+    line(&mut text, &style.bold(columns.trim_end()));
+    for group in &groups {
+        let status = group.status();
+        let verdict = style.paint(status, &format!("{:<16}", status.word()));
+        let time: u64 = group.runs.iter().map(|result| result.duration_us).sum();
+        let counts = group.counts().map_or(String::new(), |counts| format!("  [{counts}]"));
         let row = format!(
-            "{:<width$}  {verdict}  {:>8.1}s  {}",
-            result.scenario,
-            result.duration_us as f64 / 1e6,
-            requirements(result)
+            "{:<width$}  {verdict}  {:>8.1}s  {}{counts}",
+            group.scenario(),
+            time as f64 / 1e6,
+            requirements(group.worst())
         );
         line(&mut text, row.trim_end());
     }
-    for result in results.iter().filter(|result| detailed(result)) {
-        text.push('\n');
-        details(&mut text, result, style);
+    for group in &groups {
+        let repeated = group.runs.len() > 1;
+        for result in group.different().into_iter().filter(|result| detailed(result)) {
+            text.push('\n');
+            details(&mut text, result, repeated, style);
+        }
     }
     text.push('\n');
     let worst = results.iter().map(|result| result.status).max().unwrap_or(Status::Passed);
-    let counts = counts(results);
-    line(&mut text, &format!("{initiator} on {air}: {}", style.paint(worst, &counts)));
+    let part = heading.shard.map_or(String::new(), |shard| format!(", part {shard}"));
+    let counts = style.paint(worst, &summary(&groups));
+    line(&mut text, &format!("{} on {}{part}: {counts}", heading.initiator, heading.air));
     // Such a run exits with 0: a mistyped command in a shell must not look like a green one.
-    if results.iter().all(|result| result.status < Status::Passed) {
+    if results.is_empty() {
+        if heading.shard.is_some() {
+            line(&mut text, "nothing was tested: there are more parts than scenarios, and this one is empty");
+        }
+    } else if results.iter().all(|result| result.status < Status::Passed) {
         line(&mut text, "nothing was tested: the initiator or the air cannot do what these scenarios need");
         if results.iter().any(|result| result.status == Status::Unsupported) {
             line(&mut text, "a shell also exits with 127 when it does not find a command: look whether it runs");
@@ -66,8 +79,10 @@ fn detailed(result: &CaseResult) -> bool {
     result.status != Status::Passed || !result.findings.is_empty()
 }
 
-fn details(text: &mut String, result: &CaseResult, style: Style) {
-    line(text, &format!("{} {}", style.paint(result.status, result.status.word()), style.bold(&result.scenario)));
+fn details(text: &mut String, result: &CaseResult, repeated: bool, style: Style) {
+    let run = if repeated { format!(" (run {}, seed {})", result.run, result.seed) } else { String::new() };
+    let status = style.paint(result.status, result.status.word());
+    line(text, &format!("{status} {}{run}", style.bold(&result.scenario)));
     line(text, &format!("  {}", result.why));
     if let Some(reason) = &result.reason {
         line(text, &format!("  because   {reason}"));
@@ -110,27 +125,6 @@ fn requirements(result: &CaseResult) -> String {
         (met, []) => format!("{met} met"),
         (met, violated) => format!("{met} met, violated: {}", violated.join(" ")),
     }
-}
-
-fn counts(results: &[CaseResult]) -> String {
-    let order = [
-        Status::Passed,
-        Status::ExpectedFailure,
-        Status::UnexpectedPass,
-        Status::Failed,
-        Status::Inconclusive,
-        Status::Error,
-        Status::Skipped,
-        Status::Unsupported,
-    ];
-    let parts: Vec<_> = order
-        .into_iter()
-        .filter_map(|status| {
-            let count = results.iter().filter(|result| result.status == status).count();
-            (count > 0).then(|| format!("{count} {status}"))
-        })
-        .collect();
-    if parts.is_empty() { "nothing ran".to_owned() } else { parts.join(", ") }
 }
 
 fn line(text: &mut String, line: &str) {

@@ -1,4 +1,5 @@
-//! The folder that a failed case leaves.
+//! The folder that a failed case leaves: named like the scenario, with `.run-K` behind it when cases are
+//! repeated.
 //!
 //! | file | contents |
 //! |---|---|
@@ -21,17 +22,22 @@ use super::case::{Case, CaseResult};
 use crate::report;
 
 const TRACE: &str = "trace.jsonl";
+/// Between the name of a scenario and the number of its run.
+const RUN: &str = ".run-";
 
 /// Writes the evidence of a case; its folder.
 pub(super) fn leave(case: &Case, plan: &Plan, world: &World, result: &CaseResult) -> io::Result<PathBuf> {
-    let folder = folder_of(case, plan);
+    let mut folder = folder_of(case, plan);
+    if plan.runs > 1 {
+        folder.as_mut_os_string().push(format!("{RUN}{}", plan.run));
+    }
     if folder.exists() {
         let message = format!("{} is in the way: it holds no evidence", folder.display());
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
     }
     fs::create_dir_all(&folder)?;
     write_trace(&folder.join(TRACE), &result.trace)?;
-    fs::write(folder.join("verdict.json"), serde_json::to_vec_pretty(&report::json::case(result))?)?;
+    fs::write(folder.join("verdict.json"), serde_json::to_vec_pretty(&report::json::case(result, plan.runs))?)?;
     fs::write(folder.join("installed.bin"), &case.images.installed.bytes)?;
     fs::write(folder.join("update.bin"), &case.images.update.bytes)?;
     dump(&folder, "flash-before", case.flash(), world)?;
@@ -49,10 +55,40 @@ pub(super) fn leave(case: &Case, plan: &Plan, world: &World, result: &CaseResult
     Ok(folder)
 }
 
-/// Removes the evidence of an earlier run, so that it is not taken for this one's.
+/// Removes the evidence of earlier runs, so that it is not taken for this one's.
 pub(super) fn clear(case: &Case, plan: &Plan) -> io::Result<()> {
     let folder = folder_of(case, plan);
-    if folder.join(TRACE).is_file() { fs::remove_dir_all(folder) } else { Ok(()) }
+    let (Some(parent), Some(name)) = (folder.parent(), folder.file_name().and_then(|name| name.to_str())) else {
+        return Ok(());
+    };
+    let of_case = |other: &str| {
+        other.strip_prefix(name).is_some_and(|rest| {
+            let run = rest.strip_prefix(RUN).unwrap_or_default();
+            rest.is_empty() || (!run.is_empty() && run.bytes().all(|digit| digit.is_ascii_digit()))
+        })
+    };
+    let entries = match fs::read_dir(parent) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(of_case) && entry.path().join(TRACE).is_file() {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// The last lines that the tool wrote.
+pub(super) fn last_output(trace: &[Record], lines: usize) -> Vec<String> {
+    let written = trace.iter().rev().filter_map(|record| match &record.kind {
+        Kind::Initiator(InitiatorEvent::Stdout { line } | InitiatorEvent::Stderr { line }) => Some(line.clone()),
+        _ => None,
+    });
+    let mut last: Vec<String> = written.take(lines).collect();
+    last.reverse();
+    last
 }
 
 fn folder_of(case: &Case, plan: &Plan) -> PathBuf {

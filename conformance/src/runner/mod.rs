@@ -7,6 +7,7 @@
 //! | [`real_time`] | external tools, and the built-in initiator over UDP: the one event loop |
 //! | [`live`] | a world on real time behind a UDP socket |
 //! | [`external`] | processes: started in a group of their own, killed on expiry |
+//! | [`shard`] | a part of the chosen scenarios |
 //! | [`verdict`] | statuses and how they follow from findings |
 //! | [`evidence`] | the folder that a failed case leaves |
 
@@ -15,6 +16,7 @@ pub mod evidence;
 pub mod external;
 pub mod live;
 pub mod real_time;
+pub mod shard;
 pub mod verdict;
 pub mod virtual_time;
 
@@ -76,19 +78,35 @@ pub struct Plan {
     pub time_scale: Option<f64>,
     /// Deadline of a case in seconds.
     pub timeout_s: u64,
-    /// Seed of everything that is drawn.
+    /// Seed of everything that is drawn; run `k` of a repeated case has `seed + k - 1`.
     pub seed: u64,
+    /// Which run of the case this is, from 1.
+    pub run: u32,
+    /// How often each case is run.
+    pub runs: u32,
     /// Cases at the same time.
     pub jobs: usize,
     /// Where evidence goes.
     pub report: PathBuf,
     /// Whether evidence is kept for cases that passed, too.
     pub keep_all: bool,
-    /// Arguments that repeat a case, without the scenario.
+    /// Arguments that repeat a case, without the scenario, the seed and the command.
     pub repeat_with: Vec<String>,
+    /// The command that was given instead of a profile.
+    pub command: Vec<String>,
 }
 
-/// Prepares and runs all scenarios; `progress` is told of each case that ended.
+impl Plan {
+    /// The plan of run `run` (from 1) of each case.
+    fn of_run(&self, run: u32) -> Self {
+        Self { seed: self.seed.wrapping_add(u64::from(run.saturating_sub(1))), run, ..self.clone() }
+    }
+}
+
+/// Prepares and runs all scenarios, each as often as the plan says; `progress` is told of each run that
+/// ended. The runs of a scenario follow each other in the results.
+///
+/// The trace of a repeated case is in its evidence only: thousands of them do not fit in memory.
 ///
 /// # Errors
 /// A [`Mistake`] when a case cannot be prepared; nothing has been run then.
@@ -98,15 +116,26 @@ pub fn run(
     progress: &(dyn Fn(&CaseResult) + Sync),
 ) -> Result<Vec<CaseResult>, Mistake> {
     let cases = scenarios.iter().map(|scenario| Case::prepare(scenario, plan)).collect::<Result<Vec<_>, _>>()?;
+    let runs: Vec<Plan> = (1..=plan.runs.max(1)).map(|run| plan.of_run(run)).collect();
+    let old: Vec<Option<String>> =
+        cases.iter().map(|case| evidence::clear(case, plan).err().map(|error| error.to_string())).collect();
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<(usize, CaseResult)>> = Mutex::new(Vec::new());
+    let all = cases.len().saturating_mul(runs.len());
     std::thread::scope(|scope| {
-        for _ in 0..plan.jobs.clamp(1, cases.len().max(1)) {
+        for _ in 0..plan.jobs.clamp(1, all.max(1)) {
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(case) = cases.get(index).filter(|_| !stopped()) else { return };
-                    let result = case.run(plan, index);
+                    let (number, run) = (index / runs.len(), index % runs.len());
+                    let Some(case) = cases.get(number).filter(|_| !stopped()) else { return };
+                    let mut result = match &old[number] {
+                        None => case.run(&runs[run], index),
+                        Some(error) => case.old_evidence_stays(&runs[run], error),
+                    };
+                    if runs.len() > 1 {
+                        result.trace = Vec::new();
+                    }
                     progress(&result);
                     if let Ok(mut results) = results.lock() {
                         results.push((index, result));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use brickproof_flash_model::boot::mcuboot::{Mcuboot, Mode, Options, Outcome, Slot};
+use brickproof_flash_model::boot::mcuboot::{Mcuboot, Mode, Options, Outcome, Slot, Trailer};
 use brickproof_flash_model::flash::{
     Area, Controller, Cut, Flash, Geometry, Hook, Operation, OperationKind, SectorRun, Tear, TearModel,
 };
@@ -30,6 +30,11 @@ impl Record {
         self.0["config"]["mode"].as_str().expect("record without mode")
     }
 
+    /// `None` when the mode is not built yet.
+    fn built(&self) -> Option<Mode> {
+        built(&self.0["config"])
+    }
+
     fn kind(&self) -> Kind {
         match self.0["cut"]["kind"].as_str() {
             None => Kind::Cases,
@@ -37,6 +42,15 @@ impl Record {
             Some("double") => Kind::DoubleCuts,
             Some(other) => panic!("{}: unknown kind of cut {other}", self.id()),
         }
+    }
+}
+
+fn built(config: &Value) -> Option<Mode> {
+    match config["mode"].as_str()? {
+        "swap-move" => Some(Mode::SwapMove),
+        "swap-scratch" => Some(Mode::SwapScratch),
+        "overwrite-only" => Some(Mode::OverwriteOnly { fast: config["overwrite_only_fast"] == true }),
+        _ => None,
     }
 }
 
@@ -80,12 +94,12 @@ impl Golden {
     }
 
     pub(crate) fn records(&self, kind: Kind) -> impl Iterator<Item = &Record> {
-        self.records.iter().filter(move |record| record.kind() == kind && record.mode() == "swap-move")
+        self.records.iter().filter(move |record| record.kind() == kind && record.built().is_some())
     }
 
     pub(crate) fn not_built(&self, kind: Kind) -> BTreeMap<&str, usize> {
         let mut modes = BTreeMap::new();
-        for record in self.records.iter().filter(|record| record.kind() == kind && record.mode() != "swap-move") {
+        for record in self.records.iter().filter(|record| record.kind() == kind && record.built().is_none()) {
             *modes.entry(record.mode()).or_default() += 1;
         }
         modes
@@ -188,17 +202,19 @@ impl<'a> Replay<'a> {
             area: Area { device: 0, offset: number(&layout[name]["off"]), len: number(&layout[name]["len"]) },
             protected: false,
         };
+        let names = ["primary", "secondary", "scratch"].into_iter().filter(|name| !layout[*name].is_null());
         let layout = Layout {
             name: "recorded".into(),
             devices: vec![DeviceSpec { name: "internal".into(), base: 0, geometry }],
-            partitions: vec![partition("primary"), partition("secondary")],
+            partitions: names.map(partition).collect(),
         };
         let config = &record["config"];
         let options = Options {
-            mode: Mode::SwapMove,
+            mode: built(config).expect("only modes that are built are replayed"),
             max_sectors: number(&config["max_img_sectors"]),
             max_align: number(&config["boot_max_align"]),
             validate_primary: config["validate_primary_slot"] == true,
+            ..Options::default()
         };
         let verifier = Verifier::new(vec![golden.key.clone()]);
         let mcuboot = Mcuboot::new(&layout, options, verifier).map_err(|error| error.to_string())?;
@@ -260,8 +276,13 @@ impl<'a> Replay<'a> {
         equal("ops", &boot.ops, list(&step["ops"]))?;
         equal("n_ops", &boot.ops.len(), &(number(&step["n_ops"]) as usize))?;
         equal("ops_digest", &boot.digest.as_str(), &step["ops_digest"].as_str().unwrap_or_default())?;
-        for (key, slot) in [("tail_primary", Slot::Primary), ("tail_secondary", Slot::Secondary)] {
-            let bytes = self.flash.read_area(self.mcuboot.area(slot)).unwrap();
+        let areas = [
+            ("tail_primary", Some(self.mcuboot.area(Slot::Primary))),
+            ("tail_secondary", Some(self.mcuboot.area(Slot::Secondary))),
+            ("tail_scratch", self.mcuboot.pairs()[0].scratch().map(Trailer::area)),
+        ];
+        for (key, area) in areas.into_iter().filter_map(|(key, area)| Some((key, area?))) {
+            let bytes = self.flash.read_area(area).unwrap();
             equal(key, &hex(&bytes[bytes.len() - 64..]).as_str(), &step[key].as_str().unwrap_or_default())?;
         }
         self.check_flash(&step["flash_sha256"])

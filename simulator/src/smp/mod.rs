@@ -7,6 +7,8 @@
 //! | [`message`] | a packet taken apart for people and judges |
 //! | [`codes`] | group numbers, commands, error codes and their version 0 equivalents |
 //! | [`config`] | [`ServerConfig`]: the options a build decides, named after Zephyr's Kconfig |
+//! | [`console`] | packets as lines of text, for serial ports |
+//! | [`recovery`] | [`Recovery`]: the server of MCUboot's serial recovery |
 //! | [`server`] | [`Server`]: Zephyr's server, bytes in, bytes and effects out |
 //!
 //! Each group of commands has a module of its own, with the table of its commands at its end:
@@ -29,6 +31,7 @@ mod basic_group;
 pub mod cbor;
 pub mod codes;
 pub mod config;
+pub mod console;
 mod dispatch;
 mod enumeration_group;
 mod file_group;
@@ -36,6 +39,7 @@ pub mod frame;
 mod image_group;
 pub mod message;
 mod os_group;
+pub mod recovery;
 pub mod server;
 mod settings_group;
 mod shell_group;
@@ -46,4 +50,5 @@ pub use codes::{Command, GroupError, ImageError, SmpError, group};
 pub use config::{BootloaderMode, ServerConfig, ZephyrRelease};
 pub use frame::{Frame, FrameError, Op, Version};
 pub use message::{Field, SmpMessage};
+pub use recovery::{Recovery, RecoveryConfig};
 pub use server::{Answer, Environment, Kept, Refused, Server};

@@ -1,4 +1,5 @@
-//! MCUboot, one image with a primary and a secondary slot (mcuboot: `boot/bootutil/src/loader.c`).
+//! MCUboot: one or several images, each with a primary and a secondary slot (mcuboot:
+//! `boot/bootutil/src/loader.c`).
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -6,6 +7,10 @@
 //! | [`status`] | the status records of a swap in progress |
 //! | [`swap_type`] | which trailers ask for which swap |
 //! | [`swap_move`] | the swap without scratch area, with tables of the flash contents |
+//! | [`swap_scratch`] | the swap through a scratch area, likewise |
+//! | [`overwrite_only`] | the update without a way back, likewise |
+//! | [`pair`] | the slots of one image |
+//! | [`counters`] | security counters of the device |
 //! | [`request`] | what the application writes: set-pending, set-confirmed |
 //! | [`report`] | what a boot did and why |
 //!
@@ -13,29 +18,35 @@
 //!
 //! | step | what happens | source |
 //! |---|---|---|
-//! | 1 | incompatible slots: no swap, boot the primary slot as it is | `boot_slots_compatible` |
+//! | 1 | for each image: incompatible slots: no update | `boot_slots_compatible` |
 //! | 2 | a swap was interrupted: finish it as what it was | `swap_read_status`, `boot_complete_partial_swap` |
 //! | 3 | else the trailers say what is asked for | `boot_swap_type_multi` |
-//! | 4 | the secondary image must be valid, or its slot is erased and nothing is swapped | `boot_validate_slot` |
-//! | 5 | swap; image_ok for a permanent swap or a revert; copy_done last | `boot_perform_update` |
-//! | 6 | the primary image must be valid, or the device does not boot | `context_boot_go` |
+//! | 4 | the secondary image must be valid, or its slot is erased and nothing is installed | `boot_validate_slot` |
+//! | 5 | several images: each must find the versions of the others that it needs | `boot_verify_dependencies` |
+//! | 6 | for each image: too old an update is erased | `check_downgrade_prevention` |
+//! | 7 | install; in the swap modes image_ok for a permanent swap or a revert; copy_done last | `boot_perform_update` |
+//! | 8 | each primary image must be valid, or the device does not boot; image 0 is started | `context_boot_go` |
 //!
 //! Agreement with the real MCUboot, operation by operation, is tested in `tests/golden_mcuboot.rs`.
 
 pub mod counters;
+mod dependencies;
+pub mod overwrite_only;
 pub mod pair;
 pub mod report;
 pub mod request;
 mod run;
+mod sectors;
 pub mod status;
 pub mod swap_move;
+pub mod swap_scratch;
 pub mod swap_type;
 pub mod trailer;
 
 use std::sync::Arc;
 
 use crate::flash::{Area, Flash, FlashError};
-use crate::image::mcuboot::{Verified, Verifier};
+use crate::image::mcuboot::{ImageHeader, ImageVersion, Verified, Verifier};
 use crate::layout::Layout;
 use crate::source::Mistake;
 
@@ -43,11 +54,12 @@ pub use counters::Counters;
 pub use pair::{Pair, Slot};
 pub use report::{Boot, Decision, Outcome};
 pub use request::RequestError;
-pub use status::{Phase, SwapStatus};
+pub use status::{Phase, StatusSource, SwapStatus};
 pub use swap_type::SwapType;
 pub use trailer::{Flag, Magic, Trailer, TrailerState};
 
 use run::{Run, Stop};
+use std::cmp::Ordering;
 
 /// How an update comes into the primary slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -65,6 +77,19 @@ pub enum Mode {
     },
 }
 
+/// Which updates are refused as too old. One as old as the installed image is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Downgrade {
+    /// None.
+    #[default]
+    Allowed,
+    /// Those with a lower version. In the swap modes a revert is not an update.
+    ByVersion,
+    /// Those with a lower security counter than the installed image, in the swap modes;
+    /// overwrite-only looks at the version (`MCUBOOT_DOWNGRADE_PREVENTION_SECURITY_COUNTER`).
+    BySecurityCounter,
+}
+
 /// How the bootloader was built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -76,11 +101,51 @@ pub struct Options {
     pub max_align: u32,
     /// `MCUBOOT_VALIDATE_PRIMARY_SLOT`: check hash and signature before each start.
     pub validate_primary: bool,
+    /// `MCUBOOT_BOOTSTRAP`: fill a primary slot without a valid image.
+    pub bootstrap: bool,
+    /// `MCUBOOT_DOWNGRADE_PREVENTION`: which updates are too old.
+    pub downgrade: Downgrade,
+    /// `MCUBOOT_VERSION_CMP_USE_BUILD_NUMBER`: the build number is part of the version.
+    pub compare_build_number: bool,
+    /// `MCUBOOT_HW_ROLLBACK_PROT`: images must have a security counter, not less than that of the
+    /// device ([`Counters`]).
+    pub hardware_rollback_protection: bool,
+    /// `MCUBOOT_OVERWRITE_ONLY_KEEP_BACKUP`: leave the secondary header when it was copied.
+    pub keep_backup: bool,
+    /// `MCUBOOT_MINIMAL_SCRAMBLE`: of a refused image erase only header and trailer.
+    pub minimal_scramble: bool,
+}
+
+impl Options {
+    /// Compares versions as this build does (mcuboot: `boot_compare_version`).
+    #[must_use]
+    pub fn compare(&self, one: ImageVersion, other: ImageVersion) -> Ordering {
+        let key = |version: ImageVersion| {
+            let build = if self.compare_build_number { version.build } else { 0 };
+            (version.major, version.minor, version.revision, build)
+        };
+        key(one).cmp(&key(other))
+    }
+
+    fn older(&self, one: &ImageHeader, other: &ImageHeader) -> bool {
+        self.compare(one.version, other.version).is_lt()
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { mode: Mode::default(), max_sectors: 128, max_align: 8, validate_primary: true }
+        Self {
+            mode: Mode::default(),
+            max_sectors: 128,
+            max_align: 8,
+            validate_primary: true,
+            bootstrap: false,
+            downgrade: Downgrade::default(),
+            compare_build_number: false,
+            hardware_rollback_protection: false,
+            keep_backup: false,
+            minimal_scramble: false,
+        }
     }
 }
 
@@ -92,22 +157,20 @@ pub struct Mcuboot {
     verifier: Arc<Verifier>,
 }
 
-/// Most images of one bootloader: the image number has half a byte in the trailer.
-pub const IMAGES_MAX: usize = 16;
+/// Most images of one bootloader: the image number has half a byte in the trailer, of which one value is kept
+/// free.
+pub const IMAGES_MAX: usize = 15;
 
 impl Mcuboot {
     /// A bootloader for the partitions of a layout.
     ///
     /// Image 0 has the partitions `primary` and `secondary`, image `n` has `primary-n` and `secondary-n`;
-    /// the layout decides how many there are.
+    /// the layout decides how many there are. Swap-scratch needs the partition `scratch` for all of them.
     ///
     /// # Errors
-    /// A [`Mistake`] when a partition is missing or the trailer does not fit.
+    /// A [`Mistake`] when a partition is missing or a trailer does not fit.
     pub fn new(layout: &Layout, options: Options, verifier: Verifier) -> Result<Self, Mistake> {
         let verifier = Arc::new(verifier);
-        if options.mode != Mode::SwapMove {
-            return Err(Mistake::new(format!("layout `{}`", layout.name), "only swap-move is built yet"));
-        }
         let mut pairs = vec![Pair::new(layout, 0, options, &verifier)?];
         while layout.area(&pair::partition(Slot::Primary, pairs.len())).is_some() {
             if pairs.len() == IMAGES_MAX {
@@ -118,6 +181,8 @@ impl Mcuboot {
             }
             pairs.push(Pair::new(layout, pairs.len(), options, &verifier)?);
         }
+        let several = pairs.len() > 1;
+        pairs.iter_mut().for_each(|pair| pair.several = several);
         Ok(Self { pairs, options, verifier })
     }
 

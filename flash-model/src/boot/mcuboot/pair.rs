@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Options, SwapStatus, SwapType, Trailer, status, swap_type};
+use super::{Counters, Mode, Options, SwapStatus, SwapType, Trailer, sectors, status, swap_type};
 use crate::flash::{Area, Flash, FlashError, Geometry, Sector};
 use crate::image::mcuboot::{ImageError, SlotSource, Verified, Verifier};
 use crate::layout::Layout;
@@ -43,8 +43,15 @@ pub(super) fn partition(slot: Slot, image: usize) -> String {
 pub struct Pair {
     image: u8,
     trailers: [Trailer; 2],
+    scratch: Option<Trailer>,
+    /// Sectors of the primary and the secondary slot, with offsets in the slot.
     pub(super) sectors: [Vec<Sector>; 2],
+    pub(super) scratch_sectors: Vec<Sector>,
     pub(super) options: Options,
+    /// Distance of status records in bytes (mcuboot: `BOOT_WRITE_SZ`).
+    pub(super) write_size: u32,
+    /// The bootloader has other images as well.
+    pub(super) several: bool,
     verifier: Arc<Verifier>,
 }
 
@@ -56,41 +63,46 @@ impl Pair {
         verifier: &Arc<Verifier>,
     ) -> Result<Self, Mistake> {
         let file = format!("layout `{}`", layout.name);
-        let area = |slot: Slot| {
-            let name = partition(slot, image);
-            layout.area(&name).ok_or_else(|| {
+        let area = |name: &str| {
+            layout.area(name).ok_or_else(|| {
                 Mistake::new(&file, format!("MCUboot needs a partition `{name}`"))
                     .remedy(format!("add a [[partition]] with name = \"{name}\""))
             })
         };
-        let (primary, secondary) = (area(Slot::Primary)?, area(Slot::Secondary)?);
+        let slots = [area(&partition(Slot::Primary, image))?, area(&partition(Slot::Secondary, image))?];
+        let scratch = if options.mode == Mode::SwapScratch { Some(area("scratch")?) } else { None };
         let geometry = |area: Area| &layout.devices[usize::from(area.device)].geometry;
-        let units = [geometry(primary).program_unit(), geometry(secondary).program_unit()];
-        let unit = units[0].max(units[1]);
-        if !options.max_align.is_power_of_two() || !(8..=32).contains(&options.max_align) || options.max_align < unit {
+        let unit = |area: Area| geometry(area).program_unit();
+        let largest = slots.iter().copied().chain(scratch).map(unit).max().unwrap_or(1);
+        if !options.max_align.is_power_of_two() || !(8..=32).contains(&options.max_align) || options.max_align < largest
+        {
             return Err(Mistake::new(&file, format!("a maximum alignment of {} is not possible", options.max_align))
                 .remedy("8, 16 or 32, and not less than the program unit"));
         }
+        let write_size = scratch.map_or(0, unit).max(unit(slots[0]));
         let image = u8::try_from(image).unwrap_or(u8::MAX);
-        // Records are as far apart as the primary slot demands; only the length of the other trailer, which
-        // is erased as a whole, also depends on its own device.
-        let stride = |area: Area| if area == primary { units[0] } else { unit };
-        let trailer = |area: Area| Trailer::new(area, geometry(area), stride(area), options, image);
-        for area in [primary, secondary] {
-            let (len, max) = (trailer(area).len(), area.len);
+        let trailer = |area: Area, sectors: u32| {
+            let trailer = Trailer::new(area, geometry(area), write_size, options.max_align, sectors, image);
+            let (len, max) = (trailer.len(), area.len);
             if u64::from(len) + 64 > u64::from(max) {
                 return Err(Mistake::new(
                     &file,
-                    format!("a slot of {max:#x} bytes cannot hold a trailer of {len:#x} bytes"),
+                    format!("an area of {max:#x} bytes cannot hold a trailer of {len:#x} bytes"),
                 )
                 .remedy("a larger slot or a smaller max-sectors"));
             }
-        }
+            Ok(trailer)
+        };
+        let sectors = |area: Area| sectors_of(geometry(area), area);
         Ok(Self {
             image,
-            trailers: [trailer(primary), trailer(secondary)],
-            sectors: [sectors_of(geometry(primary), primary), sectors_of(geometry(secondary), secondary)],
+            trailers: [trailer(slots[0], options.max_sectors)?, trailer(slots[1], options.max_sectors)?],
+            scratch: scratch.map(|area| trailer(area, 1)).transpose()?,
+            sectors: slots.map(sectors),
+            scratch_sectors: scratch.map(sectors).unwrap_or_default(),
             options,
+            write_size,
+            several: false,
             verifier: Arc::clone(verifier),
         })
     }
@@ -107,18 +119,34 @@ impl Pair {
         &self.trailers[slot.index()]
     }
 
+    /// The trailer at the end of the scratch area; swap-scratch only.
+    #[must_use]
+    pub fn scratch(&self) -> Option<&Trailer> {
+        self.scratch.as_ref()
+    }
+
     /// The slot as a region of flash.
     #[must_use]
     pub fn area(&self, slot: Slot) -> Area {
         self.trailer(slot).area()
     }
 
-    /// Checks the image in a slot as a boot would.
+    /// Checks the image in a slot as a boot of a device would that was never updated.
     ///
     /// # Errors
     /// Why the bootloader would not accept it.
     pub fn verify(&self, flash: &Flash, slot: Slot) -> Result<Verified, ImageError> {
-        self.verifier.verify(&SlotSource { flash, area: self.area(slot) }, self.max_image_size())
+        self.verify_with(flash, slot, &Counters::default())
+    }
+
+    /// Checks the image in a slot as a boot of a device with these security counters would.
+    ///
+    /// # Errors
+    /// Why the bootloader would not accept it.
+    pub fn verify_with(&self, flash: &Flash, slot: Slot, counters: &Counters) -> Result<Verified, ImageError> {
+        let counter = self.options.hardware_rollback_protection.then(|| counters.get(self.image()));
+        let source = SlotSource { flash, area: self.area(slot) };
+        self.verifier.verify_with_counter(&source, self.max_size_in(slot), counter)
     }
 
     /// What the trailers ask the next boot to do, before any image is looked at.
@@ -134,18 +162,47 @@ impl Pair {
     /// # Errors
     /// [`FlashError::ReadFault`].
     pub fn interrupted_swap(&self, flash: &Flash) -> Result<Option<SwapStatus>, FlashError> {
-        let status = status::read(self, flash)?;
+        let status = status::read(self, flash)?.status;
         Ok((!status.is_reset() || status.swap_type != SwapType::None).then_some(status))
     }
 
-    /// Largest image (header, payload and TLVs) in bytes: swap status and, in the primary slot, one
-    /// spare sector must fit beside it (mcuboot: `app_max_size`).
+    /// Largest image (header, payload and TLVs) in bytes that can be installed and started (mcuboot:
+    /// `bootutil_max_image_size`).
     #[must_use]
     pub fn max_image_size(&self) -> u32 {
-        let sector = self.sector_size();
-        let trailer = self.trailers[0].len().next_multiple_of(sector);
-        let available = |slot: Slot, spare: u32| self.area(slot).len.saturating_sub(trailer).saturating_sub(spare);
-        available(Slot::Primary, sector).min(available(Slot::Secondary, 0))
+        self.max_size_in(Slot::Primary).min(self.max_size_in(Slot::Secondary))
+    }
+
+    /// Largest image that is accepted in this slot.
+    fn max_size_in(&self, slot: Slot) -> u32 {
+        match self.options.mode {
+            // The swap status and, in the primary slot, one spare sector must fit beside it.
+            Mode::SwapMove => {
+                let sector = self.sector_size();
+                let trailer = self.trailers[0].len().next_multiple_of(sector);
+                let available =
+                    |slot: Slot, spare: u32| self.area(slot).len.saturating_sub(trailer).saturating_sub(spare);
+                available(Slot::Primary, sector).min(available(Slot::Secondary, 0))
+            }
+            Mode::SwapScratch => sectors::max_size_with_scratch(self),
+            Mode::OverwriteOnly { .. } => self.trailer(slot).swap_info_offset(),
+        }
+    }
+
+    /// Length of a trailer in the swaps (mcuboot: `boot_trailer_sz(BOOT_WRITE_SZ(state))`).
+    pub(super) fn trailer_len(&self) -> u32 {
+        self.trailers[0].len()
+    }
+
+    /// Position of the first sector that has a part of the trailer.
+    pub(super) fn first_trailer_sector(&self, slot: Slot) -> usize {
+        let sectors = &self.sectors[slot.index()];
+        let mut size = 0;
+        let found = sectors.iter().rposition(|sector| {
+            size += sector.size;
+            size >= self.trailer_len()
+        });
+        found.unwrap_or(0)
     }
 
     pub(super) fn sector_size(&self) -> u32 {

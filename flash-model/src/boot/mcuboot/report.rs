@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::{Phase, SwapStatus, SwapType};
+use super::{Phase, StatusSource, SwapStatus, SwapType};
 use crate::flash::Refusal;
-use crate::image::mcuboot::{ImageError, ImageHeader};
+use crate::image::mcuboot::{ImageError, ImageHeader, ImageVersion};
 
 /// How a boot ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,11 +50,12 @@ pub struct Boot {
 }
 
 impl Boot {
-    /// The swap that this boot performed or finished.
+    /// The swap that this boot performed or finished; an overwritten image is a permanent one.
     #[must_use]
     pub fn swapped(&self) -> Option<SwapType> {
         self.decisions.iter().find_map(|decision| match decision {
             Decision::Swapped(swap) => Some(*swap),
+            Decision::Overwritten { .. } => Some(SwapType::Permanent),
             _ => None,
         })
     }
@@ -63,6 +64,8 @@ impl Boot {
 /// A turn that a boot took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
+    /// What follows is about this image; only where there are several.
+    Image(usize),
     /// The slots cannot be swapped.
     SlotsIncompatible(String),
     /// No image header in the primary slot: nothing is swapped.
@@ -73,8 +76,8 @@ pub enum Decision {
     Asked {
         /// For what.
         swap: SwapType,
-        /// The primary trailer was already prepared when power was lost.
-        status_in_primary: bool,
+        /// A trailer was already prepared for it when power was lost.
+        resumed: bool,
     },
     /// There is nothing to swap in.
     SecondaryEmpty {
@@ -94,6 +97,52 @@ pub enum Decision {
     },
     /// The device refused a status record.
     StatusNotWritten(Refusal),
+    /// The status records have a hole: one of them could not be written.
+    StatusInconsistent,
+    /// The primary slot has no valid image and is filled with the secondary one.
+    Bootstrap,
+    /// The update is older than the installed image and is erased.
+    DowngradeByVersion {
+        /// In the primary slot.
+        installed: ImageVersion,
+        /// In the secondary slot.
+        update: ImageVersion,
+    },
+    /// The update has a lower security counter than the installed image, or none, and is erased.
+    DowngradeByCounter {
+        /// In the primary slot.
+        installed: u32,
+        /// In the secondary slot.
+        update: Option<u32>,
+    },
+    /// The dependencies of an image cannot be read: nothing is updated.
+    DependenciesUnreadable {
+        /// Its number.
+        image: usize,
+    },
+    /// An image would not find what it needs: nothing is updated.
+    DependencyUnmet {
+        /// The image that needs something.
+        image: usize,
+        /// What it needs.
+        other: usize,
+        /// At least in this version.
+        needed: ImageVersion,
+        /// The version there would be.
+        found: ImageVersion,
+    },
+    /// The security counter of the device was raised.
+    CounterRaised {
+        /// From this value.
+        from: u32,
+        /// To that of the image.
+        to: u32,
+    },
+    /// The primary image was replaced.
+    Overwritten {
+        /// Bytes copied.
+        bytes: u32,
+    },
     /// A swap was performed or finished.
     Swapped(SwapType),
 }
@@ -103,20 +152,22 @@ impl fmt::Display for Decision {
         match self {
             Self::SlotsIncompatible(reason) => write!(f, "the slots cannot be swapped: {reason}"),
             Self::NoPrimaryHeader => f.write_str("the primary slot has no image header: nothing is swapped"),
+            Self::Image(image) => write!(f, "image {image}:"),
             Self::Resume(status) => {
-                let phase = match status.phase {
-                    Phase::Move => "moving sectors up",
-                    Phase::Swap => "exchanging sectors",
+                let phase = match (status.source, status.phase) {
+                    (StatusSource::Scratch, _) => "exchanging the sectors beside the trailer",
+                    (_, Phase::Move) if status.state == 1 => "moving sectors",
+                    (_, Phase::Move | Phase::Swap) => "exchanging sectors",
                 };
                 write!(
                     f,
-                    "a {} swap of {} bytes was interrupted while {phase}, at step {} half {}: it is finished",
+                    "a {} swap of {} bytes was interrupted while {phase}, at step {} part {}: it is finished",
                     status.swap_type, status.swap_size, status.index, status.state
                 )
             }
             Self::Asked { swap: SwapType::None, .. } => f.write_str("the trailers ask for no swap"),
-            Self::Asked { swap, status_in_primary: false } => write!(f, "the trailers ask for a {swap} swap"),
-            Self::Asked { swap, status_in_primary: true } => {
+            Self::Asked { swap, resumed: false } => write!(f, "the trailers ask for a {swap} swap"),
+            Self::Asked { swap, resumed: true } => {
                 write!(f, "a {swap} swap was interrupted before its first step: it starts again")
             }
             Self::SecondaryEmpty { erased: true } => {
@@ -136,6 +187,30 @@ impl fmt::Display for Decision {
                 "no room to swap: {needed:#x} bytes of the primary slot are needed, {available:#x} are below the trailer"
             ),
             Self::StatusNotWritten(refusal) => write!(f, "a status record was not written: {refusal}"),
+            Self::StatusInconsistent => f.write_str("the status records have a hole: one of them was not written"),
+            Self::Bootstrap => f.write_str("the primary slot has no valid image: it is filled from the secondary slot"),
+            Self::DowngradeByVersion { installed, update } => {
+                write!(f, "version {update} is older than the installed {installed}: the secondary slot is erased")
+            }
+            Self::DowngradeByCounter { installed, update: Some(update) } => write!(
+                f,
+                "security counter {update} is lower than the installed {installed}: the secondary slot is erased"
+            ),
+            Self::DowngradeByCounter { installed, update: None } => write!(
+                f,
+                "the installed image has security counter {installed}, the update has none: the secondary slot is erased"
+            ),
+            Self::DependenciesUnreadable { image } => {
+                write!(f, "the dependencies of image {image} cannot be read: no image is updated")
+            }
+            Self::DependencyUnmet { image, other, needed, found } => {
+                write!(
+                    f,
+                    "image {image} needs image {other} in version {needed}, which would be {found}: no image is updated"
+                )
+            }
+            Self::CounterRaised { from, to } => write!(f, "the security counter was raised from {from} to {to}"),
+            Self::Overwritten { bytes } => write!(f, "the primary image was replaced: {bytes:#x} bytes copied"),
             Self::Swapped(SwapType::Test) => {
                 f.write_str("the images were swapped for a test: unless confirmed, the next boot swaps back")
             }

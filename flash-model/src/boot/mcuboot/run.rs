@@ -1,56 +1,16 @@
-//! One boot, step by step (mcuboot: `loader.c`).
+//! One boot, step by step (mcuboot: `loader.c`, `context_boot_go`).
 
-use super::{Boot, Counters, Decision, Flag, Mcuboot, Outcome, Pair, Slot, SwapStatus, SwapType, status, swap_move};
-use crate::flash::{Controller, FlashError, Geometry, Interruption};
-use crate::image::mcuboot::{IMAGE_MAGIC, ImageHeader, SlotSource};
+use super::dependencies;
+use super::{
+    Boot, Counters, Decision, Downgrade, Flag, Magic, Mcuboot, Mode, Outcome, Pair, Slot, StatusSource, SwapStatus,
+    SwapType, overwrite_only, sectors, status, swap_move, swap_scratch,
+};
+use crate::flash::{Area, Controller, FlashError, Geometry, Interruption, Sector};
+use crate::image::mcuboot::{IMAGE_MAGIC, ImageError, ImageHeader, SlotSource};
 use crate::image::mcuboot::{header::flags, tlv};
 
-impl Mcuboot {
-    /// One complete boot from reset.
-    ///
-    /// # Errors
-    /// The [`Interruption`] that ended it. Refused operations end in [`Outcome::Halt`], as the
-    /// assertions of the C code do.
-    pub fn boot(&self, flash: &mut Controller<'_>) -> Result<Boot, Interruption> {
-        self.boot_with(flash, &mut Counters::default())
-    }
-
-    /// One complete boot of a device that has security counters.
-    ///
-    /// # Errors
-    /// As [`Mcuboot::boot`].
-    pub fn boot_with(&self, flash: &mut Controller<'_>, counters: &mut Counters) -> Result<Boot, Interruption> {
-        let _ = counters;
-        let mut decisions = Vec::new();
-        let outcome = match self.run(flash, &mut decisions) {
-            Ok(outcome) => outcome,
-            Err(Stop::Flash(FlashError::Interrupted(interruption))) => return Err(interruption),
-            Err(Stop::Flash(error)) => {
-                Outcome::Halt { reason: format!("the bootloader stops at an assertion: {error}") }
-            }
-            Err(Stop::Halt(reason)) => {
-                Outcome::Halt { reason: format!("the bootloader stops at an assertion: {reason}") }
-            }
-        };
-        Ok(Boot { outcome, decisions, operations: flash.operations() })
-    }
-
-    /// Each image in turn; the first one is started.
-    fn run(&self, flash: &mut Controller<'_>, decisions: &mut Vec<Decision>) -> Result<Outcome, Stop> {
-        let mut first = None;
-        for pair in &self.pairs {
-            let mut run = Run { config: pair, headers: [ImageHeader::parse(&[0xff; 32]); 2], decisions: Vec::new() };
-            let outcome = run.boot(flash);
-            decisions.append(&mut run.decisions);
-            let outcome = outcome?;
-            if !outcome.is_boot() {
-                return Ok(outcome);
-            }
-            first.get_or_insert(outcome);
-        }
-        first.ok_or(Stop::Halt("a bootloader without images"))
-    }
-}
+/// Bytes per program call of a copy (mcuboot: `BUF_SZ` of `boot_copy_region`).
+pub(super) const COPY_CHUNK: usize = 1024;
 
 /// Why straight-line bootloader code stops.
 pub(super) enum Stop {
@@ -65,181 +25,465 @@ impl From<FlashError> for Stop {
     }
 }
 
-/// The RAM of one boot.
-pub(super) struct Run<'a> {
-    pub(super) config: &'a Pair,
-    headers: [ImageHeader; 2],
-    pub(super) decisions: Vec<Decision>,
+/// What is known of an image when the interrupted swaps are finished.
+#[derive(PartialEq, Eq)]
+enum Prepared {
+    /// Nothing can be updated.
+    Unfit,
+    /// An interrupted swap was finished.
+    Resumed,
+    /// The trailers were asked.
+    Decided,
 }
 
-impl Run<'_> {
-    fn boot(&mut self, flash: &mut Controller<'_>) -> Result<Outcome, Stop> {
-        let mut status = SwapStatus::reset();
-        let swap = self.prepare(flash, &mut status)?;
-        status.swap_type = swap;
-        match swap {
-            SwapType::None => {}
-            SwapType::Test | SwapType::Permanent | SwapType::Revert => self.update(flash, &mut status, swap)?,
-            // The requested image was lost between two boots. Pretend to have reverted.
-            SwapType::Fail => self.set_image_ok(flash)?,
+impl Mcuboot {
+    /// One complete boot from reset of a device without security counters.
+    ///
+    /// # Errors
+    /// The [`Interruption`] that ended it. Refused operations end in [`Outcome::Halt`], as the
+    /// assertions of the C code do.
+    pub fn boot(&self, flash: &mut Controller<'_>) -> Result<Boot, Interruption> {
+        self.boot_with(flash, &mut Counters::default())
+    }
+
+    /// One complete boot of a device with security counters, which only a bootloader built for
+    /// [`hardware_rollback_protection`](super::Options::hardware_rollback_protection) looks at.
+    ///
+    /// # Errors
+    /// As [`Mcuboot::boot`].
+    pub fn boot_with(&self, flash: &mut Controller<'_>, counters: &mut Counters) -> Result<Boot, Interruption> {
+        let mut decisions = Vec::new();
+        let outcome = match self.run(flash, counters, &mut decisions) {
+            Ok(outcome) => outcome,
+            Err(Stop::Flash(FlashError::Interrupted(interruption))) => return Err(interruption),
+            Err(Stop::Flash(error)) => {
+                Outcome::Halt { reason: format!("the bootloader stops at an assertion: {error}") }
+            }
+            Err(Stop::Halt(reason)) => {
+                Outcome::Halt { reason: format!("the bootloader stops at an assertion: {reason}") }
+            }
+        };
+        Ok(Boot { outcome, decisions, operations: flash.operations() })
+    }
+
+    fn run(
+        &self,
+        flash: &mut Controller<'_>,
+        counters: &mut Counters,
+        decisions: &mut Vec<Decision>,
+    ) -> Result<Outcome, Stop> {
+        let mut runs: Vec<_> = self.pairs().iter().map(Run::new).collect();
+        let several = runs.len() > 1;
+        let mut upgrades = false;
+        for image in 0..runs.len() {
+            let prepared = runs[image].prepare(flash, counters);
+            runs[image].report(decisions);
+            let prepared = prepared?;
+            review(&mut runs[..=image], &prepared);
+            if prepared == Prepared::Decided {
+                let bootstrapped = runs[image].bootstrap(flash, counters);
+                runs[image].report(decisions);
+                bootstrapped?;
+            }
+            upgrades |= runs[image].swap.is_upgrade();
         }
-        if swap != SwapType::None {
-            self.read_headers(flash)?;
+        if several && upgrades {
+            dependencies::check(&mut runs, flash, decisions)?;
         }
-        self.start(flash)
+        for run in &mut runs {
+            if several {
+                run.status = SwapStatus { swap_type: run.swap, ..SwapStatus::reset() };
+            }
+            let performed = run.perform(flash, counters);
+            run.report(decisions);
+            performed?;
+        }
+        let mut first = None;
+        for run in &mut runs {
+            let started = run.start(flash, counters);
+            run.report(decisions);
+            match started? {
+                outcome @ Outcome::Boot { .. } => first = first.or(Some(outcome)),
+                outcome => return Ok(outcome),
+            }
+        }
+        first.ok_or(Stop::Halt("a bootloader without images"))
+    }
+}
+
+/// An update of several images that lost power between two of them: the ones that are done are no
+/// unconfirmed images to be reverted (`boot_review_image_swap_types`).
+fn review(runs: &mut [Run<'_>], prepared: &Prepared) {
+    let Some((current, before)) = runs.split_last_mut() else { return };
+    let interrupted = match prepared {
+        Prepared::Unfit => false,
+        Prepared::Resumed => true,
+        Prepared::Decided => current.wild || !matches!(current.swap, SwapType::None | SwapType::Revert),
+    };
+    if interrupted {
+        for run in before.iter_mut().filter(|run| run.swap == SwapType::Revert) {
+            run.swap = SwapType::None;
+        }
+    }
+}
+
+/// The RAM of one boot that belongs to one image.
+pub(super) struct Run<'a> {
+    pub(super) config: &'a Pair,
+    pub(super) headers: [ImageHeader; 2],
+    pub(super) decisions: Vec<Decision>,
+    /// What will be done.
+    pub(super) swap: SwapType,
+    status: SwapStatus,
+    /// The type of the interrupted swap is none the bootloader knows.
+    wild: bool,
+}
+
+impl<'a> Run<'a> {
+    fn new(config: &'a Pair) -> Self {
+        Self {
+            config,
+            headers: [ImageHeader::parse(&[0xff; 32]); 2],
+            decisions: Vec::new(),
+            swap: SwapType::None,
+            status: SwapStatus::reset(),
+            wild: false,
+        }
+    }
+
+    /// Appends what was decided for this image, under its number when there are several.
+    pub(super) fn report(&mut self, decisions: &mut Vec<Decision>) {
+        if self.config.several && !self.decisions.is_empty() {
+            decisions.push(Decision::Image(self.config.image()));
+        }
+        decisions.append(&mut self.decisions);
     }
 
     /// Finishes an interrupted swap, or finds out what to do (`boot_prepare_image_for_update`).
-    fn prepare(&mut self, flash: &mut Controller<'_>, status: &mut SwapStatus) -> Result<SwapType, Stop> {
+    fn prepare(&mut self, flash: &mut Controller<'_>, counters: &Counters) -> Result<Prepared, Stop> {
+        let mode = self.config.options.mode;
         self.read_headers(flash)?;
-        if let Err(reason) = swap_move::slots_compatible(self.config) {
+        let compatible = match mode {
+            Mode::SwapMove => swap_move::slots_compatible(self.config),
+            Mode::SwapScratch | Mode::OverwriteOnly { .. } => sectors::compatible(self.config),
+        };
+        if let Err(reason) = compatible {
             self.decisions.push(Decision::SlotsIncompatible(reason));
-            return Ok(SwapType::None);
+            return Ok(Prepared::Unfit);
         }
-        *status = status::read(self.config, flash.flash())?;
-        if !self.read_headers_during(flash, status)? {
-            self.decisions.push(Decision::NoPrimaryHeader);
-            return Ok(SwapType::None);
+        let found = status::read(self.config, flash.flash())?;
+        if found.inconsistent {
+            self.decisions.push(Decision::StatusInconsistent);
+            if !self.config.options.validate_primary {
+                return Err(Stop::Halt("the status records have a hole (swap_scratch.c, swap_read_status_bytes)"));
+            }
+        }
+        let mut status = found.status;
+        if !matches!(mode, Mode::OverwriteOnly { .. }) && !self.read_headers_during(flash, &status)? {
+            let excused = self.config.options.bootstrap && self.header_erased(flash, Slot::Primary);
+            if !excused {
+                self.decisions.push(Decision::NoPrimaryHeader);
+                return Ok(Prepared::Unfit);
+            }
         }
         if !status.is_reset() {
-            self.decisions.push(Decision::Resume(*status));
-            self.complete_swap(flash, status)?;
+            self.decisions.push(Decision::Resume(status));
+            self.swap_image(flash, &mut status)?;
+            let swap = status.swap_type;
+            if matches!(swap, SwapType::Revert | SwapType::Permanent) {
+                self.set_image_ok(flash)?;
+            }
+            self.set_copy_done(flash, swap)?;
             self.read_headers(flash)?;
-            return Ok(SwapType::None);
+            return Ok(Prepared::Resumed);
         }
-        let (asked, lost) = match status.swap_type {
-            SwapType::None => (self.config.swap_type(flash.flash())?, SwapType::None),
-            resumed => (resumed, SwapType::Fail),
-        };
-        self.decisions.push(Decision::Asked { swap: asked, status_in_primary: status.in_primary });
-        if asked != SwapType::None && !self.validate_secondary(flash, status)? {
-            return Ok(lost);
+        self.status = status;
+        let resumed = status.swap_type != SwapType::None || status.wild;
+        let asked = if resumed { status.swap_type } else { self.config.swap_type(flash.flash())? };
+        let in_primary = status.source != StatusSource::None && resumed;
+        self.decisions.push(Decision::Asked { swap: asked, resumed: in_primary });
+        self.swap = asked;
+        self.wild = status.wild;
+        if (asked != SwapType::None || resumed) && !self.validate_secondary(flash, counters)? {
+            self.swap = if resumed { SwapType::Fail } else { SwapType::None };
+            self.wild = false;
         }
-        Ok(asked)
+        self.status.swap_type = self.swap;
+        Ok(Prepared::Decided)
     }
 
-    /// Whether the secondary image may be swapped in; erases what cannot (`boot_validate_slot`).
-    fn validate_secondary(&mut self, flash: &mut Controller<'_>, status: &SwapStatus) -> Result<bool, Stop> {
-        let header = self.headers[Slot::Secondary.index()];
-        let erased = u32::from_ne_bytes([self.erased_value(flash, Slot::Secondary); 4]);
-        if header.magic == erased || header.flags & flags::NON_BOOTABLE != 0 {
-            self.decisions.push(Decision::SecondaryEmpty { erased: header.magic == erased });
-            // An interrupted erase may have left the trailer, which would ask again for ever.
-            self.scramble_trailer(flash, Slot::Secondary)?;
-            if status.swap_type == SwapType::Revert || self.config.swap_type(flash.flash())? == SwapType::Revert {
-                self.decisions.push(Decision::StuckRevertCleared);
-                self.scramble_trailer(flash, Slot::Primary)?;
-            }
-            return Ok(false);
+    /// Fills a primary slot without a valid image (`MCUBOOT_BOOTSTRAP`).
+    fn bootstrap(&mut self, flash: &mut Controller<'_>, counters: &Counters) -> Result<(), Stop> {
+        if !self.config.options.bootstrap || self.swap != SwapType::None || self.wild {
+            return Ok(());
         }
-        match self.config.verify(flash.flash(), Slot::Secondary) {
-            Ok(_) => Ok(true),
-            Err(error) => {
-                self.decisions.push(Decision::SecondaryRejected(error));
-                for sector in &self.config.sectors[Slot::Secondary.index()] {
-                    flash.checkpoint("scramble slot", [sector.index as u32, 0, 0, 0])?;
-                    flash.erase(self.config.area(Slot::Secondary), sector.offset, sector.size)?;
+        if self.primary_valid(flash, counters) {
+            return Ok(());
+        }
+        let there = self.headers[Slot::Secondary.index()].magic == IMAGE_MAGIC;
+        if self.validate_secondary(flash, counters)? && there {
+            // As a revert: image_ok is set.
+            self.decisions.push(Decision::Bootstrap);
+            self.swap = SwapType::Revert;
+            self.status.swap_type = SwapType::Revert;
+        }
+        Ok(())
+    }
+
+    /// Does what was decided, now that no swap is half done.
+    fn perform(&mut self, flash: &mut Controller<'_>, counters: &mut Counters) -> Result<(), Stop> {
+        if self.wild {
+            return Err(Stop::Halt(
+                "the swap info in the trailer has a type that does not exist (loader.c, context_boot_go)",
+            ));
+        }
+        match self.swap {
+            SwapType::None => Ok(()),
+            SwapType::Test | SwapType::Permanent => {
+                if self.downgrade(flash)? {
+                    self.swap = SwapType::None;
+                    return Ok(());
                 }
-                Ok(false)
+                self.update(flash, counters)
             }
+            SwapType::Revert => self.update(flash, counters),
+            SwapType::Fail if matches!(self.config.options.mode, Mode::OverwriteOnly { .. }) => Ok(()),
+            // The requested image was lost between two boots. Pretend to have reverted.
+            SwapType::Fail => self.set_image_ok(flash),
         }
     }
 
     /// `boot_perform_update`.
-    fn update(&mut self, flash: &mut Controller<'_>, status: &mut SwapStatus, swap: SwapType) -> Result<(), Stop> {
-        self.swap_image(flash, status)?;
+    fn update(&mut self, flash: &mut Controller<'_>, counters: &mut Counters) -> Result<(), Stop> {
+        let options = self.config.options;
+        if let Mode::OverwriteOnly { .. } = options.mode {
+            return overwrite_only::run(self, flash, counters);
+        }
+        if options.bootstrap && !self.primary_valid(flash, counters) {
+            overwrite_only::run(self, flash, counters)?;
+        } else {
+            let mut status = self.status;
+            self.swap_image(flash, &mut status)?;
+        }
         // As the C code has it: the type that was asked for, also when there was no room to swap.
-        self.finish_swap(flash, swap)
-    }
-
-    /// `boot_complete_partial_swap`.
-    fn complete_swap(&mut self, flash: &mut Controller<'_>, status: &mut SwapStatus) -> Result<(), Stop> {
-        self.swap_image(flash, status)?;
-        self.finish_swap(flash, status.swap_type)
-    }
-
-    fn finish_swap(&mut self, flash: &mut Controller<'_>, swap: SwapType) -> Result<(), Stop> {
+        let swap = self.swap;
         if matches!(swap, SwapType::Revert | SwapType::Permanent) {
             self.set_image_ok(flash)?;
         }
-        if matches!(swap, SwapType::Test | SwapType::Revert | SwapType::Permanent) {
+        let mut lost = false;
+        if options.hardware_rollback_protection && swap == SwapType::Permanent {
+            // There is no way back from a permanent swap: the counter goes up at once.
+            let header = self.headers[Slot::Secondary.index()];
+            lost = self.raise_counter(flash, counters, &header)?.is_err();
+        }
+        self.set_copy_done(flash, swap)?;
+        if lost {
+            return Err(Stop::Halt("the security counter could not be raised (loader.c, boot_perform_update)"));
+        }
+        Ok(())
+    }
+
+    fn set_copy_done(&mut self, flash: &mut Controller<'_>, swap: SwapType) -> Result<(), Stop> {
+        if swap.is_upgrade() {
             self.config.trailer(Slot::Primary).write_copy_done(flash)?;
-            if !self.decisions.iter().any(|decision| matches!(decision, Decision::NoRoomToSwap { .. })) {
+            let nothing =
+                |decision: &Decision| matches!(decision, Decision::NoRoomToSwap { .. } | Decision::Overwritten { .. });
+            if !self.decisions.iter().any(nothing) {
                 self.decisions.push(Decision::Swapped(swap));
             }
         }
         Ok(())
     }
 
+    /// Whether an older image is refused; erases it then (`check_downgrade_prevention`).
+    fn downgrade(&mut self, flash: &mut Controller<'_>) -> Result<bool, Stop> {
+        let options = self.config.options;
+        if let Mode::OverwriteOnly { .. } = options.mode {
+            // Checked with the image itself.
+            return Ok(false);
+        }
+        let [installed, update] = self.headers;
+        let refused = match options.downgrade {
+            Downgrade::Allowed => None,
+            Downgrade::ByVersion => options
+                .older(&update, &installed)
+                .then_some(Decision::DowngradeByVersion { installed: installed.version, update: update.version }),
+            Downgrade::BySecurityCounter => {
+                let counter = |slot: Slot| {
+                    let source = SlotSource { flash: flash.flash(), area: self.config.area(slot) };
+                    tlv::security_counter(&source, &self.headers[slot.index()])
+                };
+                let (installed, update) = (counter(Slot::Primary), counter(Slot::Secondary));
+                installed
+                    .filter(|installed| update.is_none_or(|update| *installed > update))
+                    .map(|installed| Decision::DowngradeByCounter { installed, update })
+            }
+        };
+        let Some(decision) = refused else { return Ok(false) };
+        self.decisions.push(decision);
+        self.scramble_slot(flash)?;
+        Ok(true)
+    }
+
+    /// Whether the secondary image may be installed; erases what may not (`boot_validate_slot`).
+    fn validate_secondary(&mut self, flash: &mut Controller<'_>, counters: &Counters) -> Result<bool, Stop> {
+        let options = self.config.options;
+        let overwrite = matches!(options.mode, Mode::OverwriteOnly { .. });
+        let [installed, header] = self.headers;
+        let erased = self.header_erased(flash, Slot::Secondary);
+        if erased || header.flags & flags::NON_BOOTABLE != 0 {
+            self.decisions.push(Decision::SecondaryEmpty { erased });
+            if overwrite {
+                return Ok(false);
+            }
+            // An interrupted erase may have left the trailer, which would ask again for ever.
+            unless_refused(self.scramble_trailer(flash, Slot::Secondary))?;
+            if options.mode == Mode::SwapMove
+                && (self.status.swap_type == SwapType::Revert
+                    || self.config.swap_type(flash.flash())? == SwapType::Revert)
+            {
+                self.decisions.push(Decision::StuckRevertCleared);
+                unless_refused(self.scramble_trailer(flash, Slot::Primary))?;
+            }
+            return Ok(false);
+        }
+        if overwrite
+            && options.downgrade != Downgrade::Allowed
+            && options.older(&header, &installed)
+            && !self.header_erased(flash, Slot::Primary)
+        {
+            self.decisions.push(Decision::DowngradeByVersion { installed: installed.version, update: header.version });
+            self.scramble_slot(flash)?;
+            return Ok(false);
+        }
+        match self.config.verify_with(flash.flash(), Slot::Secondary, counters) {
+            Ok(_) => Ok(true),
+            Err(error) => {
+                self.decisions.push(Decision::SecondaryRejected(error));
+                self.scramble_slot(flash)?;
+                Ok(false)
+            }
+        }
+    }
+
+    fn primary_valid(&self, flash: &Controller<'_>, counters: &Counters) -> bool {
+        let header = self.headers[Slot::Primary.index()];
+        !self.header_erased(flash, Slot::Primary)
+            && header.flags & flags::NON_BOOTABLE == 0
+            && self.config.verify_with(flash.flash(), Slot::Primary, counters).is_ok()
+    }
+
     /// `boot_swap_image`: a new swap takes its size from the images, a resumed one from the trailer.
     fn swap_image(&mut self, flash: &mut Controller<'_>, status: &mut SwapStatus) -> Result<(), Stop> {
         status.swap_size = if status.is_reset() {
-            let primary = self.image_size(flash, Slot::Primary)?;
-            let secondary = self.image_size(flash, Slot::Secondary)?;
-            primary.max(secondary)
+            let mut size = 0;
+            for slot in Slot::ALL {
+                if self.headers[slot.index()].magic == IMAGE_MAGIC {
+                    size = size.max(self.image_size(flash, slot)?);
+                }
+            }
+            size
         } else {
-            self.config.trailer(Slot::Primary).read_swap_size(flash.flash())?
+            status::holder(self.config, flash.flash())?.read_swap_size(flash.flash())?
         };
-        swap_move::run(self, flash, status)
+        match self.config.options.mode {
+            Mode::SwapScratch => swap_scratch::run(self, flash, status),
+            _ => swap_move::run(self, flash, status),
+        }
     }
 
-    /// Header, payload and TLVs in bytes; 0 without an image (`boot_read_image_size`).
-    fn image_size(&self, flash: &Controller<'_>, slot: Slot) -> Result<u32, Stop> {
-        let header = self.headers[slot.index()];
-        if header.magic != IMAGE_MAGIC {
-            return Ok(0);
-        }
+    /// Header, payload and TLVs in bytes (`boot_read_image_size`).
+    pub(super) fn image_size(&self, flash: &Controller<'_>, slot: Slot) -> Result<u32, Stop> {
         let source = SlotSource { flash: flash.flash(), area: self.config.area(slot) };
-        match tlv::TlvWalk::begin(&source, &header) {
+        match tlv::TlvWalk::begin(&source, &self.headers[slot.index()]) {
             Ok(walk) => Ok(walk.end()),
-            Err(_) => Err(Stop::Halt("an image to be swapped has no TLV area (loader.c, boot_swap_image)")),
+            Err(_) => Err(Stop::Halt("an image to be installed has no TLV area (loader.c, boot_read_image_size)")),
         }
     }
 
     fn set_image_ok(&mut self, flash: &mut Controller<'_>) -> Result<(), Stop> {
-        if self.config.trailer(Slot::Primary).read(flash.flash())?.image_ok == Flag::Unset {
-            self.config.trailer(Slot::Primary).write_image_ok(flash)?;
+        let trailer = self.config.trailer(Slot::Primary);
+        if trailer.read(flash.flash())?.image_ok == Flag::Unset {
+            trailer.write_image_ok(flash)?;
         }
         Ok(())
     }
 
     /// Validates the primary slot and starts its image.
-    fn start(&mut self, flash: &Controller<'_>) -> Result<Outcome, Stop> {
+    fn start(&mut self, flash: &Controller<'_>, counters: &mut Counters) -> Result<Outcome, Stop> {
+        if self.swap != SwapType::None {
+            self.read_headers(flash)?;
+        }
         let header = self.headers[Slot::Primary.index()];
         let area = self.config.area(Slot::Primary);
-        if header.magic == u32::from_ne_bytes([self.erased_value(flash, Slot::Primary); 4]) {
-            return Ok(Outcome::NoBootableImage { reason: "the primary slot is empty".into() });
+        let several = if self.config.several { format!(" of image {}", self.config.image()) } else { String::new() };
+        let none = |reason: String| Ok(Outcome::NoBootableImage { reason });
+        if self.header_erased(flash, Slot::Primary) {
+            return none(format!("the primary slot{several} is empty"));
         }
-        if header.flags & flags::NON_BOOTABLE != 0 && self.config.options.validate_primary {
-            return Ok(Outcome::NoBootableImage { reason: "the primary image is marked as not bootable".into() });
-        }
-        if self.config.options.validate_primary {
-            return Ok(match self.config.verify(flash.flash(), Slot::Primary) {
-                Ok(verified) => Outcome::Boot { offset: area.offset, header, hash: Some(verified.hash) },
-                Err(error) => Outcome::NoBootableImage { reason: format!("the primary image is not valid: {error}") },
-            });
-        }
-        if header.magic == IMAGE_MAGIC {
-            Ok(Outcome::Boot { offset: area.offset, header, hash: None })
+        let hash = if self.config.options.validate_primary {
+            if header.flags & flags::NON_BOOTABLE != 0 {
+                return none(format!("the primary image{several} is marked as not bootable"));
+            }
+            match self.config.verify_with(flash.flash(), Slot::Primary, counters) {
+                Ok(verified) => Some(verified.hash),
+                Err(error) => return none(format!("the primary image{several} is not valid: {error}")),
+            }
+        } else if header.magic == IMAGE_MAGIC {
+            None
         } else {
-            Ok(Outcome::NoBootableImage { reason: format!("the primary slot has the magic {:#010x}", header.magic) })
+            return none(format!("the primary slot{several} has the magic {:#010x}", header.magic));
+        };
+        if self.config.options.hardware_rollback_protection {
+            // A test image may still be reverted: its counter counts once it is confirmed.
+            let trailer = self.config.trailer(Slot::Primary).read(flash.flash())?;
+            if (trailer.magic != Magic::Good || trailer.image_ok == Flag::Set)
+                && let Err(error) = self.raise_counter(flash, counters, &header)?
+            {
+                return none(format!("the security counter of the primary image{several} is missing: {error}"));
+            }
         }
+        Ok(Outcome::Boot { offset: area.offset, header, hash })
+    }
+
+    /// Raises the security counter to that of the image in the primary slot (`boot_update_security_counter`).
+    pub(super) fn raise_counter(
+        &mut self,
+        flash: &Controller<'_>,
+        counters: &mut Counters,
+        header: &ImageHeader,
+    ) -> Result<Result<(), ImageError>, Stop> {
+        let source = SlotSource { flash: flash.flash(), area: self.config.area(Slot::Primary) };
+        let Some(value) = tlv::security_counter(&source, header) else {
+            return Ok(Err(ImageError::SecurityCounterMissing));
+        };
+        let from = counters.get(self.config.image());
+        if value > from {
+            counters.raise(self.config.image(), value);
+            self.decisions.push(Decision::CounterRaised { from, to: value });
+        }
+        Ok(Ok(()))
     }
 
     /// Both headers from the starts of the slots.
     fn read_headers(&mut self, flash: &Controller<'_>) -> Result<(), Stop> {
-        for slot in [Slot::Primary, Slot::Secondary] {
-            self.headers[slot.index()] = self.header_at(flash, slot, 0)?;
+        for slot in Slot::ALL {
+            self.headers[slot.index()] = header_at(flash, self.config.area(slot), 0)?;
         }
         Ok(())
     }
 
-    /// Both headers from where they are at this point of a swap; `false` when one that is needed is
-    /// missing (`boot_read_image_headers` with a status).
+    /// Both headers from where they are at this point of a swap (`boot_read_image_headers` with a
+    /// status). Swap-move wants to see the image magic: `false` when one that is needed is missing.
     fn read_headers_during(&mut self, flash: &Controller<'_>, status: &SwapStatus) -> Result<bool, Stop> {
-        for slot in [Slot::Primary, Slot::Secondary] {
+        for slot in Slot::ALL {
+            if self.config.options.mode == Mode::SwapScratch {
+                let area = swap_scratch::header_place(self.config, flash.flash(), slot, status)?;
+                self.headers[slot.index()] = header_at(flash, area, 0)?;
+                continue;
+            }
             let (place, offset) = swap_move::header_place(self.config, flash.flash(), slot, status)?;
-            let header = self.header_at(flash, place, offset)?;
+            let header = header_at(flash, self.config.area(place), offset)?;
             self.headers[slot.index()] = header;
             if header.magic != IMAGE_MAGIC {
                 return Ok(slot == Slot::Secondary && status.is_reset());
@@ -248,14 +492,14 @@ impl Run<'_> {
         Ok(true)
     }
 
-    fn header_at(&self, flash: &Controller<'_>, slot: Slot, offset: u32) -> Result<ImageHeader, Stop> {
-        let mut bytes = [0; 32];
-        flash.read(self.config.area(slot), offset, &mut bytes)?;
-        Ok(ImageHeader::parse(&bytes))
+    /// `boot_check_header_erased`.
+    fn header_erased(&self, flash: &Controller<'_>, slot: Slot) -> bool {
+        let erased = flash.geometry(self.config.area(slot)).map_or(0xff, Geometry::erased_value);
+        self.headers[slot.index()].magic == u32::from_ne_bytes([erased; 4])
     }
 
     /// Erases the sectors that hold a trailer, the last one first, so that the magic goes first.
-    pub(super) fn scramble_trailer(&self, flash: &mut Controller<'_>, slot: Slot) -> Result<(), Stop> {
+    pub(super) fn scramble_trailer(&self, flash: &mut Controller<'_>, slot: Slot) -> Result<(), FlashError> {
         let trailer = self.config.trailer(slot);
         let first = trailer.area().len - trailer.len();
         for sector in self.config.sectors[slot.index()].iter().rev() {
@@ -267,7 +511,102 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn erased_value(&self, flash: &Controller<'_>, slot: Slot) -> u8 {
-        flash.geometry(self.config.area(slot)).map_or(0xff, Geometry::erased_value)
+    /// Erases the secondary slot, or only its header and trailer (`boot_scramble_slot`).
+    fn scramble_slot(&self, flash: &mut Controller<'_>) -> Result<(), Stop> {
+        let area = self.config.area(Slot::Secondary);
+        let minimal = self.config.options.minimal_scramble;
+        let sectors = &self.config.sectors[Slot::Secondary.index()];
+        for sector in &sectors[..if minimal { 1.min(sectors.len()) } else { sectors.len() }] {
+            self.checkpoint(flash, "scramble slot", [sector.index as u32, 0, 0, 0])?;
+            if !unless_refused(flash.erase(area, sector.offset, sector.size))? {
+                return Ok(());
+            }
+        }
+        if minimal {
+            unless_refused(self.scramble_trailer(flash, Slot::Secondary))?;
+        }
+        Ok(())
     }
+
+    /// Records that the step `status` is before has been done (`boot_write_status`).
+    ///
+    /// A device that refuses the record does not stop a bootloader that validates the primary slot.
+    pub(super) fn write_status(&mut self, flash: &mut Controller<'_>, status: &SwapStatus) -> Result<(), Stop> {
+        let options = self.config.options;
+        let record = status.record(options.mode, options.max_sectors);
+        let trailer = match self.config.scratch() {
+            Some(scratch) if status.use_scratch => scratch,
+            _ => self.config.trailer(Slot::Primary),
+        };
+        match trailer.write_record(flash, record, status.state as u8) {
+            Err(FlashError::Refused(refusal)) if options.validate_primary => {
+                self.decisions.push(Decision::StatusNotWritten(refusal));
+                Ok(())
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// The head of a loop. What other images have decided and the counters are not in `status`: with
+    /// those, every state is new.
+    pub(super) fn checkpoint(
+        &self,
+        flash: &mut Controller<'_>,
+        name: &'static str,
+        status: [u32; 4],
+    ) -> Result<(), FlashError> {
+        if self.config.several || self.config.options.hardware_rollback_protection {
+            return Ok(());
+        }
+        flash.checkpoint(name, status)
+    }
+}
+
+/// `false` when the device refused, which the C code does not look at here.
+fn unless_refused(result: Result<(), FlashError>) -> Result<bool, Stop> {
+    match result {
+        Err(FlashError::Refused(_)) => Ok(false),
+        result => Ok(result.map(|()| true)?),
+    }
+}
+
+fn header_at(flash: &Controller<'_>, area: Area, offset: u32) -> Result<ImageHeader, Stop> {
+    let mut bytes = [0; 32];
+    flash.read(area, offset, &mut bytes)?;
+    Ok(ImageHeader::parse(&bytes))
+}
+
+/// Copies between areas, which may be on different devices (`boot_copy_region`).
+pub(super) fn copy_region(
+    flash: &mut Controller<'_>,
+    (source, from): (Area, u32),
+    (target, to): (Area, u32),
+    len: u32,
+) -> Result<(), FlashError> {
+    let mut buffer = [0; COPY_CHUNK];
+    let mut copied = 0;
+    while copied < len {
+        let piece = &mut buffer[..((len - copied) as usize).min(COPY_CHUNK)];
+        flash.read(source, from.saturating_add(copied), piece)?;
+        flash.program(target, to.saturating_add(copied), piece)?;
+        copied += piece.len() as u32;
+    }
+    Ok(())
+}
+
+/// Erases the sectors of an area that a range touches, the first one first (`boot_erase_region`).
+pub(super) fn erase_region(
+    flash: &mut Controller<'_>,
+    area: Area,
+    sectors: &[Sector],
+    offset: u32,
+    len: u32,
+) -> Result<(), Stop> {
+    if offset >= area.len || area.len - offset < len {
+        return Err(Stop::Halt("an erase reaches beyond its area (bootutil_area.c, boot_erase_region)"));
+    }
+    for sector in sectors.iter().filter(|sector| sector.end() > offset && sector.offset < offset + len) {
+        flash.erase(area, sector.offset, sector.size)?;
+    }
+    Ok(())
 }

@@ -27,11 +27,9 @@
 //! power loss between erasing and rewriting the primary trailer does not forget the revert, the
 //! secondary trailer is first made to look like a permanent update (`fixup_revert`).
 
-use super::{Decision, Magic, Pair, Phase, Run, Slot, Stop, SwapStatus, SwapType};
-use crate::flash::{Controller, Flash, FlashError};
-
-/// Bytes per program call of a copy (mcuboot: `BUF_SZ` of `boot_copy_region`).
-const COPY_CHUNK: usize = 1024;
+use super::run::copy_region;
+use super::{Decision, Magic, Pair, Phase, Run, Slot, StatusSource, Stop, SwapStatus, SwapType, status};
+use crate::flash::{Controller, Flash};
 
 /// Whether the sectors of both slots allow a swap; the reason if not (`boot_slots_compatible`).
 pub(super) fn slots_compatible(config: &Pair) -> Result<(), String> {
@@ -60,7 +58,7 @@ pub(super) fn header_place(config: &Pair, flash: &Flash, slot: Slot, status: &Sw
     if status.is_reset() {
         return Ok((slot, 0));
     }
-    let last = last_index(config, config.trailer(Slot::Primary).read_swap_size(flash)?)?;
+    let last = last_index(config, status::holder(config, flash)?.read_swap_size(flash)?)?;
     let sector = config.sector_size();
     Ok(match (status.phase, slot) {
         (Phase::Move, Slot::Primary) if status.index > last => (Slot::Primary, sector),
@@ -92,9 +90,15 @@ pub(super) fn run(run: &mut Run<'_>, flash: &mut Controller<'_>, status: &mut Sw
     fixup_revert(run, flash, status)?;
     if status.phase == Phase::Move {
         for index in (1..=last).rev() {
-            flash.checkpoint(
+            run.checkpoint(
+                flash,
                 "move",
-                [status.index, last, u32::from(status.in_primary), status.swap_type.nibble().into()],
+                [
+                    status.index,
+                    last,
+                    u32::from(status.source == StatusSource::Primary),
+                    status.swap_type.nibble().into(),
+                ],
             )?;
             if index <= (last + 1).saturating_sub(status.index) {
                 move_up(run, flash, status, index)?;
@@ -104,7 +108,7 @@ pub(super) fn run(run: &mut Run<'_>, flash: &mut Controller<'_>, status: &mut Sw
     }
     status.phase = Phase::Swap;
     for index in 1..=last {
-        flash.checkpoint("swap", [status.index, status.state, last, status.swap_type.nibble().into()])?;
+        run.checkpoint(flash, "swap", [status.index, status.state, last, status.swap_type.nibble().into()])?;
         if index >= status.index {
             swap_sectors(run, flash, status, index)?;
         }
@@ -116,14 +120,14 @@ pub(super) fn run(run: &mut Run<'_>, flash: &mut Controller<'_>, status: &mut Sw
 fn move_up(run: &mut Run<'_>, flash: &mut Controller<'_>, status: &mut SwapStatus, index: u32) -> Result<(), Stop> {
     let config = run.config;
     if status.index == 1 {
-        if !status.in_primary {
+        if status.source != StatusSource::Primary {
             run.scramble_trailer(flash, Slot::Primary)?;
-            init_status(config, flash, status)?;
+            status::init(config, flash, config.trailer(Slot::Primary), status)?;
         }
         run.scramble_trailer(flash, Slot::Secondary)?;
     }
     copy_sector(config, flash, (Slot::Primary, index - 1), (Slot::Primary, index))?;
-    write_status(run, flash, status)?;
+    run.write_status(flash, status)?;
     status.index += 1;
     Ok(())
 }
@@ -137,27 +141,14 @@ fn swap_sectors(
 ) -> Result<(), Stop> {
     if status.state == 1 {
         copy_sector(run.config, flash, (Slot::Secondary, index - 1), (Slot::Primary, index - 1))?;
-        write_status(run, flash, status)?;
+        run.write_status(flash, status)?;
         status.state = 2;
     }
     copy_sector(run.config, flash, (Slot::Primary, index), (Slot::Secondary, index - 1))?;
-    write_status(run, flash, status)?;
+    run.write_status(flash, status)?;
     status.index += 1;
     status.state = 1;
     Ok(())
-}
-
-/// Prepares the primary trailer: the magic comes last and makes the rest count (`swap_status_init`).
-fn init_status(config: &Pair, flash: &mut Controller<'_>, status: &SwapStatus) -> Result<(), FlashError> {
-    let secondary = config.trailer(Slot::Secondary).read(flash.flash())?;
-    if status.swap_type != SwapType::None {
-        config.trailer(Slot::Primary).write_swap_info(flash, status.swap_type)?;
-    }
-    if secondary.image_ok == super::Flag::Set {
-        config.trailer(Slot::Primary).write_image_ok(flash)?;
-    }
-    config.trailer(Slot::Primary).write_swap_size(flash, status.swap_size)?;
-    config.trailer(Slot::Primary).write_magic(flash)
 }
 
 fn fixup_revert(run: &Run<'_>, flash: &mut Controller<'_>, status: &SwapStatus) -> Result<(), Stop> {
@@ -174,20 +165,6 @@ fn fixup_revert(run: &Run<'_>, flash: &mut Controller<'_>, status: &SwapStatus) 
     Ok(())
 }
 
-/// Records that the step `status` is before has been done.
-///
-/// A device that refuses the record does not stop a bootloader that validates the primary slot.
-fn write_status(run: &mut Run<'_>, flash: &mut Controller<'_>, status: &SwapStatus) -> Result<(), Stop> {
-    let record = status.record(run.config.options.max_sectors);
-    match run.config.trailer(Slot::Primary).write_record(flash, record, status.state as u8) {
-        Err(FlashError::Refused(refusal)) if run.config.options.validate_primary => {
-            run.decisions.push(Decision::StatusNotWritten(refusal));
-            Ok(())
-        }
-        result => Ok(result?),
-    }
-}
-
 fn copy_sector(config: &Pair, flash: &mut Controller<'_>, from: (Slot, u32), to: (Slot, u32)) -> Result<(), Stop> {
     let sector = |(slot, index): (Slot, u32)| {
         config.sectors[slot.index()]
@@ -198,16 +175,7 @@ fn copy_sector(config: &Pair, flash: &mut Controller<'_>, from: (Slot, u32), to:
     let (source, target) = (sector(from)?, sector(to)?);
     let (source_area, target_area) = (config.area(from.0), config.area(to.0));
     flash.erase(target_area, target.offset, target.size)?;
-    let mut buffer = [0; COPY_CHUNK];
-    let mut copied = 0;
-    while copied < source.size {
-        let chunk = (source.size - copied).min(COPY_CHUNK as u32);
-        let piece = &mut buffer[..chunk as usize];
-        flash.read(source_area, source.offset + copied, piece)?;
-        flash.program(target_area, target.offset + copied, piece)?;
-        copied += chunk;
-    }
-    Ok(())
+    Ok(copy_region(flash, (source_area, source.offset), (target_area, target.offset), source.size)?)
 }
 
 /// Number of sectors that hold `swap_size` bytes, at least 1 (`find_last_idx`).

@@ -23,6 +23,12 @@ pub enum SwapType {
 }
 
 impl SwapType {
+    /// Whether the secondary image is to be installed (mcuboot: `BOOT_IS_UPGRADE`).
+    #[must_use]
+    pub fn is_upgrade(self) -> bool {
+        matches!(self, Self::Test | Self::Permanent | Self::Revert)
+    }
+
     pub(super) fn nibble(self) -> u8 {
         match self {
             Self::None => 1,

@@ -12,12 +12,14 @@
 //! | swap size | swap info `- MA` | `MA` | bytes to swap, 32 bits |
 //! | status records | `L - T` | `3 * N * w` | see [`status`](super::status) |
 //!
+//! The scratch area ends with such a trailer too, with room for the records of one sector (`N` = 1).
+//!
 //! `T = 3 * N * w + 4 * MA + up(16)`; `down` and `up` round to `MA`. Every field is written once
 //! after an erase, padded with the erased value to the program unit.
 
 use std::fmt;
 
-use super::{Options, SwapType};
+use super::SwapType;
 use crate::flash::{Area, Controller, Flash, FlashError, Geometry};
 
 /// Length of the magic in bytes.
@@ -27,8 +29,8 @@ const MAGIC_ALIGN_8: [u8; 16] =
 const MAGIC_ALIGNED_TAIL: [u8; 14] =
     [0x2d, 0xe1, 0x5d, 0x29, 0x41, 0x0b, 0x8d, 0x77, 0x67, 0x9c, 0x11, 0x0f, 0x1f, 0x8a];
 const FLAG_SET: u8 = 0x01;
-/// Status states per sector: one for the move, two for the swap.
-const STATES_PER_SECTOR: u32 = 3;
+/// Status records per sector: one for the move and two for the swap, or three for a swap through scratch.
+pub(super) const STATES_PER_SECTOR: u32 = 3;
 
 /// The magic field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -89,15 +91,16 @@ pub struct TrailerState {
     pub swap_size: u32,
 }
 
-/// Where the fields of one slot are.
+/// Where the fields of one slot, or of the scratch area, are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trailer {
     area: Area,
     max_align: u32,
-    max_sectors: u32,
-    /// Program unit of this slot's device.
+    /// Number of status records.
+    records: u32,
+    /// Program unit of this area's device.
     unit: u32,
-    /// Distance of the status records.
+    /// Distance of the status records (mcuboot: `BOOT_WRITE_SZ`).
     stride: u32,
     erased: u8,
     /// Number of the image, for the swap info.
@@ -105,11 +108,12 @@ pub struct Trailer {
 }
 
 impl Trailer {
-    pub(super) fn new(area: Area, geometry: &Geometry, stride: u32, options: Options, image: u8) -> Self {
+    /// `sectors`: for how many sectors there are status records. `stride`: their distance in bytes.
+    pub(super) fn new(area: Area, geometry: &Geometry, stride: u32, max_align: u32, sectors: u32, image: u8) -> Self {
         Self {
             area,
-            max_align: options.max_align,
-            max_sectors: options.max_sectors,
+            max_align,
+            records: STATES_PER_SECTOR.saturating_mul(sectors),
             unit: geometry.program_unit(),
             stride,
             erased: geometry.erased_value(),
@@ -117,16 +121,21 @@ impl Trailer {
         }
     }
 
-    /// The slot.
+    /// The slot or the scratch area.
     #[must_use]
     pub fn area(&self) -> Area {
         self.area
     }
 
-    /// Length of the whole trailer in bytes, status records included.
+    /// Length of the whole trailer in bytes, status records included: what an erase must cover.
     #[must_use]
     pub fn len(&self) -> u32 {
-        let records = STATES_PER_SECTOR.saturating_mul(self.max_sectors).saturating_mul(self.stride);
+        self.len_with(self.stride.max(self.unit))
+    }
+
+    /// Length in bytes with status records of this size.
+    fn len_with(&self, record: u32) -> u32 {
+        let records = self.records.saturating_mul(record);
         records.saturating_add(4 * self.max_align + MAGIC_LEN.next_multiple_of(self.max_align))
     }
 
@@ -169,13 +178,14 @@ impl Trailer {
     /// Number of status records there is room for.
     #[must_use]
     pub fn status_records(&self) -> u32 {
-        STATES_PER_SECTOR * self.max_sectors
+        self.records
     }
 
-    /// Offset of a status record in the slot.
+    /// Offset of a status record in the slot (mcuboot: `boot_status_off`, which knows only the
+    /// program unit of this device).
     #[must_use]
     pub fn status_offset(&self, record: u32) -> u32 {
-        self.area.len - self.len() + record * self.stride
+        (self.area.len - self.len_with(self.unit)).saturating_add(record.saturating_mul(self.stride))
     }
 
     /// Reads all fields but the status records.
@@ -190,15 +200,15 @@ impl Trailer {
             flash.read(self.area, offset, &mut byte).map(|()| byte[0])
         };
         let info = byte(self.swap_info_offset())?;
-        let known = if info == self.erased { None } else { SwapType::from_nibble(info & 0x0f) };
+        let known = (info != self.erased && info & 0x0f <= SwapType::Revert.nibble()).then_some(info);
         Ok(TrailerState {
             magic: match magic {
                 found if found == self.magic() => Magic::Good,
                 found if found.iter().all(|byte| *byte == self.erased) => Magic::Unset,
                 _ => Magic::Bad,
             },
-            swap_type: known.unwrap_or(SwapType::None),
-            image: known.map_or(0, |_| info >> 4),
+            swap_type: known.and_then(|info| SwapType::from_nibble(info & 0x0f)).unwrap_or(SwapType::None),
+            image: known.map_or(0, |info| info >> 4),
             copy_done: self.flag(byte(self.copy_done_offset())?),
             image_ok: self.flag(byte(self.image_ok_offset())?),
             swap_size: self.read_swap_size(flash)?,
@@ -215,14 +225,11 @@ impl Trailer {
         Ok(u32::from_le_bytes(bytes))
     }
 
-    /// What a resumed swap is for; an unknown number is none.
-    pub(super) fn read_swap_info(&self, flash: &Flash) -> Result<SwapType, FlashError> {
+    /// The swap info byte; `None` when erased.
+    pub(super) fn read_swap_info(&self, flash: &Flash) -> Result<Option<u8>, FlashError> {
         let mut byte = [0];
         flash.read(self.area, self.swap_info_offset(), &mut byte)?;
-        if byte[0] == self.erased {
-            return Ok(SwapType::None);
-        }
-        Ok(SwapType::from_nibble(byte[0] & 0x0f).unwrap_or(SwapType::None))
+        Ok((byte[0] != self.erased).then_some(byte[0]))
     }
 
     /// Whether a status record has been written, torn or not.

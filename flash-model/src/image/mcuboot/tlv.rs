@@ -2,6 +2,7 @@
 
 use super::header::ImageHeader;
 use super::verify::{ImageError, ImageSource};
+use super::version::ImageVersion;
 
 /// Magic of the unprotected TLV area.
 pub const INFO_MAGIC: u16 = 0x6907;
@@ -16,8 +17,14 @@ pub const KEY_HASH: u16 = 0x01;
 pub const PUBLIC_KEY: u16 = 0x02;
 /// SHA-256 image hash.
 pub const SHA256: u16 = 0x10;
+/// RSA-2048 signature with PSS.
+pub const RSA2048_SIGNATURE: u16 = 0x20;
 /// ECDSA signature, DER.
 pub const ECDSA_SIGNATURE: u16 = 0x22;
+/// RSA-3072 signature with PSS.
+pub const RSA3072_SIGNATURE: u16 = 0x23;
+/// Ed25519 signature over the image hash.
+pub const ED25519_SIGNATURE: u16 = 0x24;
 /// Required version of another image.
 pub const DEPENDENCY: u16 = 0x40;
 /// Security counter, 32 bits.
@@ -25,8 +32,22 @@ pub const SECURITY_COUNTER: u16 = 0x50;
 
 /// Types that may stand in the unprotected area (mcuboot: `image_validate.c`,
 /// `allowed_unprot_tlvs`, without pure signatures and HMAC-SHA512).
-const ALLOWED_UNPROTECTED: [u16; 14] =
-    [KEY_HASH, PUBLIC_KEY, SHA256, 0x11, 0x12, 0x20, 0x21, ECDSA_SIGNATURE, 0x23, 0x24, 0x30, 0x31, 0x32, 0x33];
+const ALLOWED_UNPROTECTED: [u16; 14] = [
+    KEY_HASH,
+    PUBLIC_KEY,
+    SHA256,
+    0x11,
+    0x12,
+    RSA2048_SIGNATURE,
+    0x21,
+    ECDSA_SIGNATURE,
+    RSA3072_SIGNATURE,
+    ED25519_SIGNATURE,
+    0x30,
+    0x31,
+    0x32,
+    0x33,
+];
 
 /// Whether the bootloader accepts this type outside the protected area.
 #[must_use]
@@ -43,11 +64,11 @@ pub fn name(kind: u16) -> &'static str {
         SHA256 => "SHA256",
         0x11 => "SHA384",
         0x12 => "SHA512",
-        0x20 => "RSA2048_PSS",
+        RSA2048_SIGNATURE => "RSA2048_PSS",
         0x21 => "ECDSA224",
         ECDSA_SIGNATURE => "ECDSA_SIG",
-        0x23 => "RSA3072_PSS",
-        0x24 => "ED25519",
+        RSA3072_SIGNATURE => "RSA3072_PSS",
+        ED25519_SIGNATURE => "ED25519",
         0x25 => "SIG_PURE",
         0x30 => "ENC_RSA2048",
         0x31 => "ENC_KW",
@@ -119,6 +140,17 @@ impl TlvWalk {
         self.end
     }
 
+    /// The next entry of the protected area; `None` at its end.
+    ///
+    /// # Errors
+    /// [`ImageError::TlvOverrun`] when an entry reaches beyond that area or the source.
+    pub fn next_protected(&mut self, source: &dyn ImageSource) -> Result<Option<TlvEntry>, ImageError> {
+        if self.at >= self.protected_end {
+            return Ok(None);
+        }
+        self.entry(source, self.protected_end)
+    }
+
     /// The next entry; `None` at the end.
     ///
     /// # Errors
@@ -130,18 +162,85 @@ impl TlvWalk {
         if self.at >= self.end {
             return Ok(None);
         }
+        self.entry(source, self.end)
+    }
+
+    /// The entry at `self.at`, which must be in front of `end`.
+    fn entry(&mut self, source: &dyn ImageSource, end: u32) -> Result<Option<TlvEntry>, ImageError> {
         let overrun = ImageError::TlvOverrun { offset: self.at };
-        if self.end - self.at < TLV_HEADER_LEN {
+        if end - self.at < TLV_HEADER_LEN {
             return Err(overrun);
         }
         let (kind, len) = pair(source, self.at).ok_or_else(|| overrun.clone())?;
         let offset = self.at + TLV_HEADER_LEN;
-        if u32::from(len) > self.end - offset {
+        if u32::from(len) > end - offset {
             return Err(overrun);
         }
         let protected = self.at < self.protected_end;
         self.at = offset + u32::from(len);
         Ok(Some(TlvEntry { kind, offset, len, protected }))
+    }
+}
+
+/// The security counter of an image; `None` without one in the protected area (mcuboot:
+/// `bootutil_get_img_security_cnt`).
+#[must_use]
+pub fn security_counter(source: &dyn ImageSource, header: &ImageHeader) -> Option<u32> {
+    let mut walk = TlvWalk::begin(source, header).ok()?;
+    while let Some(entry) = walk.next_protected(source).ok()? {
+        if entry.kind == SECURITY_COUNTER {
+            let mut value = [0; 4];
+            return (entry.len == 4 && source.read(entry.offset, &mut value)).then(|| u32::from_le_bytes(value));
+        }
+    }
+    None
+}
+
+/// What an image needs of another one: the value of a [`DEPENDENCY`] TLV.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dependency {
+    /// Number of the other image.
+    pub image: u8,
+    /// Least version of it.
+    pub min_version: ImageVersion,
+}
+
+impl Dependency {
+    /// Length of the value in bytes.
+    pub const LEN: usize = 12;
+
+    /// Reads the value; `None` when it has not the right length.
+    #[must_use]
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        let value: &[u8; Self::LEN] = value.try_into().ok()?;
+        Some(Self {
+            image: value[0],
+            min_version: ImageVersion {
+                major: value[4],
+                minor: value[5],
+                revision: u16::from_le_bytes([value[6], value[7]]),
+                build: u32::from_le_bytes([value[8], value[9], value[10], value[11]]),
+            },
+        })
+    }
+
+    /// The bytes of the value.
+    #[must_use]
+    pub fn emit(&self) -> [u8; Self::LEN] {
+        let mut value = [0; Self::LEN];
+        value[0] = self.image;
+        value[4] = self.min_version.major;
+        value[5] = self.min_version.minor;
+        value[6..8].copy_from_slice(&self.min_version.revision.to_le_bytes());
+        value[8..].copy_from_slice(&self.min_version.build.to_le_bytes());
+        value
+    }
+
+    pub(crate) fn read(source: &dyn ImageSource, entry: &TlvEntry) -> Option<Self> {
+        let mut value = [0; Self::LEN];
+        (usize::from(entry.len) == Self::LEN && source.read(entry.offset, &mut value))
+            .then(|| Self::parse(&value))
+            .flatten()
     }
 }
 

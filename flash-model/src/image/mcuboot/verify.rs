@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::header::ImageHeader;
-use super::keys::PublicKey;
+use super::keys::{PublicKey, SignatureType};
 use super::tlv::{self, TlvWalk};
 use crate::flash::{Area, Flash};
 
@@ -84,6 +84,28 @@ pub enum ImageError {
     /// No signature of any key the bootloader knows.
     #[error("no signature by a key this bootloader trusts")]
     KeyUnknown,
+    /// The device wants a security counter.
+    #[error("the image has no security counter")]
+    SecurityCounterMissing,
+    /// The security counter TLV has the wrong length.
+    #[error("the security counter TLV has {0} bytes instead of 4")]
+    SecurityCounterLength(u16),
+    /// An image from before a security update.
+    #[error("the security counter of the image is {image}, the device demands at least {device}")]
+    SecurityCounterTooLow {
+        /// In the image.
+        image: u32,
+        /// In the device.
+        device: u32,
+    },
+    /// Signed in another way than the bootloader was built for.
+    #[error("the image is signed with {found}, this bootloader takes {expected} only")]
+    SignatureType {
+        /// In the image.
+        found: SignatureType,
+        /// Of the bootloader.
+        expected: SignatureType,
+    },
     /// Signed in the name of a known key, but wrongly.
     #[error("the signature is not valid")]
     SignatureInvalid,
@@ -166,7 +188,8 @@ pub struct Verified {
 
 /// The bootloader's image check with its keys.
 ///
-/// Without keys a matching hash is enough, as in a bootloader built without signatures. Outcomes of
+/// A bootloader is built for one type of signature: that of the first key. Keys of another type never
+/// match. Without keys a matching hash is enough, as in a bootloader built without signatures. Outcomes of
 /// signature checks are remembered by content, because cutting a boot everywhere asks for the same
 /// few signatures thousands of times.
 #[derive(Debug, Default)]
@@ -177,8 +200,6 @@ pub struct Verifier {
 
 /// Signature checks that are remembered; then the memory is emptied.
 const REMEMBERED_MAX: usize = 4096;
-/// Longest signature that is looked at, in bytes (mcuboot: `SIG_BUF_SIZE` for ECDSA).
-const SIGNATURE_MAX: u16 = 128;
 
 impl Verifier {
     /// A verifier that trusts these keys.
@@ -193,6 +214,12 @@ impl Verifier {
         &self.keys
     }
 
+    /// What signatures it checks; `None` without keys.
+    #[must_use]
+    pub fn signature_type(&self) -> Option<SignatureType> {
+        self.keys.first().map(PublicKey::signature_type)
+    }
+
     /// All checks of the bootloader, in its order (mcuboot: `bootutil_img_validate`).
     ///
     /// `max_len`: the largest total size in bytes that the mode accepts.
@@ -200,6 +227,19 @@ impl Verifier {
     /// # Errors
     /// The first check that fails.
     pub fn verify(&self, source: &dyn ImageSource, max_len: u32) -> Result<Verified, ImageError> {
+        self.verify_with_counter(source, max_len, None)
+    }
+
+    /// As [`Verifier::verify`]; with a `counter` the image must have a security counter, not less than that.
+    ///
+    /// # Errors
+    /// The first check that fails.
+    pub fn verify_with_counter(
+        &self,
+        source: &dyn ImageSource,
+        max_len: u32,
+        counter: Option<u32>,
+    ) -> Result<Verified, ImageError> {
         let header = ImageHeader::read(source)?;
         header.check(source.len())?;
         let hash = image_hash(source, &header)?;
@@ -209,8 +249,11 @@ impl Verifier {
             return Err(ImageError::TooLarge { len: total_len, max: max_len });
         }
         let mut hash_seen = false;
+        let mut counter_seen = false;
         let mut key: Option<usize> = None;
         let mut signature: Option<bool> = None;
+        let expected = self.signature_type();
+        let mut other = None;
         while let Some(entry) = walk.next_entry(source)? {
             if !entry.protected && !tlv::allowed_unprotected(entry.kind) {
                 return Err(ImageError::TlvNotAllowed(entry.kind));
@@ -239,20 +282,38 @@ impl Verifier {
                         return Err(overrun);
                     }
                     // As the bootloader compares: a shorter hash matches by its first bytes.
-                    key = self.keys.iter().position(|key| key.hash()[..value.len()] == value);
+                    key = self
+                        .keys
+                        .iter()
+                        .position(|key| Some(key.signature_type()) == expected && key.hash()[..value.len()] == value);
                 }
-                tlv::ECDSA_SIGNATURE => {
+                kind if expected.is_some_and(|expected| expected.tlv() == kind) => {
                     let Some(index) = key.take() else { continue };
-                    if entry.len > SIGNATURE_MAX {
+                    if !expected.is_some_and(|expected| expected.takes_len(entry.len)) {
                         return Err(ImageError::SignatureInvalid);
                     }
                     let mut value = vec![0; usize::from(entry.len)];
                     if !source.read(entry.offset, &mut value) {
                         return Err(overrun);
                     }
-                    signature = Some(self.check_signature(index, &hash, &value));
+                    signature = Some(self.check_signature(source, &header, index, &hash, &value));
                 }
-                _ => {}
+                tlv::SECURITY_COUNTER => {
+                    let Some(device) = counter else { continue };
+                    if entry.len != 4 {
+                        return Err(ImageError::SecurityCounterLength(entry.len));
+                    }
+                    let mut value = [0; 4];
+                    if !source.read(entry.offset, &mut value) {
+                        return Err(overrun);
+                    }
+                    let image = u32::from_le_bytes(value);
+                    if image < device {
+                        return Err(ImageError::SecurityCounterTooLow { image, device });
+                    }
+                    counter_seen = true;
+                }
+                kind => other = other.or(SignatureType::of_tlv(kind)),
             }
         }
         if !hash_seen {
@@ -262,12 +323,27 @@ impl Verifier {
             _ if self.keys.is_empty() => {}
             Some(true) => {}
             Some(false) => return Err(ImageError::SignatureInvalid),
-            None => return Err(ImageError::KeyUnknown),
+            None => {
+                return Err(match (other, expected) {
+                    (Some(found), Some(expected)) => ImageError::SignatureType { found, expected },
+                    _ => ImageError::KeyUnknown,
+                });
+            }
+        }
+        if counter.is_some() && !counter_seen {
+            return Err(ImageError::SecurityCounterMissing);
         }
         Ok(Verified { hash, total_len })
     }
 
-    fn check_signature(&self, key: usize, digest: &[u8; 32], signature: &[u8]) -> bool {
+    fn check_signature(
+        &self,
+        source: &dyn ImageSource,
+        header: &ImageHeader,
+        key: usize,
+        digest: &[u8; 32],
+        signature: &[u8],
+    ) -> bool {
         let mut content = Sha256::new();
         content.update(self.keys[key].hash());
         content.update(digest);
@@ -277,7 +353,12 @@ impl Verifier {
         if let Some(valid) = remembered.get(&content) {
             return *valid;
         }
-        let valid = self.keys[key].verify(digest, signature);
+        let mut signed = || {
+            let len = header.hashed_len()?;
+            let mut bytes = Vec::with_capacity(len.min(source.len()) as usize);
+            source.visit(0, len, &mut |piece| bytes.extend_from_slice(piece)).then_some(bytes)
+        };
+        let valid = self.keys[key].verify_digest(digest, &mut signed, signature);
         if remembered.len() >= REMEMBERED_MAX {
             remembered.clear();
         }
