@@ -14,12 +14,9 @@
 //! validate-primary = true
 //! keys = ["development"]       # trusted public keys: `development` or paths to PEM files
 //!
-//! [smp]
-//! zephyr = "4.2"               # release whose answers are given
+//! [smp]                        # how the SMP server was built: see `target/smp.rs`
+//! zephyr = "4.2"
 //! buffer-size = 2475
-//! buffer-count = 4
-//! params = true
-//! reset-delay = "250 ms"
 //!
 //! [timing]
 //! erase = "85 ms"
@@ -31,6 +28,8 @@
 //! rc = 11                      # with this rc
 //! ```
 
+mod smp;
+
 use std::path::{Path, PathBuf};
 
 use brickproof_flash_model::boot::mcuboot::{Mcuboot, Mode, Options};
@@ -38,7 +37,7 @@ use brickproof_flash_model::image::mcuboot::{PublicKey, Verifier};
 use brickproof_flash_model::layout::Layout;
 use brickproof_flash_model::source::Mistake;
 use brickproof_simulator::device::{BatteryPolicy, Behaviour, Board, FlashTiming};
-use brickproof_simulator::smp::{ServerConfig, ZephyrRelease};
+use brickproof_simulator::smp::ServerConfig;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -71,7 +70,7 @@ struct File {
     layout: Spanned<String>,
     bootloader: Bootloader,
     #[serde(default)]
-    smp: Smp,
+    smp: smp::Smp,
     #[serde(default)]
     timing: Timing,
     #[serde(default)]
@@ -90,16 +89,6 @@ struct Bootloader {
     #[serde(default = "yes")]
     validate_primary: bool,
     keys: Vec<Spanned<String>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Smp {
-    zephyr: Option<Spanned<String>>,
-    buffer_size: Option<Spanned<u16>>,
-    buffer_count: Option<Spanned<u8>>,
-    params: Option<bool>,
-    reset_delay: Option<Duration>,
 }
 
 #[derive(Deserialize, Default)]
@@ -156,32 +145,8 @@ impl Target {
             })?;
             keys.push(key);
         }
-        let mut smp = ServerConfig::default();
-        if let Some(release) = &read.smp.zephyr {
-            smp.zephyr = zephyr(release.get_ref()).ok_or_else(|| {
-                mistake(release.span().start, format!("`{}` is no Zephyr release", release.get_ref()))
-                    .remedy("like \"4.2\"")
-            })?;
-        }
-        if let Some(size) = &read.smp.buffer_size {
-            smp.buffer_size = *size.get_ref();
-            if smp.buffer_size < 64 {
-                return Err(mistake(size.span().start, "a buffer has at least 64 bytes".into()));
-            }
-        }
-        if let Some(count) = &read.smp.buffer_count {
-            smp.buffer_count = *count.get_ref();
-            if smp.buffer_count < 2 {
-                return Err(mistake(
-                    count.span().start,
-                    "at least 2 buffers: one for the request, one for its answer".into(),
-                ));
-            }
-        }
-        smp.params = read.smp.params.unwrap_or(true);
-        if let Some(delay) = read.smp.reset_delay {
-            smp.reset_delay_us = delay.us;
-        }
+        let profile = smp::Profile { file, text, layout: &layout, mode: read.bootloader.mode.get_ref() };
+        let smp = read.smp.config(&profile)?;
         if read.battery.threshold.is_some_and(|threshold| threshold > 100) {
             return Err(Mistake::new(file, "the threshold of the battery is between 0 and 100 percent"));
         }
@@ -284,9 +249,4 @@ fn read_key(name: &str, resolve: &dyn Fn(&str) -> PathBuf) -> Result<PublicKey, 
     let path = resolve(name);
     let pem = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     PublicKey::from_pem(&pem).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-fn zephyr(text: &str) -> Option<ZephyrRelease> {
-    let (major, minor) = text.split_once('.')?;
-    Some(ZephyrRelease { major: major.parse().ok()?, minor: minor.parse().ok()? })
 }
