@@ -23,12 +23,9 @@
 //! signature = "ecdsa-p256"     # or "rsa-2048", "rsa-3072", "ed25519": the one type that is taken
 //! keys = ["development"]       # trusted public keys of that type: `development` or paths to PEM files
 //!
-//! [smp]
-//! zephyr = "4.2"               # release whose answers are given
+//! [smp]                        # how the SMP server was built: see `target/smp.rs`
+//! zephyr = "4.2"
 //! buffer-size = 2475
-//! buffer-count = 4
-//! params = true
-//! reset-delay = "250 ms"
 //!
 //! [gatt]                       # SMP over Bluetooth LE; left out: as here
 //! reassembly = true            # fragments are put together
@@ -57,6 +54,7 @@
 mod bootloader;
 mod gatt;
 mod maker;
+mod smp;
 
 use std::path::{Path, PathBuf};
 
@@ -66,8 +64,8 @@ use brickproof_flash_model::image::mcuboot::{ImageVersion, PublicKey, SignatureT
 use brickproof_flash_model::layout::Layout;
 use brickproof_flash_model::source::Mistake;
 use brickproof_simulator::device::{BatteryPolicy, Behaviour, Board, FlashTiming};
+use brickproof_simulator::smp::ServerConfig;
 use brickproof_simulator::smp::gatt::GattConfig;
-use brickproof_simulator::smp::{ServerConfig, ZephyrRelease};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -108,23 +106,13 @@ struct File {
     layout: Spanned<String>,
     bootloader: Bootloader,
     #[serde(default)]
-    smp: Smp,
+    smp: smp::Smp,
     #[serde(default)]
     gatt: gatt::Gatt,
     #[serde(default)]
     timing: Timing,
     #[serde(default)]
     battery: Battery,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Smp {
-    zephyr: Option<Spanned<String>>,
-    buffer_size: Option<Spanned<u16>>,
-    buffer_count: Option<Spanned<u8>>,
-    params: Option<bool>,
-    reset_delay: Option<Duration>,
 }
 
 #[derive(Deserialize, Default)]
@@ -156,33 +144,10 @@ impl Target {
         }
         let resolve = |name: &str| folder.map_or_else(|| PathBuf::from(name), |folder| folder.join(name));
         let layout = layout(read.layout.get_ref(), &resolve)?;
+        let mode = read.bootloader.mode_name().to_owned();
         let bootloader = read.bootloader.read(&mistake, &resolve)?;
-        let mut smp = ServerConfig::default();
-        if let Some(release) = &read.smp.zephyr {
-            smp.zephyr = zephyr(release.get_ref()).ok_or_else(|| {
-                mistake(release.span().start, format!("`{}` is no Zephyr release", release.get_ref()))
-                    .remedy("like \"4.2\"")
-            })?;
-        }
-        if let Some(size) = &read.smp.buffer_size {
-            smp.buffer_size = *size.get_ref();
-            if smp.buffer_size < 64 {
-                return Err(mistake(size.span().start, "a buffer has at least 64 bytes".into()));
-            }
-        }
-        if let Some(count) = &read.smp.buffer_count {
-            smp.buffer_count = *count.get_ref();
-            if smp.buffer_count < 2 {
-                return Err(mistake(
-                    count.span().start,
-                    "at least 2 buffers: one for the request, one for its answer".into(),
-                ));
-            }
-        }
-        smp.params = read.smp.params.unwrap_or(true);
-        if let Some(delay) = read.smp.reset_delay {
-            smp.reset_delay_us = delay.us;
-        }
+        let profile = smp::Profile { file, text, layout: &layout, mode: &mode };
+        let smp = read.smp.config(&profile)?;
         let gatt = read.gatt.config().map_err(|(at, message, remedy)| mistake(at, message).remedy(remedy))?;
         if read.battery.threshold.is_some_and(|threshold| threshold > 100) {
             return Err(Mistake::new(file, "the threshold of the battery is between 0 and 100 percent"));
@@ -321,9 +286,4 @@ fn layout(name: &str, resolve: &dyn Fn(&str) -> PathBuf) -> Result<Layout, Mista
     let file = path.display().to_string();
     let text = std::fs::read_to_string(&path).map_err(|error| Mistake::new(&file, error.to_string()))?;
     Layout::parse(&file, &text)
-}
-
-fn zephyr(text: &str) -> Option<ZephyrRelease> {
-    let (major, minor) = text.split_once('.')?;
-    Some(ZephyrRelease { major: major.parse().ok()?, minor: minor.parse().ok()? })
 }

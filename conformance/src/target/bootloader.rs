@@ -44,6 +44,11 @@ fn yes() -> bool {
 const MAX_SECTORS: u32 = 65_536;
 
 impl Bootloader {
+    /// The mode as it is written.
+    pub(super) fn mode_name(&self) -> &str {
+        self.mode.get_ref()
+    }
+
     /// `mistake` makes one at a byte offset of the file; `resolve` finds files that the profile names.
     pub(super) fn read(
         &self,

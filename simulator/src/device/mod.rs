@@ -80,16 +80,8 @@ pub struct Device {
 /// What a device runs.
 #[derive(Debug, Clone)]
 enum Program {
-    Application {
-        image: RunningImage,
-        /// Absolute number of the slot it runs from.
-        running_slot: u32,
-        server: Server,
-    },
-    Recovery {
-        server: Recovery,
-        reason: String,
-    },
+    Application { image: RunningImage, server: Server },
+    Recovery { server: Recovery, reason: String },
 }
 
 /// How a start ended.
@@ -131,17 +123,16 @@ pub fn power_on(board: &Board, mut persistent: Persistent, cause: Cause, hook: &
     match &boot.outcome {
         Outcome::Boot { offset, header, hash } => {
             // Where images do not move, the newer one may run from the other slot.
-            let secondary = board.mcuboot.area(Slot::Secondary);
-            let from_secondary = *offset == secondary.offset && *offset != board.mcuboot.area(Slot::Primary).offset;
-            let running = if from_secondary { Slot::Secondary } else { Slot::Primary };
+            let [primary, secondary] = [Slot::Primary, Slot::Secondary].map(|slot| board.mcuboot.area(slot));
+            let (slot, area) =
+                if *offset == secondary.offset && *offset != primary.offset { (1, secondary) } else { (0, primary) };
             // A bootloader that does not validate still starts the image that is there.
-            let slot = SlotSource { flash: &persistent.flash, area: board.mcuboot.area(running) };
-            let hash = hash.or_else(|| inspect(&slot).ok().and_then(|info| info.hash));
-            let image = RunningImage { hash, version: header.version, behaviour: board.behaviour(hash) };
+            let source = SlotSource { flash: &persistent.flash, area };
+            let hash = hash.or_else(|| inspect(&source).ok().and_then(|info| info.hash));
+            let image = RunningImage { hash, version: header.version, slot, behaviour: board.behaviour(hash) };
             let kept = persistent.kept.get_or_insert_with(|| Kept::factory(&board.smp));
             let server = Server::new(board.smp.clone(), kept);
-            let program = Program::Application { image, running_slot: u32::from(from_secondary), server };
-            Started::Running(Device { persistent, program }, boot)
+            Started::Running(Device { persistent, program: Program::Application { image, server } }, boot)
         }
         Outcome::NoBootableImage { .. } | Outcome::Halt { .. } => Started::Dead(persistent, boot),
     }
@@ -232,11 +223,11 @@ impl Device {
         let mut flash = Controller::new(&mut self.persistent.flash, hook);
         match &mut self.program {
             Program::Recovery { server, .. } => server.handle(packet, &mut flash, &board.mcuboot),
-            Program::Application { image, running_slot, server } => {
+            Program::Application { image, server } => {
                 let mut environment = Environment {
                     flash: &mut flash,
                     mcuboot: &board.mcuboot,
-                    running_slot: *running_slot,
+                    running_slot: image.slot,
                     refuse_upload: board.battery.refuses(battery),
                     refuse_confirm: image.behaviour.refuses_confirm(),
                     storage: board.layout.area("storage"),
@@ -258,9 +249,9 @@ impl Device {
         use brickproof_flash_model::boot::mcuboot::RequestError;
         use brickproof_flash_model::flash::FlashError;
 
-        let Program::Application { running_slot, .. } = self.program else { return Ok(()) };
+        let Program::Application { image, .. } = &self.program else { return Ok(()) };
+        let slot = if image.slot == 1 { Slot::Secondary } else { Slot::Primary };
         let mut flash = Controller::new(&mut self.persistent.flash, hook);
-        let slot = if running_slot == 0 { Slot::Primary } else { Slot::Secondary };
         let confirmed = match (board.smp.bootloader, board.mcuboot.pair(0)) {
             (BootloaderMode::DirectXipWithRevert, Some(pair)) => pair.set_next_direct_xip(&mut flash, slot, true),
             _ => board.mcuboot.set_confirmed(&mut flash),
