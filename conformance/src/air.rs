@@ -4,7 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 
 /// What a scenario may need, of the air or of the initiator.
-pub const CAPABILITIES: [&str; 3] = ["smp", "reboot", "silent-loss"];
+///
+/// `serial-recovery`: the target has MCUboot's serial recovery, and the air reaches it.
+pub const CAPABILITIES: [&str; 4] = ["smp", "reboot", "silent-loss", SERIAL_RECOVERY];
+
+/// See [`CAPABILITIES`].
+pub const SERIAL_RECOVERY: &str = "serial-recovery";
 
 /// What carries the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -13,11 +18,13 @@ pub enum Air {
     InProcess,
     /// SMP over UDP, port 1337.
     Udp,
+    /// SMP over a serial port, with console framing: a pty.
+    Serial,
 }
 
 impl Air {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::InProcess, Self::Udp];
+    pub const ALL: [Self; 3] = [Self::InProcess, Self::Udp, Self::Serial];
 
     /// The name on the command line.
     #[must_use]
@@ -25,6 +32,7 @@ impl Air {
         match self {
             Self::InProcess => "in-process",
             Self::Udp => "udp",
+            Self::Serial => "serial",
         }
     }
 
@@ -32,7 +40,8 @@ impl Air {
     #[must_use]
     pub fn can(self, capability: &str) -> bool {
         match self {
-            Self::InProcess | Self::Udp => CAPABILITIES.contains(&capability),
+            Self::InProcess | Self::Serial => CAPABILITIES.contains(&capability),
+            Self::Udp => CAPABILITIES.contains(&capability) && capability != SERIAL_RECOVERY,
         }
     }
 }

@@ -41,7 +41,7 @@ pub fn all() -> Vec<Mutant> {
     vec![
         policy("takes a refusal for a success", "SMP-08", &[], &DeafToErrors),
         policy("announces no size", "UPL-01", &[], &NoLength),
-        policy("counts its own offset", "UPL-04", &["STA-02", "UPL-05"], &OwnOffset),
+        policy("counts its own offset", "UPL-04", &["RST-01", "STA-02", "UPL-05"], &OwnOffset),
         policy("starts again without the first fields", "UPL-05", &["UPL-01"], &BareRestart),
         Mutant {
             name: "changes a byte on the way",

@@ -13,6 +13,20 @@
 //! max-align = 8                # MCUBOOT_BOOT_MAX_ALIGN
 //! validate-primary = true
 //! keys = ["development"]       # trusted public keys: `development` or paths to PEM files
+//! recovery = "none"            # or "serial": MCUboot's serial recovery, when no image can be started
+//!
+//! [recovery]                   # how that was built; the defaults are those of a Nordic chip
+//! receive-size = 1024          # BOOT_SERIAL_MAX_RECEIVE_SIZE
+//! echo = false                 # BOOT_MGMT_ECHO
+//! params = false               # BOOT_MGMT_MCUMGR_PARAMS
+//! hashes = true                # BOOT_SERIAL_IMG_GRP_HASH
+//! image-state = false          # BOOT_SERIAL_IMG_GRP_IMAGE_STATE
+//! slot-info = false            # BOOT_SERIAL_IMG_GRP_SLOT_INFO
+//! erase-progressively = true   # BOOT_ERASE_PROGRESSIVELY
+//! direct-upload = false        # MCUBOOT_SERIAL_DIRECT_IMAGE_UPLOAD
+//!
+//! [serial]
+//! usb = false                  # the port goes away with the device, and comes back behind the same path
 //!
 //! [smp]
 //! zephyr = "4.2"               # release whose answers are given
@@ -38,7 +52,7 @@ use brickproof_flash_model::image::mcuboot::{PublicKey, Verifier};
 use brickproof_flash_model::layout::Layout;
 use brickproof_flash_model::source::Mistake;
 use brickproof_simulator::device::{BatteryPolicy, Behaviour, Board, FlashTiming};
-use brickproof_simulator::smp::{ServerConfig, ZephyrRelease};
+use brickproof_simulator::smp::{RecoveryConfig, ServerConfig, ZephyrRelease};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -57,6 +71,8 @@ pub struct Target {
     options: Options,
     keys: Vec<PublicKey>,
     smp: ServerConfig,
+    recovery: Option<RecoveryConfig>,
+    usb: bool,
     timing: FlashTiming,
     start_us: u64,
     battery: BatteryPolicy,
@@ -72,6 +88,9 @@ struct File {
     bootloader: Bootloader,
     #[serde(default)]
     smp: Smp,
+    recovery: Option<Spanned<Recovery>>,
+    #[serde(default)]
+    serial: Serial,
     #[serde(default)]
     timing: Timing,
     #[serde(default)]
@@ -90,7 +109,31 @@ struct Bootloader {
     #[serde(default = "yes")]
     validate_primary: bool,
     keys: Vec<Spanned<String>>,
+    recovery: Option<Spanned<String>>,
 }
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Recovery {
+    receive_size: Option<u16>,
+    echo: Option<bool>,
+    params: Option<bool>,
+    hashes: Option<bool>,
+    image_state: Option<bool>,
+    slot_info: Option<bool>,
+    erase_progressively: Option<bool>,
+    direct_upload: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Serial {
+    #[serde(default)]
+    usb: bool,
+}
+
+/// Smallest receive buffer of a recovery in bytes: one line (`BOOT_MAX_LINE_INPUT_LEN`).
+const RECEIVE_SIZE_MIN: u16 = 128;
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -182,6 +225,38 @@ impl Target {
         if let Some(delay) = read.smp.reset_delay {
             smp.reset_delay_us = delay.us;
         }
+        let recovery = match read.bootloader.recovery.as_ref().map_or("none", |word| word.get_ref()) {
+            "none" => None,
+            "serial" => Some(RecoveryConfig::default()),
+            other => {
+                let at = read.bootloader.recovery.as_ref().map_or(0, |word| word.span().start);
+                return Err(mistake(at, format!("no recovery is called `{other}`")).remedy("`none` or `serial`"));
+            }
+        };
+        let recovery = match (recovery, &read.recovery) {
+            (recovery, None) => recovery,
+            (None, Some(table)) => {
+                return Err(mistake(table.span().start, "there is no recovery to be built so".into())
+                    .remedy("recovery = \"serial\" in [bootloader]"));
+            }
+            (Some(default), Some(table)) => {
+                let (at, built) = (table.span().start, table.get_ref());
+                let receive_size = built.receive_size.unwrap_or(default.receive_size);
+                if receive_size < RECEIVE_SIZE_MIN {
+                    return Err(mistake(at, format!("a recovery receives at least {RECEIVE_SIZE_MIN} bytes")));
+                }
+                Some(RecoveryConfig {
+                    receive_size,
+                    echo: built.echo.unwrap_or(default.echo),
+                    params: built.params.unwrap_or(default.params),
+                    hashes: built.hashes.unwrap_or(default.hashes),
+                    image_state: built.image_state.unwrap_or(default.image_state),
+                    slot_info: built.slot_info.unwrap_or(default.slot_info),
+                    erase_progressively: built.erase_progressively.unwrap_or(default.erase_progressively),
+                    direct_upload: built.direct_upload.unwrap_or(default.direct_upload),
+                })
+            }
+        };
         if read.battery.threshold.is_some_and(|threshold| threshold > 100) {
             return Err(Mistake::new(file, "the threshold of the battery is between 0 and 100 percent"));
         }
@@ -200,6 +275,8 @@ impl Target {
             },
             keys,
             smp,
+            recovery,
+            usb: read.serial.usb,
             timing: FlashTiming {
                 erase_us: read.timing.erase.map_or(default.erase_us, |duration| duration.us),
                 program_unit_ns: read.timing.program_unit.map_or(default.program_unit_ns, |duration| duration.ns),
@@ -219,6 +296,12 @@ impl Target {
     pub fn trusting(mut self, key: PublicKey) -> Self {
         self.keys.push(key);
         self
+    }
+
+    /// Whether a device without a bootable image runs a recovery.
+    #[must_use]
+    pub fn recovers(&self) -> bool {
+        self.recovery.is_some()
     }
 
     /// The bootloader.
@@ -254,6 +337,8 @@ impl Target {
             layout: self.layout.clone(),
             mcuboot: self.mcuboot()?,
             smp: self.smp.clone(),
+            recovery: self.recovery.clone(),
+            usb: self.usb,
             timing: own.scaled(if only_swap { time_scale } else { scale }),
             boot_timing: boot.scaled(scale),
             start_us: self.start_us,

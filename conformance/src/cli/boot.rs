@@ -59,7 +59,7 @@ fn cut(text: &str) -> Result<Cut, String> {
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
 struct Answer {
-    /// `boot` or `brick`; `interrupted` with `--cut`.
+    /// `boot`, `recovery` or `brick`; `interrupted` with `--cut`.
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -141,7 +141,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     for file in &arguments.flash_out {
         file.save(&target.layout, &flash)?;
     }
-    let answer = answer(&boot, images(&mcuboot, &flash), asked, operations, &target.layout, &flash);
+    let answer = answer(&boot, target.recovers(), images(&mcuboot, &flash), asked, operations, &target.layout, &flash);
     if arguments.json {
         print_json(&answer)?;
     } else {
@@ -155,6 +155,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 
 fn answer(
     boot: &Result<Boot, Interruption>,
+    recovers: bool,
     images: Vec<Image>,
     swap_type: SwapType,
     operations: u64,
@@ -173,6 +174,7 @@ fn answer(
                     hash: hash.map(|hash| hex(&hash)),
                 }),
             ),
+            Outcome::NoBootableImage { reason } if recovers => ("recovery", Some(reason.clone()), None),
             Outcome::NoBootableImage { reason } | Outcome::Halt { reason } => ("brick", Some(reason.clone()), None),
         },
     };
@@ -275,7 +277,9 @@ fn explain_boot(text: &mut String, answer: &Answer, interruption: Option<Interru
         }
         (None, reason, _) => {
             let reason = reason.as_deref().unwrap_or_default();
-            let _ = writeln!(text, "  BRICK after {count} flash operations: {reason}\n");
+            let outcome =
+                if answer.outcome == "recovery" { "no image is started, the serial recovery runs," } else { "BRICK" };
+            let _ = writeln!(text, "  {outcome} after {count} flash operations: {reason}\n");
         }
     }
     let _ = writeln!(text, "after");

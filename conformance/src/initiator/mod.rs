@@ -6,7 +6,8 @@
 //! | [`policy`] | [`Policy`](policy::Policy): its decisions, one method each |
 //! | [`session`] | one request and its answer |
 //! | [`update`] | the whole update as straight-line code |
-//! | [`in_process`], [`udp`] | two wires: function calls on virtual time, a socket on real time |
+//! | [`recover`] | bringing back a device that runs only its bootloader's recovery |
+//! | [`in_process`], [`udp`], [`serial`] | the wires: function calls on virtual time, a socket or a port on real time |
 //!
 //! The built-in initiator is a well-behaved client. Mutants change it at three seams: a
 //! [`Policy`](policy::Policy) decides something else, a wire changes what it carries, a
@@ -14,6 +15,8 @@
 
 pub mod in_process;
 pub mod policy;
+mod recover;
+pub mod serial;
 pub mod session;
 pub mod udp;
 pub mod update;

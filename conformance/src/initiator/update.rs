@@ -55,19 +55,19 @@ const STALLED_MAX: u32 = 20;
 const RESTARTS_MAX: u32 = 8;
 
 /// One entry of an image list.
-struct Entry {
+pub(super) struct Entry {
     slot: i64,
-    hash: String,
+    pub(super) hash: String,
     flags: [bool; 4],
 }
 
 impl Entry {
     const PENDING: usize = 0;
     const CONFIRMED: usize = 1;
-    const ACTIVE: usize = 2;
+    pub(super) const ACTIVE: usize = 2;
     const PERMANENT: usize = 3;
 
-    fn is(&self, flag: usize) -> bool {
+    pub(super) fn is(&self, flag: usize) -> bool {
         self.flags[flag]
     }
 }
@@ -81,11 +81,11 @@ pub async fn run<W: Wire>(wire: &mut W, job: &Job, policy: &dyn Policy) -> Repor
     }
 }
 
-struct Update<'a, W> {
+pub(super) struct Update<'a, W> {
     session: Session<'a, W>,
     job: &'a Job,
     policy: &'a dyn Policy,
-    hash: String,
+    pub(super) hash: String,
 }
 
 impl<W: Wire> Update<'_, W> {
@@ -95,6 +95,9 @@ impl<W: Wire> Update<'_, W> {
         let images = self.list().await?;
         if images.iter().any(|image| image.hash == self.hash && image.is(Entry::ACTIVE)) {
             return Ok("the image runs already".into());
+        }
+        if self.job.task == Task::Recover {
+            return self.recover(chunk).await;
         }
         self.step("upload");
         self.upload(chunk).await?;
@@ -113,7 +116,7 @@ impl<W: Wire> Update<'_, W> {
         self.confirm().await
     }
 
-    fn step(&mut self, step: &str) {
+    pub(super) fn step(&mut self, step: &str) {
         self.session.wire.note(InitiatorEvent::Step { step: step.into(), by: StepBy::Tool });
     }
 
@@ -126,7 +129,7 @@ impl<W: Wire> Update<'_, W> {
         buffer.saturating_sub(UPLOAD_OVERHEAD).clamp(32, self.policy.chunk_max().max(32))
     }
 
-    async fn list(&mut self) -> Result<Vec<Entry>, String> {
+    pub(super) async fn list(&mut self) -> Result<Vec<Entry>, String> {
         for _ in 0..UNANSWERED_MAX {
             if let Some(answer) = self.session.request(Command::ImageState, Op::Read, &[], REQUEST_US).await {
                 return self.entries(&answer);
@@ -153,7 +156,7 @@ impl<W: Wire> Update<'_, W> {
             .collect())
     }
 
-    async fn upload(&mut self, chunk: usize) -> Result<(), String> {
+    pub(super) async fn upload(&mut self, chunk: usize) -> Result<(), String> {
         let image = &self.job.image;
         let goal = image.len() * self.policy.uploads_permille().min(1000) / 1000;
         let mut offset = 0;
@@ -244,7 +247,7 @@ impl<W: Wire> Update<'_, W> {
         }
     }
 
-    async fn reset(&mut self) -> Result<(), String> {
+    pub(super) async fn reset(&mut self) -> Result<(), String> {
         match self.session.request(Command::Reset, Op::Write, &[], REQUEST_US).await {
             // The device may be gone before its answer gets through.
             None if self.policy.needs_reset_answer() => Err("the device did not answer the reset".into()),
@@ -258,7 +261,7 @@ impl<W: Wire> Update<'_, W> {
     }
 
     /// Until the device answers again.
-    async fn wait(&mut self) -> Result<(), String> {
+    pub(super) async fn wait(&mut self) -> Result<(), String> {
         let patience = self.policy.patience_us();
         let start = self.session.wire.now_us();
         self.session.wire.sleep(RESET_PAUSE_US.min(patience)).await;

@@ -40,7 +40,7 @@ pub(super) fn hash_is_from_the_image(view: &View<'_>) -> CheckOutcome {
 /// STA-03: the image is marked, for test or for good, before the reset.
 pub(super) fn marked_before_reset(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
-    let (mut uploaded, mut marked) = (false, false);
+    let (mut uploaded, mut marked, mut recovery) = (false, false, false);
     for entry in &view.entries {
         match &entry.event {
             Event::Answer(answer) if is(answer, Command::ImageUpload) && answer.failure().is_none() => {
@@ -54,7 +54,11 @@ pub(super) fn marked_before_reset(view: &View<'_>) -> CheckOutcome {
                 // An image that runs already needs no mark: power was lost after it was written.
                 marked |= shows_pending(answer) || active(answer) == view.update_hash().as_deref();
             }
-            Event::Request(request) if is(request, Command::Reset) && uploaded && entry.by == StepBy::Tool => {
+            // The recovery of a bootloader uploads to the slot that runs: nothing swaps.
+            Event::Boot(boot) => recovery = boot.outcome == "recovery",
+            Event::Request(request)
+                if is(request, Command::Reset) && uploaded && !recovery && entry.by == StepBy::Tool =>
+            {
                 if marked {
                     seen.met(entry.place.n);
                 } else {

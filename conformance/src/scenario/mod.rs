@@ -10,14 +10,15 @@
 //! source = "mcuboot docs/design.md, reset recovery"
 //! needs = ["smp", "reboot"]
 //! target = "nrf52840-mcuboot-swap-move"   # or a path to a target file
-//! task = "update"                         # or "test-only": upload, test, reset, no confirm
+//! task = "update"                         # or "test-only": upload, test, reset, no confirm; or "recover":
+//!                                         # upload over the recovery of the bootloader, reset
 //! battery = 100                           # percent at the start
 //! finally = ["power-cycle"]               # after the initiator is done
 //!
 //! [images]
 //! installed = { version = "1.0.0", size = "64 KiB", confirmed = true }
 //! update = { version = "1.1.0", size = "96 KiB", application = "waits-to-be-confirmed" }
-//! # also: broken = "signature"; file = "app.signed.bin"; application = { crashes = "500 ms" }
+//! # also: broken = "signature" (the installed one only with needs = ["serial-recovery"]); file = "app.signed.bin"; application = { crashes = "500 ms" }
 //!
 //! [timing]                                # instead of the target's
 //! erase = "85 ms"
@@ -76,6 +77,8 @@ pub enum Task {
     Update,
     /// Upload, test, reset.
     TestOnly,
+    /// Upload to the recovery of the bootloader, reset, see the image run.
+    Recover,
 }
 
 /// What is done to the target after the initiator is done.
