@@ -55,7 +55,7 @@ pub(super) fn run(case: &Case, plan: &Plan, index: usize, world: &mut World, tra
 /// What a script sees of the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Seen {
-    /// The target would answer.
+    /// The target would answer, and no reset is under way.
     serving: bool,
     /// Starts and resets so far.
     starts: u64,
@@ -67,7 +67,12 @@ struct Seen {
 
 impl Seen {
     fn of(world: &World) -> Self {
-        Self { serving: world.serving(), starts: world.starts(), dead: world.dead().is_some(), lost: world.lost() }
+        Self {
+            serving: world.serving() && !world.reset_asked(),
+            starts: world.starts(),
+            dead: world.dead().is_some(),
+            lost: world.lost(),
+        }
     }
 }
 
