@@ -14,7 +14,7 @@ pub(super) fn run() -> Result<u8, Failure> {
     text.push_str("  in-process  works: function calls, virtual time\n");
     text.push_str(&format!("  udp         {}\n", udp()));
     text.push_str(&format!("  serial      {}\n", serial()?));
-    text.push_str("initiators\n  builtin         works, on in-process, udp and serial\n");
+    text.push_str("initiators\n  builtin           works, on in-process, udp and serial\n");
     for bundled in brickproof_scenarios::initiators() {
         let profile = library::initiator(bundled.name)?;
         let mut programs: Vec<&str> = profile.commands.values().map(|command| command[0].as_str()).collect();
@@ -25,7 +25,7 @@ pub(super) fn run() -> Result<u8, Failure> {
         } else {
             format!("`{}` is missing: {}", missing.join("`, `"), profile.needs)
         };
-        text.push_str(&format!("  {:<14}  {state}\n", profile.name));
+        text.push_str(&format!("  {:<16}  {state}\n", profile.name));
     }
     print(&text)?;
     Ok(0)
