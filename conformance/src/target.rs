@@ -22,6 +22,20 @@
 //! compare-build-number = false # MCUBOOT_VERSION_CMP_USE_BUILD_NUMBER
 //! signature = "ecdsa-p256"     # or "rsa-2048", "rsa-3072", "ed25519": the one type that is taken
 //! keys = ["development"]       # trusted public keys of that type: `development` or paths to PEM files
+//! recovery = "none"            # or "serial": MCUboot's serial recovery, when no image can be started
+//!
+//! [recovery]                   # how that was built; the defaults are those of a Nordic chip
+//! receive-size = 1024          # BOOT_SERIAL_MAX_RECEIVE_SIZE
+//! echo = false                 # BOOT_MGMT_ECHO
+//! params = false               # BOOT_MGMT_MCUMGR_PARAMS
+//! hashes = true                # BOOT_SERIAL_IMG_GRP_HASH
+//! image-state = false          # BOOT_SERIAL_IMG_GRP_IMAGE_STATE
+//! slot-info = false            # BOOT_SERIAL_IMG_GRP_SLOT_INFO
+//! erase-progressively = true   # BOOT_ERASE_PROGRESSIVELY
+//! direct-upload = false        # MCUBOOT_SERIAL_DIRECT_IMAGE_UPLOAD
+//!
+//! [serial]
+//! usb = false                  # the port goes away with the device, and comes back behind the same path
 //!
 //! [smp]                        # how the SMP server was built: see `target/smp.rs`
 //! zephyr = "4.2"
@@ -54,6 +68,7 @@
 mod bootloader;
 mod gatt;
 mod maker;
+mod recovery;
 mod smp;
 
 use std::path::{Path, PathBuf};
@@ -64,8 +79,8 @@ use brickproof_flash_model::image::mcuboot::{ImageVersion, PublicKey, SignatureT
 use brickproof_flash_model::layout::Layout;
 use brickproof_flash_model::source::Mistake;
 use brickproof_simulator::device::{BatteryPolicy, Behaviour, Board, FlashTiming};
-use brickproof_simulator::smp::ServerConfig;
 use brickproof_simulator::smp::gatt::GattConfig;
+use brickproof_simulator::smp::{RecoveryConfig, ServerConfig};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -92,6 +107,8 @@ pub struct Target {
     keys: Vec<PublicKey>,
     smp: ServerConfig,
     gatt: GattConfig,
+    recovery: Option<RecoveryConfig>,
+    usb: bool,
     timing: FlashTiming,
     start_us: u64,
     battery: BatteryPolicy,
@@ -109,10 +126,20 @@ struct File {
     smp: smp::Smp,
     #[serde(default)]
     gatt: gatt::Gatt,
+    recovery: Option<Spanned<recovery::Recovery>>,
+    #[serde(default)]
+    serial: Serial,
     #[serde(default)]
     timing: Timing,
     #[serde(default)]
     battery: Battery,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Serial {
+    #[serde(default)]
+    usb: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -149,6 +176,7 @@ impl Target {
         let profile = smp::Profile { file, text, layout: &layout, mode: &mode };
         let smp = read.smp.config(&profile)?;
         let gatt = read.gatt.config().map_err(|(at, message, remedy)| mistake(at, message).remedy(remedy))?;
+        let recovery = recovery::read(read.bootloader.recovery(), read.recovery.as_ref(), &mistake)?;
         if read.battery.threshold.is_some_and(|threshold| threshold > 100) {
             return Err(Mistake::new(file, "the threshold of the battery is between 0 and 100 percent"));
         }
@@ -165,6 +193,8 @@ impl Target {
             keys: bootloader.keys,
             smp,
             gatt,
+            recovery,
+            usb: read.serial.usb,
             timing: FlashTiming {
                 erase_us: read.timing.erase.map_or(default.erase_us, |duration| duration.us),
                 program_unit_ns: read.timing.program_unit.map_or(default.program_unit_ns, |duration| duration.ns),
@@ -190,6 +220,12 @@ impl Target {
     #[must_use]
     pub fn signature_type(&self) -> SignatureType {
         self.signature
+    }
+
+    /// Whether a device without a bootable image runs a recovery.
+    #[must_use]
+    pub fn recovers(&self) -> bool {
+        self.recovery.is_some()
     }
 
     /// The bootloader.
@@ -267,11 +303,11 @@ impl Target {
             mcuboot: self.mcuboot()?,
             smp: self.smp.clone(),
             gatt: self.gatt.clone(),
+            recovery: self.recovery.clone(),
+            usb: self.usb,
             timing: own.scaled(if only_swap { time_scale } else { scale }),
             boot_timing: boot.scaled(scale),
             start_us: self.start_us,
-            recovery: None,
-            usb: false,
             battery: self.battery,
             behaviours,
         })

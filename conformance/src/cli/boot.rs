@@ -61,7 +61,7 @@ fn cut(text: &str) -> Result<Cut, String> {
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
 struct Answer {
-    /// `boot` or `brick`; `interrupted` with `--cut`.
+    /// `boot`, `recovery` or `brick`; `interrupted` with `--cut`.
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -145,7 +145,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     dump::save(&arguments.flash_out, &target.layout, &flash)?;
     // Of a boot that was cut the question is what that leaves.
     let explanation = dumped.unwrap_or_else(|| mcuboot.explain(&flash, &names));
-    let answer = answer(&boot, images(&mcuboot, &flash), asked, explanation, operations, &target.layout, &flash);
+    let recovers = target.recovers();
+    let answer =
+        answer(&boot, recovers, images(&mcuboot, &flash), asked, explanation, operations, &target.layout, &flash);
     if arguments.json {
         print_json(&answer)?;
     } else {
@@ -165,6 +167,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 
 fn answer(
     boot: &Result<Boot, Interruption>,
+    recovers: bool,
     images: Vec<Image>,
     swap_type: SwapType,
     explanation: Explanation,
@@ -184,6 +187,7 @@ fn answer(
                     hash: hash.map(|hash| hex(&hash)),
                 }),
             ),
+            Outcome::NoBootableImage { reason } if recovers => ("recovery", Some(reason.clone()), None),
             Outcome::NoBootableImage { reason } | Outcome::Halt { reason } => ("brick", Some(reason.clone()), None),
         },
     };

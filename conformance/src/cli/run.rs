@@ -41,7 +41,7 @@ pub(super) struct Arguments {
     /// The target instead of the scenarios' own: a profile or a path to a .toml file
     #[arg(long)]
     target: Option<String>,
-    /// What carries the bytes: in-process (default for builtin), in-process-ble or udp
+    /// What carries the bytes: in-process (default for builtin), in-process-ble, udp or serial
     #[arg(long)]
     air: Option<Air>,
     /// Cases at the same time
@@ -75,7 +75,8 @@ pub(super) struct Arguments {
     /// Results as JSON on standard output
     #[arg(long)]
     json: bool,
-    /// A command that does the whole update: {address}, {port}, {image}, {hash} and {name} are filled in
+    /// A command that does the whole update: {address} and {port} (on udp), {path} (of the serial port), {image},
+    /// {hash} and {name} are filled in
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -190,6 +191,12 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
         return Err(Failure::Usage(format!(
             "the air `{air}` is for the built-in initiator\n  remedy: --air udp for a tool of your own"
         )));
+    }
+    if let InitiatorChoice::External(profile) = &initiator
+        && profile.airs.contains(&air)
+        && let Err(message) = profile.commands_on(air)
+    {
+        return Err(Failure::Usage(format!("initiator `{}`: {message}", profile.name)));
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(Plan {

@@ -12,7 +12,7 @@ use brickproof_simulator::world::{Action, Control, Fault, Trigger, World};
 
 use super::verdict::{Finding, Status, status};
 use super::{InitiatorChoice, Plan, evidence, real_time, virtual_time};
-use crate::air::Air;
+use crate::air::{Air, SERIAL_RECOVERY};
 use crate::initiator::update::Job;
 use crate::judge::{self, CheckOutcome};
 use crate::library;
@@ -165,6 +165,11 @@ impl Case {
             let reason = format!("{} cannot be reached on the air `{}`", profile.name, plan.air);
             return self.without_run(plan, Status::Skipped, reason);
         }
+        let recovers = self.scenario.needs.iter().any(|need| need == SERIAL_RECOVERY);
+        if recovers && self.board.recovery.is_none() {
+            let reason = format!("{} has no serial recovery", self.target.name);
+            return self.without_run(plan, Status::Skipped, reason);
+        }
         let mut world = self.world(plan);
         let mut trace = Vec::new();
         let ended = match &plan.initiator {
@@ -273,7 +278,7 @@ impl Case {
                 result.findings = verdict.findings;
                 result.checks = verdict.checks;
                 let known = match &plan.initiator {
-                    InitiatorChoice::External(profile) => profile.known_for(&self.scenario.id),
+                    InitiatorChoice::External(profile) => profile.known_for(&self.scenario.id, plan.air),
                     InitiatorChoice::Builtin => Vec::new(),
                 };
                 let ids: Vec<&str> = known.iter().flat_map(|known| known.findings.iter().map(String::as_str)).collect();
@@ -340,7 +345,9 @@ fn initial_flash(scenario: &Scenario, images: &ImageSet, target: &Target, mcuboo
     target.fill_other_images(&mut flash, mcuboot)?;
     place(&mut flash, &images.installed, Slot::Primary, scenario, target, mcuboot)?;
     let what = || format!("image `installed` of {}", scenario.id);
-    if let Err(error) = mcuboot.verify(&flash, Slot::Primary) {
+    if scenario.installed.broken.is_none()
+        && let Err(error) = mcuboot.verify(&flash, Slot::Primary)
+    {
         return Err(Mistake::new(what(), format!("{} would not start it: {error}", target.name))
             .remedy("sign it with a key that the target trusts, or add the key with --key"));
     }

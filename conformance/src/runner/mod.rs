@@ -4,8 +4,8 @@
 //! |---|---|
 //! | [`case`] | a [`Case`] prepared to run, and what came of it |
 //! | [`virtual_time`] | the built-in initiator in-process |
-//! | [`real_time`] | external tools, and the built-in initiator over UDP: the one event loop |
-//! | [`live`] | a world on real time behind a UDP socket |
+//! | [`real_time`] | external tools, and the built-in initiator over UDP or a serial port: the one event loop |
+//! | [`live`] | a world on real time behind a UDP socket or a serial port |
 //! | [`external`] | processes: started in a group of their own, killed on expiry |
 //! | [`shard`] | a part of the chosen scenarios |
 //! | [`verdict`] | statuses and how they follow from findings |

@@ -27,6 +27,7 @@ pub(super) struct Bootloader {
     minimal_scramble: bool,
     signature: Option<Spanned<String>>,
     keys: Vec<Spanned<String>>,
+    recovery: Option<Spanned<String>>,
 }
 
 /// What the table says.
@@ -44,6 +45,11 @@ fn yes() -> bool {
 const MAX_SECTORS: u32 = 65_536;
 
 impl Bootloader {
+    /// The recovery as it is written.
+    pub(super) fn recovery(&self) -> Option<&Spanned<String>> {
+        self.recovery.as_ref()
+    }
+
     /// The mode as it is written.
     pub(super) fn mode_name(&self) -> &str {
         self.mode.get_ref()

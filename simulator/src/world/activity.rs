@@ -255,6 +255,7 @@ impl World {
             && let Machine::Running(device) = &self.machine
         {
             let due = self.now + device.reset_delay_us();
+            self.timers.reset_asked = true;
             if self.timers.reset.is_none_or(|(at, _)| due < at) {
                 self.timers.reset = Some((due, Cause::SoftReset));
             }

@@ -129,6 +129,8 @@ impl Machine {
 struct Timers {
     /// Reset that was asked for or will happen by itself.
     reset: Option<(u64, Cause)>,
+    /// A request asked for a reset and was answered.
+    reset_asked: bool,
     /// The application confirms itself.
     confirm: Option<u64>,
     /// The link comes back.
@@ -171,7 +173,7 @@ impl World {
             board,
             machine: Machine::Off { persistent, back_at: None },
             activity: None,
-            timers: Timers { reset: None, confirm: None, link_up: None, late: Vec::new() },
+            timers: Timers { reset: None, reset_asked: false, confirm: None, link_up: None, late: Vec::new() },
             link: true,
             links: Links::default(),
             battery: Battery::default(),
@@ -240,6 +242,13 @@ impl World {
     #[must_use]
     pub fn serving(&self) -> bool {
         self.unreachable().is_none()
+    }
+
+    /// Whether a request has asked for a reset that is still to come: whoever sees the target serve now will soon
+    /// see it gone.
+    #[must_use]
+    pub fn reset_asked(&self) -> bool {
+        self.timers.reset_asked
     }
 
     /// Whether supply is on.
@@ -605,6 +614,7 @@ impl World {
         self.links_forgotten();
         self.timers.late.clear();
         self.timers.reset = None;
+        self.timers.reset_asked = false;
         self.timers.confirm = None;
         self.start_console();
     }
