@@ -6,7 +6,7 @@
 //! | [`policy`] | [`Policy`](policy::Policy): its decisions, one method each |
 //! | [`session`] | one request and its answer |
 //! | [`update`] | the whole update as straight-line code |
-//! | [`recover`] | bringing back a device that runs only its bootloader's recovery |
+//! | `recover` | bringing back a device that runs only its bootloader's recovery |
 //! | [`in_process`], [`udp`], [`serial`] | the wires: function calls on virtual time, a socket or a port on real time |
 //!
 //! The built-in initiator is a well-behaved client. Mutants change it at three seams: a
