@@ -196,7 +196,7 @@ fn state(world: &World, records: u64) -> TargetState {
         battery: world.battery().percent,
         boots: world.persistent().map_or(0, |persistent| persistent.boots),
         records,
-        upload: world.device().and_then(|device| device.server().upload()),
+        upload: world.device().and_then(|device| device.upload()),
         state: world.state("now"),
     }
 }

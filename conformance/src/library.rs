@@ -67,6 +67,37 @@ pub fn target(name: &str) -> Result<Target, Mistake> {
     Target::parse(&format!("targets/{name}.toml"), None, bundled.text)
 }
 
+/// A target profile with some of its keys replaced, as a scenario asks for.
+///
+/// # Errors
+/// A [`Mistake`] that names the key, or that lists the names there are.
+pub fn target_with(name: &str, overrides: &toml::Table, scenario: &str) -> Result<Target, Mistake> {
+    if overrides.is_empty() {
+        return target(name);
+    }
+    let (text, folder) = if is_path(name) {
+        read(name)?
+    } else {
+        (find(&brickproof_scenarios::targets(), "target", name)?.text.to_owned(), None)
+    };
+    let mut table: toml::Table = toml::from_str(&text).map_err(|error| Mistake::from_toml(name, &text, &error))?;
+    replace(&mut table, overrides);
+    let text = toml::to_string(&table).map_err(|error| Mistake::new(name, error.to_string()))?;
+    Target::parse(&format!("{name} with the [override] of {scenario}"), folder.as_deref(), &text)
+}
+
+/// Replaces values; tables are gone into.
+fn replace(table: &mut toml::Table, by: &toml::Table) {
+    for (key, value) in by {
+        match (table.get_mut(key), value) {
+            (Some(toml::Value::Table(inner)), toml::Value::Table(by)) => replace(inner, by),
+            _ => {
+                table.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
 /// An initiator profile by name or path; `builtin` is none.
 ///
 /// # Errors

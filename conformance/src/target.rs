@@ -259,6 +259,8 @@ impl Target {
             timing: own.scaled(if only_swap { time_scale } else { scale }),
             boot_timing: boot.scaled(scale),
             start_us: self.start_us,
+            recovery: None,
+            usb: false,
             battery: self.battery,
             behaviours,
         })

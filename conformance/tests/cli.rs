@@ -59,7 +59,7 @@ fn the_same_run_gives_the_same_trace() {
 
 #[test]
 fn results_as_json() {
-    let output = brickproof(folder().path(), &["run", "update", "--json"]);
+    let output = brickproof(folder().path(), &["run", "update/test-confirm", "--json"]);
     let run: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(run["status"], "passed");
     assert_eq!(run["cases"][0]["scenario"], "update/test-confirm");

@@ -45,6 +45,8 @@ fn setup_with(new_len: usize, behaviour: Behaviour, buffer_count: u8) -> Setup {
         timing: FlashTiming::default(),
         boot_timing: FlashTiming::default(),
         start_us: 100_000,
+        recovery: None,
+        usb: false,
         battery: BatteryPolicy::default(),
         behaviours: vec![(hashes[1], behaviour)],
     };
@@ -115,7 +117,7 @@ impl Setup {
     }
 
     fn running(&self) -> Option<[u8; 32]> {
-        self.world.device().and_then(|device| device.image().hash)
+        self.world.device().and_then(|device| device.image().and_then(|image| image.hash))
     }
 }
 
@@ -166,7 +168,7 @@ proptest! {
             let packet = match step {
                 Step::Chunk { offset, len } => Some(chunk(&setup.new, offset, len)),
                 Step::NextChunk { len } => {
-                    let offset = setup.world.device().and_then(|device| device.server().upload()).map_or(0, |(offset, _)| offset);
+                    let offset = setup.world.device().and_then(|device| device.upload()).map_or(0, |(offset, _)| offset);
                     Some(chunk(&setup.new, offset as usize, len))
                 }
                 Step::Test => Some(state(Some(&hashes[1]), false)),
@@ -202,7 +204,7 @@ proptest! {
         setup.world.control(Control::Fault(Fault {
             id: "cut".into(),
             trigger: Trigger::SwapProgress { permille, swap: SwapFilter::Any, tear },
-            action: Action::PowerLoss { for_us: off_us },
+            action: Action::PowerLoss { for_us: Some(off_us) },
         }));
         setup.ask(&request(Command::Reset, Op::Write, 4, vec![0xa0]));
         settle(&mut setup.world);

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`wire`] | [`Wire`](wire::Wire): what the built-in initiator needs of the world around it |
 //! | [`policy`] | [`Policy`](policy::Policy): its decisions, one method each |
-//! | [`session`] | one request and its answer |
+//! | [`session`] | requests and their answers |
 //! | [`update`] | the whole update as straight-line code |
 //! | [`in_process`], [`udp`] | two wires: function calls on virtual time, a socket on real time |
 //!

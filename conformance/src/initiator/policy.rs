@@ -16,6 +16,8 @@ pub struct FirstChunk {
 impl FirstChunk {
     /// Everything.
     pub const WHOLE: Self = Self { len: true, sha: true };
+    /// Nothing: for chunks that are not the first.
+    pub const NONE: Self = Self { len: false, sha: false };
 }
 
 /// What the built-in initiator decides. The defaults are right; a mutant overrides one.
@@ -30,6 +32,46 @@ pub trait Policy: Sync {
         0
     }
 
+    /// Sequence number after this one.
+    fn next_sequence(&self, sequence: u8) -> u8 {
+        sequence.wrapping_add(1)
+    }
+
+    /// Whether an answer with the number `received` is the one to the request with the number `sent`.
+    fn takes_answer(&self, sent: u8, received: u8) -> bool {
+        sent == received
+    }
+
+    /// Whether the version of the header follows what the device speaks.
+    fn falls_back(&self) -> bool {
+        true
+    }
+
+    /// How often a busy device is asked again.
+    fn busy_retries(&self) -> u32 {
+        5
+    }
+
+    /// Pause before a busy device is asked again, in microseconds.
+    fn busy_pause_us(&self) -> u64 {
+        200_000
+    }
+
+    /// Unanswered requests in a row at which it gives up.
+    fn unanswered_max(&self) -> u32 {
+        4
+    }
+
+    /// Whether the device is asked for its parameters.
+    fn asks_params(&self) -> bool {
+        true
+    }
+
+    /// Whether a device that does not tell its parameters is given up.
+    fn needs_params(&self) -> bool {
+        false
+    }
+
     /// Whether maps have indefinite length.
     fn indefinite_maps(&self) -> bool {
         false
@@ -38,6 +80,28 @@ pub trait Policy: Sync {
     /// Largest number of image bytes in a chunk.
     fn chunk_max(&self) -> usize {
         usize::MAX
+    }
+
+    /// Number that the length of every chunk but the last is a multiple of, at most 32: a device may only
+    /// take whole write units.
+    fn chunk_align(&self) -> usize {
+        16
+    }
+
+    /// Chunks that may be under way at once, of a device with so many packet buffers, if it has told.
+    fn window(&self, buffers: Option<usize>) -> usize {
+        let _ = buffers;
+        1
+    }
+
+    /// Name of the upload: the SHA-256 of the file.
+    fn sha(&self, job: &Job) -> Vec<u8> {
+        job.sha256.to_vec()
+    }
+
+    /// Image bytes of a chunk.
+    fn data(&self, job: &Job, offset: usize, end: usize) -> Vec<u8> {
+        job.image[offset..end].to_vec()
     }
 
     /// Fields of the very first chunk.
@@ -53,6 +117,36 @@ pub trait Policy: Sync {
     /// Fields of a first chunk that is sent after the link was lost.
     fn resumed_chunk(&self) -> FirstChunk {
         FirstChunk::WHOLE
+    }
+
+    /// Fields of chunks that are not the first.
+    fn later_chunk(&self) -> FirstChunk {
+        FirstChunk::NONE
+    }
+
+    /// How long the device may take over a first chunk, in microseconds: it may erase a whole slot.
+    fn first_chunk_us(&self) -> u64 {
+        40_000_000
+    }
+
+    /// How long the device may take over the last chunk, in microseconds: it may read the whole image.
+    fn last_chunk_us(&self) -> u64 {
+        20_000_000
+    }
+
+    /// Answers in a row without progress that are put up with.
+    fn stalled_max(&self) -> u32 {
+        10
+    }
+
+    /// How often a chunk that was refused is sent again.
+    fn refused_retries(&self) -> u32 {
+        0
+    }
+
+    /// Whether `match: false` in the answer to the last chunk is a failure.
+    fn minds_mismatch(&self) -> bool {
+        true
     }
 
     /// Where the next chunk starts, after the device has answered `returned` to one that ended at `sent`.

@@ -1,16 +1,18 @@
 //! Expectations of the scenario, and what must hold after every scenario.
 
 use brickproof_simulator::trace::{ImageState, StepBy};
+use brickproof_simulator::world::{ACCEPTED, REFUSED};
 
 use super::view::{Event, View};
 use crate::runner::verdict::{Finding, Weight};
-use crate::scenario::{ExpectInitiator, ExpectRunning, ExpectState, Scenario};
+use crate::scenario::{ExpectInitiator, ExpectInjected, ExpectRunning, ExpectState, Scenario};
 
 /// Ids of what can be found here.
-pub(super) const IDS: [&str; 7] = [
+pub(super) const IDS: [&str; 8] = [
     "expect/running",
     "expect/state",
     "expect/initiator",
+    "expect/injected",
     "device/bricked",
     "device/protected-region",
     "initiator/hung",
@@ -33,7 +35,29 @@ pub(super) fn findings(scenario: &Scenario, view: &View<'_>, hung: bool) -> Vec<
     if let Some((place, reason)) = view.dead {
         add("device/bricked", "the device starts an image after every reset".into(), reason.to_owned(), place);
     }
-    if let Some((place, refusal)) = view.refused.iter().find(|(_, refusal)| refusal.contains("protected region")) {
+    if let Some(wanted) = scenario.expect.injected {
+        let (words, word) = match wanted {
+            ExpectInjected::Accepted => (ACCEPTED, "carries out"),
+            ExpectInjected::Refused => (REFUSED, "refuses"),
+        };
+        for (place, state, what) in view.injected.iter().filter(|(_, state, _)| *state != words) {
+            add(
+                "expect/injected",
+                format!("the device {word} what the scenario does to it"),
+                format!("{state}: {what}"),
+                *place,
+            );
+        }
+        if view.injected.is_empty() {
+            add(
+                "expect/injected",
+                format!("the device {word} what the scenario does to it"),
+                "nothing was done, or it was never answered".into(),
+                view.last,
+            );
+        }
+    } else if let Some((place, refusal)) = view.refused.iter().find(|(_, refusal)| refusal.contains("protected region"))
+    {
         add("device/protected-region", "nothing changes a protected region".into(), refusal.clone(), *place);
     }
     let expect = &scenario.expect;
@@ -49,6 +73,7 @@ pub(super) fn findings(scenario: &Scenario, view: &View<'_>, hung: bool) -> Vec<
         let (right, wanted) = match expect.running {
             ExpectRunning::Installed => (running.is_some() && running == installed, "the installed image"),
             ExpectRunning::Update => (running.is_some() && running == update, "the update"),
+            ExpectRunning::Nothing => (running.is_none(), "nothing"),
             ExpectRunning::Any => {
                 (running.is_some() && (running == installed || running == update), "one of the two images")
             }
@@ -62,7 +87,7 @@ pub(super) fn findings(scenario: &Scenario, view: &View<'_>, hung: bool) -> Vec<
             Some(ExpectState::Confirmed) => (state == Some(ImageState::Confirmed), "confirmed"),
             Some(ExpectState::Testing) => (state == Some(ImageState::Testing), "testing"),
         };
-        if right || view.dead.is_some() {
+        if right || view.dead.is_some() || expect.running == ExpectRunning::Nothing {
             // As expected, or said already.
         } else {
             let is = match state {

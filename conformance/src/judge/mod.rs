@@ -100,25 +100,13 @@ pub struct Judgement {
 type Check = fn(&View<'_>) -> CheckOutcome;
 
 /// Every requirement with its check.
-const CHECKS: [(&str, Check); 13] = [
-    ("SMP-08", protocol::failures_are_recognised),
-    ("UPL-01", upload::first_chunk_is_complete),
-    ("UPL-04", upload::follows_returned_offset),
-    ("UPL-05", upload::starts_again_with_everything),
-    ("UPL-06", upload::data_are_the_image),
-    ("UPL-10", upload::resumes_by_sha),
-    ("STA-02", state::hash_is_from_the_image),
-    ("STA-03", state::marked_before_reset),
-    ("STA-07", state::confirms_what_runs),
-    ("STA-08", state::reports_a_revert),
-    ("RST-01", reset::after_the_upload),
-    ("RST-02", reset::lost_answer_is_no_failure),
-    ("RST-03", reset::waits_for_the_swap),
-];
+fn checks() -> impl Iterator<Item = (&'static str, Check)> {
+    [protocol::CHECKS, upload::CHECKS, state::CHECKS, reset::CHECKS].into_iter().flatten().copied()
+}
 
 /// Ids of the requirements that have a check.
 pub fn checked() -> impl Iterator<Item = &'static str> {
-    CHECKS.iter().map(|(id, _)| *id)
+    checks().map(|(id, _)| id)
 }
 
 /// Ids of everything that can be found: requirements and expectations.
@@ -131,8 +119,8 @@ pub fn findings() -> impl Iterator<Item = &'static str> {
 pub fn judge(scenario: &Scenario, images: &ImageSet, trace: &[Record], hung: bool) -> Judgement {
     let view = View::new(trace, images);
     let mut findings = expect::findings(scenario, &view, hung);
-    let mut checks = Vec::new();
-    for (id, check) in CHECKS {
+    let mut outcomes = Vec::new();
+    for (id, check) in checks() {
         let outcome =
             if view.is_decoded() { check(&view) } else { CheckOutcome::NotObservable { missing: "decoded messages" } };
         if let CheckOutcome::Violated { findings: violations } = &outcome
@@ -153,7 +141,7 @@ pub fn judge(scenario: &Scenario, images: &ImageSet, trace: &[Record], hung: boo
                 record: Some(first.record),
             });
         }
-        checks.push((id, outcome));
+        outcomes.push((id, outcome));
     }
-    Judgement { findings, checks }
+    Judgement { findings, checks: outcomes }
 }

@@ -4,10 +4,13 @@ use brickproof_simulator::smp::{Command, SmpMessage};
 use brickproof_simulator::trace::StepBy;
 
 use super::view::{Event, View, is, offset};
-use super::{CheckOutcome, Seen};
+use super::{Check, CheckOutcome, Seen};
+
+/// The requirements judged here.
+pub(super) const CHECKS: &[(&str, Check)] = &[("SMP-08", failures_are_recognised)];
 
 /// SMP-08: both `rc` and `err` are failures, whatever the version of the header.
-pub(super) fn failures_are_recognised(view: &View<'_>) -> CheckOutcome {
+fn failures_are_recognised(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     // A failed request that matters, until something shows that it was noticed.
     let mut failed: Option<&SmpMessage> = None;

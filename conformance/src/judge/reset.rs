@@ -4,13 +4,17 @@ use brickproof_simulator::smp::{Command, SmpMessage};
 use brickproof_simulator::trace::StepBy;
 
 use super::view::{Event, View, is, offset};
-use super::{CheckOutcome, Seen};
+use super::{Check, CheckOutcome, Seen};
+
+/// The requirements judged here.
+pub(super) const CHECKS: &[(&str, Check)] =
+    &[("RST-01", after_the_upload), ("RST-02", lost_answer_is_no_failure), ("RST-03", waits_for_the_swap)];
 
 /// A boot that takes so long tests an initiator's patience, in microseconds.
 const LONG_BOOT_US: u64 = 10_000_000;
 
 /// RST-01: the reset comes after the whole upload and after all answers.
-pub(super) fn after_the_upload(view: &View<'_>) -> CheckOutcome {
+fn after_the_upload(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     // Requests without an answer; a repeated request replaces the one it repeats.
     let mut open: Vec<&SmpMessage> = Vec::new();
@@ -65,7 +69,7 @@ pub(super) fn after_the_upload(view: &View<'_>) -> CheckOutcome {
 }
 
 /// RST-02: a missing answer to a reset is no failure when the device did reset.
-pub(super) fn lost_answer_is_no_failure(view: &View<'_>) -> CheckOutcome {
+fn lost_answer_is_no_failure(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     let updated = view.update_hash().is_some() && view.left_running().map(str::to_owned) == view.update_hash();
     // The reset whose answer is missing.
@@ -98,7 +102,7 @@ pub(super) fn lost_answer_is_no_failure(view: &View<'_>) -> CheckOutcome {
 }
 
 /// RST-03: the initiator waits until the device is back, however long the swap takes.
-pub(super) fn waits_for_the_swap(view: &View<'_>) -> CheckOutcome {
+fn waits_for_the_swap(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     let mut reset = false;
     let mut gave_up = None;

@@ -4,10 +4,18 @@ use brickproof_simulator::smp::{Command, Field, SmpMessage};
 use brickproof_simulator::trace::{StepBy, hex};
 
 use super::view::{Event, View, active, confirms, is, offset};
-use super::{CheckOutcome, Seen};
+use super::{Check, CheckOutcome, Seen};
+
+/// The requirements judged here.
+pub(super) const CHECKS: &[(&str, Check)] = &[
+    ("STA-02", hash_is_from_the_image),
+    ("STA-03", marked_before_reset),
+    ("STA-07", confirms_what_runs),
+    ("STA-08", reports_a_revert),
+];
 
 /// STA-02: the hash in a state write is that of the TLV area, never that of the file.
-pub(super) fn hash_is_from_the_image(view: &View<'_>) -> CheckOutcome {
+fn hash_is_from_the_image(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     let file = hex(&view.images.update.sha256);
     let mut asked = None;
@@ -38,7 +46,7 @@ pub(super) fn hash_is_from_the_image(view: &View<'_>) -> CheckOutcome {
 }
 
 /// STA-03: the image is marked, for test or for good, before the reset.
-pub(super) fn marked_before_reset(view: &View<'_>) -> CheckOutcome {
+fn marked_before_reset(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     let (mut uploaded, mut marked) = (false, false);
     for entry in &view.entries {
@@ -78,7 +86,7 @@ fn shows_pending(answer: &SmpMessage) -> bool {
 }
 
 /// STA-07: after the reset, an image is confirmed only when the list shows it running.
-pub(super) fn confirms_what_runs(view: &View<'_>) -> CheckOutcome {
+fn confirms_what_runs(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     let mut reset = false;
     let mut listed: Option<String> = None;
@@ -113,7 +121,7 @@ pub(super) fn confirms_what_runs(view: &View<'_>) -> CheckOutcome {
 /// STA-08: when the old image runs after the reset, the initiator says that the update failed.
 ///
 /// What counts is which image the initiator left running, also when it did not stay to see it.
-pub(super) fn reports_a_revert(view: &View<'_>) -> CheckOutcome {
+fn reports_a_revert(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     if view.left_running().map(str::to_owned) != view.installed_hash() {
         return CheckOutcome::NotExercised;

@@ -7,13 +7,22 @@ use brickproof_simulator::trace::{LinkEvent, PowerEvent, hex};
 use sha2::{Digest, Sha256};
 
 use super::view::{Event, View, data_len, is, offset};
-use super::{CheckOutcome, Seen};
+use super::{Check, CheckOutcome, Seen};
+
+/// The requirements judged here.
+pub(super) const CHECKS: &[(&str, Check)] = &[
+    ("UPL-01", first_chunk_is_complete),
+    ("UPL-04", follows_returned_offset),
+    ("UPL-05", starts_again_with_everything),
+    ("UPL-06", data_are_the_image),
+    ("UPL-10", resumes_by_sha),
+];
 
 /// Shortest data of a first chunk: an image header.
 const HEADER_LEN: i64 = 32;
 
 /// UPL-01: the first chunk has `off` 0, `len` and at least 32 bytes.
-pub(super) fn first_chunk_is_complete(view: &View<'_>) -> CheckOutcome {
+fn first_chunk_is_complete(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     let mut begun = false;
     for entry in &view.entries {
@@ -44,7 +53,7 @@ pub(super) fn first_chunk_is_complete(view: &View<'_>) -> CheckOutcome {
 }
 
 /// UPL-04: the next chunk starts at the offset that was returned.
-pub(super) fn follows_returned_offset(view: &View<'_>) -> CheckOutcome {
+fn follows_returned_offset(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     let mut chunks = Chunks::default();
     let mut expected: Option<i64> = None;
@@ -89,7 +98,7 @@ pub(super) fn follows_returned_offset(view: &View<'_>) -> CheckOutcome {
 }
 
 /// UPL-05: when the device returns offset 0 later, everything of the first chunk comes again.
-pub(super) fn starts_again_with_everything(view: &View<'_>) -> CheckOutcome {
+fn starts_again_with_everything(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     let mut first: BTreeSet<&str> = BTreeSet::new();
     let mut chunks = Chunks::default();
@@ -177,7 +186,7 @@ impl Chunks {
 }
 
 /// UPL-06: no chunk goes beyond `len`, and its bytes are those of the image.
-pub(super) fn data_are_the_image(view: &View<'_>) -> CheckOutcome {
+fn data_are_the_image(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     let image = &view.images.update.bytes;
     let mut announced = i64::try_from(image.len()).unwrap_or(i64::MAX);
@@ -209,7 +218,7 @@ pub(super) fn data_are_the_image(view: &View<'_>) -> CheckOutcome {
 }
 
 /// UPL-10: after a lost link the upload is resumed with the same `sha`.
-pub(super) fn resumes_by_sha(view: &View<'_>) -> CheckOutcome {
+fn resumes_by_sha(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     let mut sha: Option<&str> = None;
     // Highest offset the device has returned in the upload it still knows.

@@ -4,6 +4,7 @@ use brickproof_simulator::smp::{Command, Field, SmpMessage};
 use brickproof_simulator::trace::{
     BootRecord, Direction, InitiatorEvent, Kind, LinkEvent, PowerEvent, Record, StateRecord, StepBy, hex,
 };
+use brickproof_simulator::world::{ACCEPTED, REFUSED};
 
 use crate::scenario::ImageSet;
 
@@ -58,6 +59,8 @@ pub(super) struct View<'a> {
     pub(super) dead: Option<(Place, &'a str)>,
     /// Changes of protected regions that the flash refused.
     pub(super) refused: Vec<(Place, String)>,
+    /// What came of requests and writes of the scenario's own: state and words.
+    pub(super) injected: Vec<(Place, &'a str, &'a str)>,
     pub(super) last: Place,
 }
 
@@ -72,6 +75,7 @@ impl<'a> View<'a> {
             end: None,
             dead: None,
             refused: Vec::new(),
+            injected: Vec::new(),
             last: Place { n: 0, at_us: 0 },
         };
         let mut by = StepBy::Tool;
@@ -100,6 +104,10 @@ impl<'a> View<'a> {
                 }
                 Kind::Boot(boot) => Event::Boot(boot),
                 Kind::Fault { id, state, .. } if id == "finally" && state == "fired" => Event::Finally,
+                Kind::Fault { state, what, .. } if state == ACCEPTED || state == REFUSED => {
+                    view.injected.push((place, state, what));
+                    continue;
+                }
                 Kind::Flash(operation) => {
                     if let brickproof_simulator::trace::FlashResult::Refused(refusal) = &operation.result {
                         view.refused.push((place, refusal.clone()));

@@ -8,7 +8,7 @@ use brickproof_flash_model::flash::{Controller, Flash, Uncut};
 use brickproof_flash_model::source::Mistake;
 use brickproof_simulator::device::{Battery, Board, Persistent};
 use brickproof_simulator::trace::{Kind, Record, RunRecord, SCHEMA, Wants};
-use brickproof_simulator::world::{Action, Control, Fault, FaultState, Trigger, World};
+use brickproof_simulator::world::{Action, Control, Fault, Trigger, World};
 
 use super::verdict::{Finding, Status, status};
 use super::{InitiatorChoice, Plan, evidence, real_time, virtual_time};
@@ -16,7 +16,7 @@ use crate::air::Air;
 use crate::initiator::update::Job;
 use crate::judge::{self, CheckOutcome};
 use crate::library;
-use crate::scenario::{Finally, ImageOrigin, ImageSet, Scenario};
+use crate::scenario::{Finally, Image, ImageOrigin, ImageSet, ImageState, Scenario};
 use crate::target::Target;
 
 /// Starts after which a target does not settle any more.
@@ -110,9 +110,13 @@ impl Case {
         }
         let images = ImageSet::prepare(&scenario)?;
         let name = plan.target.as_ref().unwrap_or(&scenario.target);
-        let target = plan.keys.iter().fold(library::target(name)?, |target, key| target.trusting(key.clone()));
+        let target =
+            plan.keys.iter().fold(library::target_with(name, &scenario.overrides, &scenario.id)?, |target, key| {
+                target.trusting(key.clone())
+            });
         let behaviours = [(&images.installed, &scenario.installed), (&images.update, &scenario.update)]
             .into_iter()
+            .chain(images.other.as_ref().zip(scenario.other.as_ref()))
             .filter_map(|(image, spec)| image.tlv_hash.map(|hash| (hash, spec.behaviour)))
             .collect();
         let time_scale = plan.time_scale.unwrap_or(if plan.air == Air::InProcess { 1.0 } else { 0.0 });
@@ -126,6 +130,18 @@ impl Case {
                     format!("{} would not accept it: {error}", target.name),
                 )
                 .remedy("sign it with a key that the target trusts, or add the key with --key"));
+            }
+        }
+        for fault in &scenario.faults {
+            if let Some(partition) = fault.action.partition()
+                && board.layout.area(partition).is_none()
+            {
+                let names: Vec<_> = board.layout.partitions.iter().map(|partition| partition.name.as_str()).collect();
+                return Err(Mistake::new(
+                    format!("fault `{}` of {}", fault.id, scenario.id),
+                    format!("{} has no partition `{partition}`", target.name),
+                )
+                .remedy(format!("one of: {}", names.join(", "))));
             }
         }
         let flash = initial_flash(&scenario, &images, &target, &board.mcuboot)?;
@@ -170,7 +186,11 @@ impl Case {
             initiator: plan.initiator.name().into(),
             air: plan.air.name().into(),
             clock: if plan.air == Air::InProcess { "virtual" } else { "real" }.into(),
-            artifacts: vec![self.images.installed.artifact(), self.images.update.artifact()],
+            artifacts: [Some(&self.images.installed), Some(&self.images.update), self.images.other.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(Image::artifact)
+                .collect(),
         }));
         world.record_state("start");
         if self.scenario.battery < 100 {
@@ -209,7 +229,7 @@ impl Case {
                 Finally::PowerCycle => world.control(Control::Fault(Fault {
                     id: "finally".into(),
                     trigger: Trigger::After { us: 0 },
-                    action: Action::PowerLoss { for_us: POWER_CYCLE_US },
+                    action: Action::PowerLoss { for_us: Some(POWER_CYCLE_US) },
                 })),
             }
         }
@@ -226,7 +246,7 @@ impl Case {
         let never_fired: Vec<&str> = world
             .faults()
             .iter()
-            .filter(|(_, state)| *state != FaultState::Fired)
+            .filter(|(_, state)| state.never_struck())
             .map(|(fault, _)| fault.id.as_str())
             .collect();
         match ended {
@@ -311,36 +331,65 @@ impl Case {
     }
 }
 
-/// A flash with the installed image, and its trailer if it is marked as confirmed.
+/// A flash with the installed image, the one in the secondary slot, and their trailers.
 fn initial_flash(scenario: &Scenario, images: &ImageSet, target: &Target, mcuboot: &Mcuboot) -> Result<Flash, Mistake> {
     let mut flash = target.layout.blank_flash();
-    let primary = mcuboot.area(Slot::Primary);
+    place(&mut flash, &images.installed, Slot::Primary, scenario, target, mcuboot)?;
     let what = || format!("image `installed` of {}", scenario.id);
-    if images.installed.bytes.len() > mcuboot.max_image_size() as usize {
-        return Err(Mistake::new(what(), format!("{} bytes do not fit", images.installed.bytes.len()))
-            .remedy(format!("{} takes at most {} bytes", target.name, mcuboot.max_image_size())));
-    }
-    let unit = target.layout.devices[usize::from(primary.device)].geometry.program_unit() as usize;
-    let mut bytes = images.installed.bytes.clone();
-    bytes.resize(bytes.len().next_multiple_of(unit), 0xff);
-    flash.load(primary, 0, &bytes).map_err(|error| Mistake::new(what(), error.to_string()))?;
     if let Err(error) = mcuboot.verify(&flash, Slot::Primary) {
         return Err(Mistake::new(what(), format!("{} would not start it: {error}", target.name))
             .remedy("sign it with a key that the target trusts, or add the key with --key"));
     }
-    if scenario.installed.confirmed {
-        let mut hook = Uncut;
+    let mut hook = Uncut;
+    let swapped = match (scenario.installed.confirmed, scenario.installed.state) {
+        (true, _) => Some(SwapType::Permanent),
+        (false, Some(ImageState::Testing)) => Some(SwapType::Test),
+        (false, _) => None,
+    };
+    if let Some(swap) = swapped {
         let mut controller = Controller::new(&mut flash, &mut hook);
         let trailer = mcuboot.trailer(Slot::Primary);
-        // As a finished permanent update leaves it.
+        // As a finished update leaves it.
         trailer
-            .write_swap_info(&mut controller, SwapType::Permanent)
+            .write_swap_info(&mut controller, swap)
             .and_then(|()| trailer.write_copy_done(&mut controller))
-            .and_then(|()| trailer.write_image_ok(&mut controller))
+            .and_then(|()| if swap == SwapType::Permanent { trailer.write_image_ok(&mut controller) } else { Ok(()) })
             .and_then(|()| trailer.write_magic(&mut controller))
             .map_err(|error| Mistake::new(what(), error.to_string()))?;
     }
+    if let (Some(image), Some(spec)) = (&images.other, &scenario.other) {
+        place(&mut flash, image, Slot::Secondary, scenario, target, mcuboot)?;
+        if let Some(state @ (ImageState::Pending | ImageState::Permanent)) = spec.state {
+            let mut controller = Controller::new(&mut flash, &mut hook);
+            mcuboot
+                .set_pending(&mut controller, state == ImageState::Permanent)
+                .map_err(|error| Mistake::new(format!("image `other` of {}", scenario.id), error.to_string()))?;
+        }
+    }
     Ok(flash)
+}
+
+fn place(
+    flash: &mut Flash,
+    image: &Image,
+    slot: Slot,
+    scenario: &Scenario,
+    target: &Target,
+    mcuboot: &Mcuboot,
+) -> Result<(), Mistake> {
+    let what = || format!("image `{}` of {}", image.role, scenario.id);
+    if image.bytes.len() > mcuboot.max_image_size() as usize {
+        return Err(Mistake::new(what(), format!("{} bytes do not fit", image.bytes.len())).remedy(format!(
+            "{} takes at most {} bytes",
+            target.name,
+            mcuboot.max_image_size()
+        )));
+    }
+    let area = mcuboot.area(slot);
+    let unit = target.layout.devices[usize::from(area.device)].geometry.program_unit() as usize;
+    let mut bytes = image.bytes.clone();
+    bytes.resize(bytes.len().next_multiple_of(unit), 0xff);
+    flash.load(area, 0, &bytes).map_err(|error| Mistake::new(what(), error.to_string()))
 }
 
 fn quote(word: &str) -> String {

@@ -1,13 +1,22 @@
 //! Faults as a scenario, or the control server, writes them.
 
+use std::collections::BTreeMap;
+
 use brickproof_flash_model::boot::mcuboot::SwapType;
-use brickproof_flash_model::flash::TearModel;
+use brickproof_flash_model::flash::{Damage, TearModel};
 use brickproof_simulator::device::Battery;
-use brickproof_simulator::smp::Command;
-use brickproof_simulator::world::{Action, Fault, SwapFilter, Trigger};
+use brickproof_simulator::smp::{Command, Field, Op};
+use brickproof_simulator::world::{
+    Action, Change, Fault, ImagesChange, Refusal, Selector, SwapFilter, Trigger, request,
+};
 use serde::Deserialize;
 
-use crate::units::Duration;
+use crate::units::{Duration, Size};
+
+/// Any command, as the name of one.
+const ANY: &str = "any";
+/// Deepest nesting of a value in a changed answer.
+const DEPTH_MAX: usize = 8;
 
 /// One `[[fault]]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -29,8 +38,30 @@ struct When {
     request: Option<String>,
     flash_operation: Option<u64>,
     answer: Option<String>,
+    op: Option<OpEntry>,
     nth: Option<u32>,
+    times: Option<Times>,
     tear: Option<TearEntry>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum OpEntry {
+    Read,
+    Write,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "expected a number of times, or \"always\"")]
+enum Times {
+    Number(u32),
+    Always(Always),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Always {
+    Always,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -54,13 +85,20 @@ enum TearEntry {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Do {
-    PowerLoss(For),
+    PowerLoss(MaybeFor),
     LinkLoss(For),
     Battery(u8),
     Reset,
     LoseAnswer,
     DoubleAnswer,
     DelayAnswer(Duration),
+    ChangeAnswer(ChangeEntry),
+    ForeignAnswer(ChangeEntry),
+    Refuse(RefuseEntry),
+    LoseRequest,
+    Inject(InjectEntry),
+    FlashFails(FlashFailsEntry),
+    StrayWrite(StrayWriteEntry),
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -70,27 +108,90 @@ struct For {
     duration: Duration,
 }
 
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MaybeFor {
+    #[serde(rename = "for")]
+    duration: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangeEntry {
+    #[serde(default)]
+    set: BTreeMap<String, toml::Value>,
+    #[serde(default)]
+    remove: Vec<String>,
+    version: Option<u8>,
+    images: Option<ImagesEntry>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum ImagesEntry {
+    Reversed,
+    Frugal,
+    WithoutHash,
+    Sha512,
+    WithoutFlags,
+    Empty,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefuseEntry {
+    group: Option<u16>,
+    rc: u16,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InjectEntry {
+    group: u16,
+    command: u8,
+    op: OpEntry,
+    #[serde(default)]
+    body: BTreeMap<String, toml::Value>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FlashFailsEntry {
+    partition: String,
+    operation: OperationEntry,
+    offset: Option<Size>,
+    len: Option<Size>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum OperationEntry {
+    Program,
+    Erase,
+    Read,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StrayWriteEntry {
+    partition: String,
+    offset: Option<Size>,
+}
+
 impl FaultEntry {
     /// The fault, named by its number if it has no id.
     ///
     /// # Errors
     /// What cannot be, and what could.
     pub fn fault(&self, number: usize) -> Result<Fault, String> {
-        let trigger = self.when.trigger()?;
-        let action = match &self.action {
-            Do::PowerLoss(duration) => Action::PowerLoss { for_us: duration.duration.us },
-            Do::LinkLoss(duration) => Action::LinkLoss { for_us: duration.duration.us },
-            Do::Battery(percent) if *percent <= 100 => Action::Battery(Battery { percent: *percent }),
-            Do::Battery(percent) => return Err(format!("a battery holds 0 to 100 percent, not {percent}")),
-            Do::Reset => Action::Reset,
-            Do::LoseAnswer => Action::LoseAnswer,
-            Do::DoubleAnswer => Action::DoubleAnswer,
-            Do::DelayAnswer(by) => Action::DelayAnswer { by_us: by.us },
-        };
-        let about_answer = matches!(action, Action::LoseAnswer | Action::DoubleAnswer | Action::DelayAnswer { .. });
+        let action = self.action.action()?;
+        let trigger = self.when.trigger(&action)?;
         let cuts = matches!(trigger, Trigger::SwapProgress { .. } | Trigger::RequestOperation { .. });
-        if about_answer && !matches!(trigger, Trigger::Answer { .. }) {
+        if action.about_answer() && !matches!(trigger, Trigger::Answer(_)) {
             return Err("what happens to an answer needs when = { answer = \"...\" }".into());
+        }
+        if action.about_request() && !matches!(trigger, Trigger::Request(_)) {
+            return Err("what happens to a request needs when = { request = \"...\" } without flash-operation".into());
         }
         if cuts && !matches!(action, Action::PowerLoss { .. }) {
             return Err("a flash operation can only be interrupted by do = { power-loss = { for = \"...\" } }".into());
@@ -99,8 +200,97 @@ impl FaultEntry {
     }
 }
 
+impl Do {
+    fn action(&self) -> Result<Action, String> {
+        Ok(match self {
+            Self::PowerLoss(duration) => Action::PowerLoss { for_us: duration.duration.map(|duration| duration.us) },
+            Self::LinkLoss(duration) => Action::LinkLoss { for_us: duration.duration.us },
+            Self::Battery(percent) if *percent <= 100 => Action::Battery(Battery { percent: *percent }),
+            Self::Battery(percent) => return Err(format!("a battery holds 0 to 100 percent, not {percent}")),
+            Self::Reset => Action::Reset,
+            Self::LoseAnswer => Action::LoseAnswer,
+            Self::DoubleAnswer => Action::DoubleAnswer,
+            Self::DelayAnswer(by) => Action::DelayAnswer { by_us: by.us },
+            Self::ChangeAnswer(change) => Action::ChangeAnswer(change.change()?),
+            Self::ForeignAnswer(change) => Action::ForeignAnswer(change.change()?),
+            Self::Refuse(RefuseEntry { rc: 0, .. }) => return Err("rc 0 is a success: it refuses nothing".into()),
+            Self::Refuse(refusal) => Action::Refuse(Refusal { group: refusal.group, rc: refusal.rc }),
+            Self::LoseRequest => Action::LoseRequest,
+            Self::Inject(inject) => {
+                let op = if inject.op == OpEntry::Write { Op::Write } else { Op::Read };
+                Action::Inject { packet: request(op, inject.group, inject.command, &fields(&inject.body)?) }
+            }
+            Self::FlashFails(fails) => Action::FlashFails {
+                partition: fails.partition.clone(),
+                offset: fails.offset.map_or(0, |offset| offset.0),
+                len: fails.len.map(|len| len.0),
+                damage: match fails.operation {
+                    OperationEntry::Program => Damage::Program,
+                    OperationEntry::Erase => Damage::Erase,
+                    OperationEntry::Read => Damage::Read,
+                },
+            },
+            Self::StrayWrite(write) => Action::StrayWrite {
+                partition: write.partition.clone(),
+                offset: write.offset.map_or(0, |offset| offset.0),
+            },
+        })
+    }
+}
+
+impl ChangeEntry {
+    fn change(&self) -> Result<Change, String> {
+        if self.version.is_some_and(|version| version > 3) {
+            return Err("a header version has two bits: 0 to 3".into());
+        }
+        let images = self.images.map(|images| match images {
+            ImagesEntry::Reversed => ImagesChange::Reversed,
+            ImagesEntry::Frugal => ImagesChange::Frugal,
+            ImagesEntry::WithoutHash => ImagesChange::WithoutHash,
+            ImagesEntry::Sha512 => ImagesChange::Sha512,
+            ImagesEntry::WithoutFlags => ImagesChange::WithoutFlags,
+            ImagesEntry::Empty => ImagesChange::Empty,
+        });
+        Ok(Change { set: fields(&self.set)?, remove: self.remove.clone(), version: self.version, images })
+    }
+}
+
+fn fields(values: &BTreeMap<String, toml::Value>) -> Result<BTreeMap<String, Field>, String> {
+    values.iter().map(|(key, value)| Ok((key.clone(), field(value, DEPTH_MAX)?))).collect()
+}
+
+/// A TOML value as CBOR has it; `{ bytes = "00ff" }` is a byte string.
+fn field(value: &toml::Value, depth: usize) -> Result<Field, String> {
+    let Some(depth) = depth.checked_sub(1) else { return Err("the value is nested too deeply".into()) };
+    Ok(match value {
+        toml::Value::Integer(number) => Field::Number(*number),
+        toml::Value::Boolean(value) => Field::Boolean(*value),
+        toml::Value::String(text) => Field::Text(text.clone()),
+        toml::Value::Array(list) => {
+            Field::List(list.iter().map(|value| field(value, depth)).collect::<Result<_, _>>()?)
+        }
+        toml::Value::Table(table) => match table.get("bytes") {
+            Some(toml::Value::String(hex)) if table.len() == 1 => {
+                if hex.len() % 2 != 0 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                    return Err(format!("`{hex}` is no byte string in hexadecimal"));
+                }
+                Field::Bytes(hex.to_ascii_lowercase())
+            }
+            _ => Field::Map(
+                table
+                    .iter()
+                    .map(|(key, value)| Ok((key.clone(), field(value, depth)?)))
+                    .collect::<Result<_, String>>()?,
+            ),
+        },
+        toml::Value::Float(_) | toml::Value::Datetime(_) => {
+            return Err(format!("`{value}` has no form here: numbers without fraction, booleans, texts, lists, maps"));
+        }
+    })
+}
+
 impl When {
-    fn trigger(&self) -> Result<Trigger, String> {
+    fn trigger(&self, action: &Action) -> Result<Trigger, String> {
         let given = [
             self.after.is_some(),
             self.swap_progress.is_some(),
@@ -139,12 +329,29 @@ impl When {
         if let Some(progress) = self.upload_progress {
             return Ok(Trigger::UploadProgress { permille: permille(progress)? });
         }
-        if let Some(name) = &self.request {
+        if let Some(name) = &self.request
+            && (self.flash_operation.is_some() || (self.tear.is_some() && matches!(action, Action::PowerLoss { .. })))
+        {
             let operation = self.flash_operation.unwrap_or(0);
-            return Ok(Trigger::RequestOperation { command: command(name)?, nth, operation, tear });
+            let Some(command) = command(name)? else {
+                return Err("a flash operation is one of a named command".into());
+            };
+            return Ok(Trigger::RequestOperation { command, nth, operation, tear });
         }
-        let name = self.answer.as_deref().unwrap_or_default();
-        Ok(Trigger::Answer { command: command(name)?, nth })
+        let times = match self.times {
+            None => 1,
+            Some(Times::Number(0)) => return Err("`times` counts from 1".into()),
+            Some(Times::Number(times)) => times,
+            Some(Times::Always(_)) => Selector::ALWAYS,
+        };
+        let selector = |name: &str| {
+            let write = self.op.map(|op| op == OpEntry::Write);
+            Ok::<_, String>(Selector { command: command(name)?, write, nth, times })
+        };
+        match &self.request {
+            Some(name) => Ok(Trigger::Request(selector(name)?)),
+            None => Ok(Trigger::Answer(selector(self.answer.as_deref().unwrap_or_default())?)),
+        }
     }
 }
 
@@ -158,6 +365,8 @@ impl When {
             (self.tear.is_some(), "tear", swap || request, "swap-progress or request"),
             (self.flash_operation.is_some(), "flash-operation", request, "request"),
             (self.nth.is_some(), "nth", request || answer, "request or answer"),
+            (self.times.is_some(), "times", request || answer, "request or answer"),
+            (self.op.is_some(), "op", request || answer, "request or answer"),
         ] {
             if given && !allowed {
                 return Err(format!("`{name}` means something only together with {with}"));
@@ -178,9 +387,13 @@ fn permille(progress: f64) -> Result<u16, String> {
     }
 }
 
-fn command(name: &str) -> Result<Command, String> {
-    Command::ALL.into_iter().find(|command| command.name() == name).ok_or_else(|| {
+/// The command of this name; `None` for any.
+fn command(name: &str) -> Result<Option<Command>, String> {
+    if name == ANY {
+        return Ok(None);
+    }
+    Command::ALL.into_iter().find(|command| command.name() == name).map(Some).ok_or_else(|| {
         let names: Vec<_> = Command::ALL.iter().map(|command| command.name()).collect();
-        format!("no command is called `{name}`: one of {}", names.join(", "))
+        format!("no command is called `{name}`: `{ANY}` or one of {}", names.join(", "))
     })
 }

@@ -10,8 +10,8 @@ use toml::Spanned;
 
 use super::fault::FaultEntry;
 use super::{
-    ExpectInitiator, ExpectRunning, ExpectState, Expectation, Finally, ImageOrigin, ImageSpec, Scenario, Task,
-    TimingSpec,
+    ExpectInitiator, ExpectInjected, ExpectRunning, ExpectState, Expectation, Finally, ImageOrigin, ImageSpec,
+    ImageState, Scenario, Task, TimingSpec,
 };
 use crate::units::{Duration, Size};
 
@@ -38,6 +38,8 @@ struct File {
     images: Images,
     #[serde(default)]
     timing: Timing,
+    #[serde(default, rename = "override")]
+    overrides: toml::Table,
     #[serde(default)]
     fault: Vec<Spanned<FaultEntry>>,
     expect: Expect,
@@ -48,6 +50,7 @@ struct File {
 struct Images {
     installed: Spanned<ImageEntry>,
     update: Spanned<ImageEntry>,
+    other: Option<Spanned<ImageEntry>>,
 }
 
 #[derive(Deserialize)]
@@ -60,6 +63,7 @@ struct ImageEntry {
     application: ApplicationEntry,
     broken: Option<Sabotage>,
     confirmed: Option<bool>,
+    state: Option<ImageState>,
 }
 
 /// A name, or a name with a duration.
@@ -91,6 +95,7 @@ struct Expect {
     state: Option<ExpectState>,
     #[serde(default)]
     initiator: ExpectInitiator,
+    injected: Option<ExpectInjected>,
 }
 
 fn full() -> Spanned<u8> {
@@ -141,6 +146,33 @@ pub(super) fn parse(file: &str, folder: Option<&Path>, text: &str) -> Result<Sce
         return Err(mistake(read.images.installed.span().start, "the installed image cannot be broken".into())
             .remedy("break the update instead"));
     }
+    let start = read.images.installed.span().start;
+    match (installed.confirmed, installed.state) {
+        (true, Some(_)) => {
+            return Err(
+                mistake(start, "an image is confirmed, or it has another state".into()).remedy("only one of them")
+            );
+        }
+        (_, None | Some(ImageState::Testing)) => {}
+        (_, Some(_)) => {
+            return Err(mistake(start, "the installed image is confirmed or in its test".into())
+                .remedy("state = \"testing\", or confirmed = true"));
+        }
+    }
+    let other = read.images.other.as_ref().map(|entry| image(entry, folder, &mistake)).transpose()?;
+    if let (Some(other), Some(entry)) = (&other, &read.images.other)
+        && (other.state == Some(ImageState::Testing) || other.confirmed)
+    {
+        return Err(mistake(entry.span().start, "the other image waits in the secondary slot".into())
+            .remedy("state = \"uploaded\", \"pending\" or \"permanent\""));
+    }
+    if update.state.is_some() {
+        return Err(mistake(
+            read.images.update.span().start,
+            "the update is not on the device yet: it has no state".into(),
+        )
+        .remedy("`other` is an image that lies in the secondary slot at the start"));
+    }
     if read.images.update.get_ref().confirmed.is_some() {
         return Err(mistake(read.images.update.span().start, "`confirmed` is for the installed image".into()));
     }
@@ -155,6 +187,8 @@ pub(super) fn parse(file: &str, folder: Option<&Path>, text: &str) -> Result<Sce
         battery: read.battery.into_inner(),
         installed,
         update,
+        other,
+        overrides: read.overrides,
         timing: TimingSpec {
             erase_ns: read.timing.erase.map(|duration| duration.ns),
             program_unit_ns: read.timing.program_unit.map(|duration| duration.ns),
@@ -167,6 +201,7 @@ pub(super) fn parse(file: &str, folder: Option<&Path>, text: &str) -> Result<Sce
             running: read.expect.running,
             state: read.expect.state,
             initiator: read.expect.initiator,
+            injected: read.expect.injected,
         },
     })
 }
@@ -208,5 +243,11 @@ fn image(
         ApplicationEntry::Crashes(after) => Behaviour::Crashes { after_us: after.us },
         ApplicationEntry::Hangs(period) => Behaviour::Hangs { watchdog_us: period.us },
     };
-    Ok(ImageSpec { origin, behaviour, broken: image.broken, confirmed: image.confirmed.unwrap_or(false) })
+    Ok(ImageSpec {
+        origin,
+        behaviour,
+        broken: image.broken,
+        confirmed: image.confirmed.unwrap_or(false),
+        state: image.state,
+    })
 }

@@ -10,7 +10,7 @@ use super::{ImageOrigin, ImageSpec, Scenario};
 /// An image file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// `installed` or `update`.
+    /// `installed`, `update` or `other`.
     pub role: &'static str,
     /// The file.
     pub bytes: Vec<u8>,
@@ -29,6 +29,8 @@ pub struct ImageSet {
     pub installed: Image,
     /// What the initiator is given.
     pub update: Image,
+    /// In the secondary slot at the start.
+    pub other: Option<Image>,
 }
 
 impl ImageSet {
@@ -42,6 +44,10 @@ impl ImageSet {
         let set = Self {
             installed: Image::prepare("installed", &scenario.installed, &key, &scenario.id)?,
             update: Image::prepare("update", &scenario.update, &key, &scenario.id)?,
+            other: match &scenario.other {
+                Some(other) => Some(Image::prepare("other", other, &key, &scenario.id)?),
+                None => None,
+            },
         };
         if set.installed.tlv_hash.is_some() && set.installed.tlv_hash == set.update.tlv_hash {
             return Err(Mistake::new(&scenario.id, "installed and update are the same image")

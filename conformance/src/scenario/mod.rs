@@ -17,7 +17,8 @@
 //! [images]
 //! installed = { version = "1.0.0", size = "64 KiB", confirmed = true }
 //! update = { version = "1.1.0", size = "96 KiB", application = "waits-to-be-confirmed" }
-//! # also: broken = "signature"; file = "app.signed.bin"; application = { crashes = "500 ms" }
+//! other = { version = "1.0.5", size = "64 KiB", state = "pending" }  # in the secondary slot: uploaded, pending, permanent
+//! # also: installed = { .., state = "testing" }; broken = "signature"; file = "app.signed.bin"; application = { crashes = "500 ms" }
 //!
 //! [timing]                                # instead of the target's
 //! erase = "85 ms"
@@ -25,14 +26,18 @@
 //! swap-erase = "750 ms"                   # while the bootloader runs
 //! fixed = true                            # not scaled: the scenario is about time
 //!
+//! [override.smp]                          # any section of the target profile
+//! params = false
+//!
 //! [[fault]]
 //! when = { swap-progress = 0.5 }          # see below
 //! do = { power-loss = { for = "2 s" } }
 //!
 //! [expect]
-//! running = "update"                      # installed, update or any
+//! running = "update"                      # installed, update, any or nothing
 //! state = "confirmed"                     # or testing; left out: any
 //! initiator = "succeeds"                  # fails or any
+//! injected = "refused"                    # or accepted: requests and writes of the scenario's own
 //! ```
 //!
 //! | `when` | the fault happens |
@@ -41,18 +46,26 @@
 //! | `{ swap-progress = 0.5, swap = "revert", tear = "first-half" }` | at a fraction of the flash operations of a boot that swaps; `swap` and `tear` may be left out |
 //! | `{ upload-progress = 0.5 }` | when the upload has come so far |
 //! | `{ request = "image-state", flash-operation = 1, nth = 1, tear = "nothing" }` | at a flash operation of a write request |
-//! | `{ answer = "reset", nth = 1 }` | when an answer is about to be sent |
+//! | `{ request = "image-upload", op = "write", nth = 3, times = 1 }` | before a request is handled; `"any"` is every command, `times` may be `"always"` |
+//! | `{ answer = "reset", nth = 1, times = 1 }` | when an answer is about to be sent |
 //!
 //! `tear` says what the interrupted operation leaves: `nothing` of it (the default), its `first-half`,
 //! `all-but-last` byte, or `noise`, any bytes, drawn from the seed of the run.
 //!
 //! | `do` | what happens |
 //! |---|---|
-//! | `{ power-loss = { for = "2 s" } }` | supply is lost and comes back |
+//! | `{ power-loss = { for = "2 s" } }` | supply is lost and comes back; without `for` never |
 //! | `{ link-loss = { for = "2 s" } }` | the link is lost silently and comes back |
 //! | `{ battery = 10 }` | the battery is at that charge from now on |
 //! | `"reset"` | the reset pin |
 //! | `"lose-answer"`, `"double-answer"`, `{ delay-answer = "3 s" }` | what happens to the answer of `{ answer = .. }` |
+//! | `{ change-answer = { set = { match = false }, remove = ["off"], version = 0, images = "reversed" } }` | the answer is changed; `images` is `reversed`, `frugal`, `without-hash`, `sha512`, `without-flags` or `empty` |
+//! | `{ foreign-answer = { set = { off = 0 } } }` | before it comes a changed copy with another sequence number |
+//! | `{ refuse = { rc = 10 } }`, `{ refuse = { group = 1, rc = 9 } }` | the request of `{ request = .. }` is not carried out; this is its answer |
+//! | `"lose-request"` | the request of `{ request = .. }` never arrives |
+//! | `{ inject = { group = 1, command = 5, op = "write", body = { slot = 2 } } }` | somebody else sends this request |
+//! | `{ stray-write = { partition = "bootloader", offset = 0 } }` | the application writes zeros there |
+//! | `{ flash-fails = { partition = "secondary", operation = "program", offset = 0, len = "4 KiB" } }` | the flash goes bad there: `program`, `erase` or `read` fails from now on |
 
 pub mod fault;
 mod file;
@@ -96,6 +109,8 @@ pub enum ExpectRunning {
     Update,
     /// One of the two.
     Any,
+    /// Nothing: the device is off or in recovery.
+    Nothing,
 }
 
 /// Whether the running image stays.
@@ -121,6 +136,30 @@ pub enum ExpectInitiator {
     Any,
 }
 
+/// What must come of a request or a write of the scenario's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExpectInjected {
+    /// The device carries all of them out.
+    Accepted,
+    /// The device refuses all of them.
+    Refused,
+}
+
+/// What an image at the start of a scenario is marked as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImageState {
+    /// It runs unconfirmed after a test swap.
+    Testing,
+    /// It lies in the secondary slot, and that is all.
+    Uploaded,
+    /// It lies in the secondary slot, marked for test.
+    Pending,
+    /// It lies in the secondary slot, marked for good.
+    Permanent,
+}
+
 /// What must hold at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expectation {
@@ -130,6 +169,8 @@ pub struct Expectation {
     pub state: Option<ExpectState>,
     /// The initiator's own verdict.
     pub initiator: ExpectInitiator,
+    /// What comes of the scenario's own requests and writes; `None` for anything.
+    pub injected: Option<ExpectInjected>,
 }
 
 /// Where an image comes from.
@@ -157,6 +198,8 @@ pub struct ImageSpec {
     pub broken: Option<Sabotage>,
     /// Whether it has a trailer that says so; only for the installed one.
     pub confirmed: bool,
+    /// What it is marked as at the start.
+    pub state: Option<ImageState>,
 }
 
 /// Durations of flash operations, where a scenario has its own, in nanoseconds.
@@ -173,7 +216,7 @@ pub struct TimingSpec {
 }
 
 /// A scenario.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
     /// Its name, like a path.
     pub id: String,
@@ -195,6 +238,10 @@ pub struct Scenario {
     pub installed: ImageSpec,
     /// What the initiator is given.
     pub update: ImageSpec,
+    /// What lies in the secondary slot at the start.
+    pub other: Option<ImageSpec>,
+    /// Keys of the target profile that are different here.
+    pub overrides: toml::Table,
     /// Durations of its own.
     pub timing: TimingSpec,
     /// What goes wrong.

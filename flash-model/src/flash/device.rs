@@ -46,6 +46,30 @@ impl Contents {
     }
 }
 
+/// What fails in a region that has gone bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Damage {
+    /// Programs are refused and change nothing.
+    Program,
+    /// Erases are refused and change nothing.
+    Erase,
+    /// Bytes cannot be read.
+    Read,
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Program => "cannot be programmed any more",
+            Self::Erase => "cannot be erased any more",
+            Self::Read => "cannot be read any more",
+        })
+    }
+}
+
+/// Regions of one device that may go bad.
+const DAMAGED_MAX: usize = 64;
+
 /// One flash chip.
 ///
 /// Sectors are shared between clones until one of them changes a sector.
@@ -57,6 +81,7 @@ pub struct Device {
     pub(super) sectors: Vec<Arc<Contents>>,
     wear: Vec<u32>,
     reprogrammed: u64,
+    damaged: Vec<(std::ops::Range<u32>, Damage)>,
 }
 
 impl Device {
@@ -77,7 +102,14 @@ impl Device {
             sectors.push(contents);
         }
         let wear = vec![0; sectors.len()];
-        Self { geometry: Arc::new(geometry), erased: erased.into(), sectors, wear, reprogrammed: 0 }
+        Self {
+            geometry: Arc::new(geometry),
+            erased: erased.into(),
+            sectors,
+            wear,
+            reprogrammed: 0,
+            damaged: Vec::new(),
+        }
     }
 
     /// Sectors, program unit, erased value and limits.
@@ -98,13 +130,25 @@ impl Device {
         self.reprogrammed
     }
 
+    /// A region goes bad for good. Of more than 64 regions the latest count.
+    pub fn damage(&mut self, range: std::ops::Range<u32>, damage: Damage) {
+        if self.damaged.len() >= DAMAGED_MAX {
+            self.damaged.remove(0);
+        }
+        self.damaged.push((range, damage));
+    }
+
+    fn is_damaged(&self, offset: u32, end: u32, damage: Damage) -> bool {
+        self.damaged.iter().any(|(range, kind)| *kind == damage && offset < range.end && range.start < end)
+    }
+
     /// Reads `buffer.len()` bytes at `offset`; `false` when they are not all inside the device.
     #[must_use]
     pub fn read(&self, offset: u32, buffer: &mut [u8]) -> bool {
         let Some(end) = u32::try_from(buffer.len()).ok().and_then(|len| offset.checked_add(len)) else {
             return false;
         };
-        if end > self.geometry.len() {
+        if end > self.geometry.len() || self.is_damaged(offset, end, Damage::Read) {
             return false;
         }
         let mut at = offset;
@@ -128,6 +172,9 @@ impl Device {
         let Some(end) = offset.checked_add(len).filter(|end| *end <= self.geometry.len()) else {
             return false;
         };
+        if self.is_damaged(offset, end, Damage::Read) {
+            return false;
+        }
         let mut at = offset;
         while at < end {
             let Some(sector) = self.geometry.sector_at(at) else { return false };
@@ -201,6 +248,9 @@ impl Device {
         if !whole {
             return Err(Refusal::NotWholeSectors { offset, len });
         }
+        if self.is_damaged(offset, offset + len, Damage::Erase) {
+            return Err(Refusal::Failed { offset, len });
+        }
         if let Some(cycles) = self.geometry.endurance() {
             let (Some(first), Some(last)) = (first, last) else { return Ok(()) };
             for sector in &self.geometry.sectors()[first.index..=last.index] {
@@ -218,6 +268,9 @@ impl Device {
         let unit = self.geometry.program_unit();
         if !offset.is_multiple_of(unit) || !len.is_multiple_of(unit) {
             return Err(Refusal::Unaligned { offset, len, unit });
+        }
+        if self.is_damaged(offset, offset + len, Damage::Program) {
+            return Err(Refusal::Failed { offset, len });
         }
         if self.geometry.overwrite() == Overwrite::Refuse {
             let mut at = offset;

@@ -12,7 +12,7 @@ pub enum FlashError {
     #[error("refused: {0}")]
     Refused(Refusal),
     /// The device could not deliver the bytes.
-    #[error("flash device {device}: cannot read {len} bytes at {offset:#x}: outside the device")]
+    #[error("flash device {device}: cannot read {len} bytes at {offset:#x}: outside the device, or gone bad")]
     ReadFault {
         /// Index of the device.
         device: u8,
@@ -86,6 +86,14 @@ pub enum Refusal {
         len: u32,
         /// Name of the region.
         region: String,
+    },
+    /// The region has gone bad.
+    #[error("the flash at {offset:#x}+{len:#x} has gone bad")]
+    Failed {
+        /// Byte offset from the start of the device.
+        offset: u32,
+        /// Length in bytes.
+        len: u32,
     },
     /// The sector has reached its number of erase cycles.
     #[error("the sector at {offset:#x} is worn out after {cycles} erase cycles")]

@@ -24,7 +24,7 @@ mod hook;
 mod intern;
 
 pub use controller::Controller;
-pub use device::{Device, Flash};
+pub use device::{Damage, Device, Flash};
 pub use error::{FlashError, Interruption, Refusal};
 pub use geometry::{Area, Geometry, GeometryError, Overwrite, ProtectedRegion, Sector, SectorRun};
 pub use hook::{Count, Cut, Hook, Operation, OperationKind, Step, Tear, TearModel, Uncut, Verdict};

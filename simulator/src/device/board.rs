@@ -5,7 +5,7 @@ use brickproof_flash_model::flash::{Geometry, Operation, OperationKind};
 use brickproof_flash_model::layout::Layout;
 
 use super::{BatteryPolicy, Behaviour};
-use crate::smp::ServerConfig;
+use crate::smp::{RecoveryConfig, ServerConfig};
 
 /// How long flash operations take, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,10 @@ pub struct Board {
     pub mcuboot: Mcuboot,
     /// The SMP server.
     pub smp: ServerConfig,
+    /// The bootloader's recovery over a serial port, if it has one.
+    pub recovery: Option<RecoveryConfig>,
+    /// The serial port is one of USB: it goes away while the device is dark.
+    pub usb: bool,
     /// Durations of flash operations while the application runs.
     pub timing: FlashTiming,
     /// Durations of flash operations while the bootloader runs.
@@ -70,6 +74,24 @@ pub struct Board {
 }
 
 impl Board {
+    /// A board with the stock SMP server and the flash timing of an nRF52840.
+    #[must_use]
+    pub fn new(name: &str, layout: Layout, mcuboot: Mcuboot) -> Self {
+        Self {
+            name: name.to_owned(),
+            layout,
+            mcuboot,
+            smp: ServerConfig::default(),
+            recovery: None,
+            usb: false,
+            timing: FlashTiming::default(),
+            boot_timing: FlashTiming::default(),
+            start_us: 300_000,
+            battery: BatteryPolicy::default(),
+            behaviours: Vec::new(),
+        }
+    }
+
     /// What the application in this image does.
     #[must_use]
     pub fn behaviour(&self, hash: Option<[u8; 32]>) -> Behaviour {

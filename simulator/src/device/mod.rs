@@ -12,7 +12,7 @@ use brickproof_flash_model::boot::mcuboot::{Boot, Outcome, Slot};
 use brickproof_flash_model::flash::{Controller, Flash, Hook, Interruption};
 use brickproof_flash_model::image::mcuboot::{SlotSource, inspect};
 
-use crate::smp::{Answer, Environment, Server};
+use crate::smp::{Answer, Environment, Recovery, Server, recovery};
 use crate::trace::Cause;
 
 pub use application::{Behaviour, RunningImage};
@@ -38,6 +38,9 @@ impl Persistent {
     }
 }
 
+/// Zephyr's boot mode that asks the bootloader to stay (zephyr: `BOOT_MODE_TYPE_BOOTLOADER`).
+pub const BOOT_MODE_BOOTLOADER: u8 = 1;
+
 /// RAM that a reset leaves alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Retained {
@@ -52,18 +55,24 @@ impl Retained {
     }
 }
 
-/// A device that runs an image.
+/// A device that runs an image, or the recovery of its bootloader.
 #[derive(Debug, Clone)]
 pub struct Device {
     persistent: Persistent,
-    image: RunningImage,
-    server: Server,
+    program: Program,
+}
+
+/// What a device runs.
+#[derive(Debug, Clone)]
+enum Program {
+    Application { image: RunningImage, server: Server },
+    Recovery { server: Recovery, reason: String },
 }
 
 /// How a start ended.
 #[derive(Debug)]
 pub enum Started {
-    /// An image runs.
+    /// An image runs, or the recovery of the bootloader.
     Running(Device, Boot),
     /// There is nothing to run.
     Dead(Persistent, Boot),
@@ -76,19 +85,36 @@ pub fn power_on(board: &Board, mut persistent: Persistent, cause: Cause, hook: &
     persistent.retained = persistent.retained.after(cause);
     persistent.boots += 1;
     let boot = board.mcuboot.boot(&mut Controller::new(&mut persistent.flash, hook));
-    match boot {
-        Err(interruption) => Started::Interrupted(persistent, interruption),
-        Ok(boot) => match &boot.outcome {
-            Outcome::Boot { header, hash, .. } => {
-                // A bootloader that does not validate still starts the image that is there.
-                let slot = SlotSource { flash: &persistent.flash, area: board.mcuboot.area(Slot::Primary) };
-                let hash = hash.or_else(|| inspect(&slot).ok().and_then(|info| info.hash));
-                let image = RunningImage { hash, version: header.version, behaviour: board.behaviour(hash) };
-                let server = Server::new(board.smp.clone());
-                Started::Running(Device { persistent, image, server }, boot)
+    let boot = match boot {
+        Err(interruption) => return Started::Interrupted(persistent, interruption),
+        Ok(boot) => boot,
+    };
+    if let Some(config) = &board.recovery {
+        // mcuboot: boot/zephyr/main.c: the boot mode is looked at, and cleared, when the images have been seen to.
+        let asked = persistent.retained.boot_mode == BOOT_MODE_BOOTLOADER;
+        let reason = match &boot.outcome {
+            Outcome::Boot { .. } if asked => Some("the retained boot mode asks for it".to_owned()),
+            Outcome::NoBootableImage { reason } => Some(reason.clone()),
+            Outcome::Boot { .. } | Outcome::Halt { .. } => None,
+        };
+        if let Some(reason) = reason {
+            if asked {
+                persistent.retained.boot_mode = 0;
             }
-            Outcome::NoBootableImage { .. } | Outcome::Halt { .. } => Started::Dead(persistent, boot),
-        },
+            let program = Program::Recovery { server: Recovery::new(config.clone()), reason };
+            return Started::Running(Device { persistent, program }, boot);
+        }
+    }
+    match &boot.outcome {
+        Outcome::Boot { header, hash, .. } => {
+            // A bootloader that does not validate still starts the image that is there.
+            let slot = SlotSource { flash: &persistent.flash, area: board.mcuboot.area(Slot::Primary) };
+            let hash = hash.or_else(|| inspect(&slot).ok().and_then(|info| info.hash));
+            let image = RunningImage { hash, version: header.version, behaviour: board.behaviour(hash) };
+            let server = Server::new(board.smp.clone());
+            Started::Running(Device { persistent, program: Program::Application { image, server } }, boot)
+        }
+        Outcome::NoBootableImage { .. } | Outcome::Halt { .. } => Started::Dead(persistent, boot),
     }
 }
 
@@ -105,16 +131,61 @@ impl Device {
         &self.persistent
     }
 
-    /// The image that runs.
-    #[must_use]
-    pub fn image(&self) -> &RunningImage {
-        &self.image
+    /// The flash, for what happens to it from outside.
+    pub(crate) fn flash_mut(&mut self) -> &mut Flash {
+        &mut self.persistent.flash
     }
 
-    /// Its SMP server.
+    /// The image that runs; `None` while the recovery does.
     #[must_use]
-    pub fn server(&self) -> &Server {
-        &self.server
+    pub fn image(&self) -> Option<&RunningImage> {
+        match &self.program {
+            Program::Application { image, .. } => Some(image),
+            Program::Recovery { .. } => None,
+        }
+    }
+
+    /// Why the recovery of the bootloader runs, if it does.
+    #[must_use]
+    pub fn recovery(&self) -> Option<&str> {
+        match &self.program {
+            Program::Application { .. } => None,
+            Program::Recovery { reason, .. } => Some(reason),
+        }
+    }
+
+    /// Whether requests are served at all.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.image().is_none_or(|image| image.behaviour.serves())
+    }
+
+    /// Next expected offset and announced size of the upload under way, in bytes.
+    #[must_use]
+    pub fn upload(&self) -> Option<(u32, u32)> {
+        match &self.program {
+            Program::Application { server, .. } => server.upload(),
+            Program::Recovery { server, .. } => server.upload(),
+        }
+    }
+
+    /// Size of a packet buffer in bytes, and how many there are.
+    #[must_use]
+    pub fn buffers(&self) -> (u16, u8) {
+        match &self.program {
+            Program::Application { server, .. } => (server.config().buffer_size, server.config().buffer_count),
+            // One packet is put together while the answer to another is made; the rest waits as lines.
+            Program::Recovery { server, .. } => (server.config().receive_size, 3),
+        }
+    }
+
+    /// From the answer to a reset request to the reset, in microseconds.
+    #[must_use]
+    pub fn reset_delay_us(&self) -> u64 {
+        match &self.program {
+            Program::Application { server, .. } => server.config().reset_delay_us,
+            Program::Recovery { .. } => recovery::RESET_DELAY_US,
+        }
     }
 
     /// Handles one packet.
@@ -129,13 +200,18 @@ impl Device {
         hook: &mut dyn Hook,
     ) -> Result<Answer, Interruption> {
         let mut flash = Controller::new(&mut self.persistent.flash, hook);
-        let mut environment = Environment {
-            flash: &mut flash,
-            mcuboot: &board.mcuboot,
-            refuse_upload: board.battery.refuses(battery),
-            refuse_confirm: self.image.behaviour.refuses_confirm(),
-        };
-        self.server.handle(packet, &mut environment)
+        match &mut self.program {
+            Program::Recovery { server, .. } => server.handle(packet, &mut flash, &board.mcuboot),
+            Program::Application { image, server } => {
+                let mut environment = Environment {
+                    flash: &mut flash,
+                    mcuboot: &board.mcuboot,
+                    refuse_upload: board.battery.refuses(battery),
+                    refuse_confirm: image.behaviour.refuses_confirm(),
+                };
+                server.handle(packet, &mut environment)
+            }
+        }
     }
 
     /// The application confirms its own image.

@@ -7,7 +7,7 @@ mod record;
 
 pub use record::{
     Artifact, BootRecord, Cause, Direction, FlashOp, FlashResult, ImageState, InitiatorEvent, Kind, LinkEvent,
-    PowerEvent, Record, RunRecord, SlotState, StateRecord, StepBy, Trailer,
+    PowerEvent, Record, RunRecord, SerialPart, SlotState, StateRecord, StepBy, Trailer,
 };
 
 /// Version of the record format; the first record of a trace carries it.

@@ -31,7 +31,7 @@ pub enum Kind {
     Run(RunRecord),
     /// The link changed.
     Link(LinkEvent),
-    /// A datagram arrived at or left the target.
+    /// A packet arrived at or left the target: a datagram of UDP, or the lines of a serial port put together.
     Datagram {
         /// Which way.
         direction: Direction,
@@ -39,6 +39,27 @@ pub enum Kind {
         len: u64,
         /// Contents in hexadecimal, up to 512 bytes of them.
         data: String,
+        /// Why it was lost, if it was.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        lost: Option<String>,
+    },
+    /// A line arrived at or left the target on a serial port. The packet that it completes follows as a
+    /// datagram, whose `cause` it is; lines from the target have their datagram as `cause`.
+    SerialFrame {
+        /// Which way.
+        direction: Direction,
+        /// Length in bytes with the line feed.
+        len: u64,
+        /// Contents in hexadecimal with the line feed, up to 128 bytes of them.
+        data: String,
+        /// What it is.
+        part: SerialPart,
+        /// Why the receiver drops it, if it does; text is not dropped but belongs to somebody else.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        error: Option<String>,
+        /// Bytes of an unfinished packet that the receiver drops because this line begins another.
+        #[serde(skip_serializing_if = "is_zero", default)]
+        abandoned: u64,
         /// Why it was lost, if it was.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         lost: Option<String>,
@@ -90,6 +111,23 @@ pub enum Kind {
     Initiator(InitiatorEvent),
     /// What is in the slots.
     State(StateRecord),
+}
+
+/// What a line on a serial port is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SerialPart {
+    /// Of the shell or the log: it has no marker.
+    Text,
+    /// The first frame of a packet.
+    Start,
+    /// A frame that continues a packet.
+    Continuation,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Towards or from the target.
@@ -212,7 +250,7 @@ pub struct BootRecord {
     pub number: u64,
     /// Why it started.
     pub cause: Cause,
-    /// `boot`, `brick` or `interrupted`.
+    /// `boot`, `recovery` (the bootloader's own), `brick` or `interrupted`.
     pub outcome: String,
     /// Why it ended that way, where that needs saying.
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -7,7 +7,7 @@ use brickproof_flash_model::boot::mcuboot::Outcome;
 use brickproof_flash_model::flash::{Controller, Count};
 
 use super::hook::{CutAt, Timed};
-use super::{Action, Machine, Peer, World};
+use super::{Action, HARNESS, Machine, Peer, World, answer};
 use crate::device::{Battery, Persistent, Started, power_on};
 use crate::smp::{Answer, Command, Field, SmpMessage};
 use crate::trace::{BootRecord, Cause, FlashResult, Kind, PowerEvent, hex};
@@ -82,11 +82,12 @@ impl World {
                 (Machine::Off { persistent, back_at: None }, ending, end_of_flash)
             }
             Started::Running(device, boot) => {
-                boot_record.outcome = "boot".into();
+                boot_record.outcome = if device.recovery().is_some() { "recovery" } else { "boot" }.into();
+                boot_record.reason = device.recovery().map(str::to_owned);
                 boot_record.decisions = boot.decisions.iter().map(ToString::to_string).collect();
                 boot_record.swapped = boot.swapped().map(|swap| swap.to_string());
-                boot_record.running = device.image().hash.map(|hash| hex(&hash));
-                boot_record.version = Some(device.image().version.to_string());
+                boot_record.running = device.image().and_then(|image| image.hash).map(|hash| hex(&hash));
+                boot_record.version = device.image().map(|image| image.version.to_string());
                 (Machine::Running(device), Ending::Started, ends_at)
             }
             Started::Dead(persistent, boot) => {
@@ -124,18 +125,41 @@ impl World {
 
     /// Starts to handle a packet.
     pub(super) fn begin_request(&mut self, peer: Peer, packet: &[u8], cause: u64) {
-        if self.faults.none_armed() {
+        if self.faults.none_armed() || peer == HARNESS {
             let work = Work::Request { peer, packet: packet.to_vec(), battery: self.battery };
             return self.begin_work(work, None, None, cause);
         }
         let message = SmpMessage::parse(packet);
+        let mut struck = Vec::new();
         if let Machine::Running(device) = &self.machine
-            && let Some((offset, size)) = device.server().upload()
+            && let Some((offset, size)) = device.upload()
             && message.known() == Some(Command::ImageUpload)
-            && let Some((id, action)) = self.faults.at_upload(offset, size)
         {
+            struck.extend(self.faults.at_upload(offset, size));
+        }
+        struck.extend(self.faults.at_request(&message));
+        for (id, action) in struck {
             self.fire(&id, &action);
-            // The chunk meets what the fault left: no power, a device that starts, no link, or all as it was.
+            match action {
+                Action::Refuse(refusal) => {
+                    if let Some(answer) = answer::refuse(packet, refusal) {
+                        self.send(peer, &answer, Some(cause));
+                    }
+                    return;
+                }
+                Action::LoseRequest => return,
+                // The other request was there first.
+                Action::Inject { .. } => {
+                    let injected = self.inbox.pop_back();
+                    self.inbox.push_front((peer, packet.to_vec(), cause));
+                    if let Some(injected) = injected {
+                        self.inbox.push_front(injected);
+                    }
+                    return;
+                }
+                _ => {}
+            }
+            // The request meets what the fault left: no power, a device that starts, no link, or all as it was.
             if !self.link || self.activity.is_some() || !matches!(self.machine, Machine::Running(_)) {
                 self.lost += 1;
                 return;
@@ -200,9 +224,12 @@ impl World {
         }
         match activity.ending {
             Ending::Started => {
+                self.start_console();
                 self.record_state("boot");
-                if let Machine::Running(device) = &self.machine {
-                    let behaviour = device.image().behaviour;
+                if let Machine::Running(device) = &self.machine
+                    && let Some(image) = device.image()
+                {
+                    let behaviour = image.behaviour;
                     self.start_application(behaviour);
                 }
             }
@@ -215,7 +242,7 @@ impl World {
                 if let Some((id, action)) = self.faults.fired(fault) {
                     self.record(Kind::Fault { id, state: "fired".into(), what: action.to_string() });
                     let state = std::mem::replace(&mut self.machine, Machine::Changing).into_persistent();
-                    let for_us = if let Action::PowerLoss { for_us } = action { Some(for_us) } else { Some(0) };
+                    let for_us = if let Action::PowerLoss { for_us } = action { for_us } else { Some(0) };
                     self.power_loss("fault", for_us, state);
                 }
             }
@@ -224,11 +251,16 @@ impl World {
     }
 
     fn answer(&mut self, peer: Peer, answer: &Answer, cause: u64) {
-        if answer.reset {
-            let due = self.now + self.board.smp.reset_delay_us;
+        if answer.reset
+            && let Machine::Running(device) = &self.machine
+        {
+            let due = self.now + device.reset_delay_us();
             if self.timers.reset.is_none_or(|(at, _)| due < at) {
                 self.timers.reset = Some((due, Cause::SoftReset));
             }
+        }
+        if peer == HARNESS {
+            return self.answered_harness(&answer.packets);
         }
         for packet in &answer.packets {
             let message = SmpMessage::parse(packet);
@@ -249,7 +281,18 @@ impl World {
                     self.send(peer, packet, Some(cause));
                     self.send(peer, packet, Some(cause));
                 }
-                Action::LinkLoss { .. } | Action::Battery(_) => self.send(peer, packet, Some(cause)),
+                Action::ChangeAnswer(change) => self.send(peer, &answer::change(packet, &change), Some(cause)),
+                Action::ForeignAnswer(change) => {
+                    self.send(peer, &answer::foreign(packet, &change), Some(cause));
+                    self.send(peer, packet, Some(cause));
+                }
+                Action::LinkLoss { .. }
+                | Action::Battery(_)
+                | Action::Refuse(_)
+                | Action::LoseRequest
+                | Action::Inject { .. }
+                | Action::FlashFails { .. }
+                | Action::StrayWrite { .. } => self.send(peer, packet, Some(cause)),
             }
         }
     }
@@ -258,7 +301,7 @@ impl World {
     fn completes_upload(&self, answer: &SmpMessage) -> bool {
         let Machine::Running(device) = &self.machine else { return false };
         let offset = answer.body.get("off").and_then(Field::number).unwrap_or(0);
-        answer.known() == Some(Command::ImageUpload) && offset > 0 && device.server().upload().is_none()
+        answer.known() == Some(Command::ImageUpload) && offset > 0 && device.upload().is_none()
     }
 
     /// Does interrupted work again with a cut at this moment; what survives of it.

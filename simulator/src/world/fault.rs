@@ -3,8 +3,9 @@
 use std::fmt;
 
 use brickproof_flash_model::boot::mcuboot::SwapType;
-use brickproof_flash_model::flash::TearModel;
+use brickproof_flash_model::flash::{Damage, TearModel};
 
+use super::answer::{Change, Refusal};
 use crate::device::Battery;
 use crate::smp::{Command, SmpMessage};
 
@@ -30,7 +31,39 @@ impl SwapFilter {
     }
 }
 
-/// When a fault happens; every trigger happens once.
+/// Which messages a fault is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Selector {
+    /// The command; `None` for any.
+    pub command: Option<Command>,
+    /// Only writes, or only reads; `None` for both.
+    pub write: Option<bool>,
+    /// The first of them that it strikes, from 1.
+    pub nth: u32,
+    /// How many in a row it strikes; [`Selector::ALWAYS`] for all.
+    pub times: u32,
+}
+
+impl Selector {
+    /// Every one from the nth.
+    pub const ALWAYS: u32 = u32::MAX;
+
+    fn selects(&self, message: &SmpMessage) -> bool {
+        // A request and its answer are of one kind: 0 and 1 read, 2 and 3 write.
+        let write = matches!(message.op, 2 | 3);
+        self.command.is_none_or(|command| message.known() == Some(command)) && self.write.is_none_or(|w| w == write)
+    }
+
+    fn strikes(&self, seen: u32) -> bool {
+        seen >= self.nth && seen - self.nth < self.times
+    }
+
+    fn is_over(&self, seen: u32) -> bool {
+        seen >= self.nth && seen - self.nth >= self.times - 1
+    }
+}
+
+/// When a fault happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {
     /// This long after the fault was armed, in microseconds.
@@ -64,13 +97,10 @@ pub enum Trigger {
         /// What the interrupted operation leaves.
         tear: TearModel,
     },
-    /// When the answer to the nth request with this command is about to be sent.
-    Answer {
-        /// Which command.
-        command: Command,
-        /// Which of them, from 1.
-        nth: u32,
-    },
+    /// When a request is about to be handled.
+    Request(Selector),
+    /// When an answer is about to be sent.
+    Answer(Selector),
 }
 
 /// What happens.
@@ -78,8 +108,8 @@ pub enum Trigger {
 pub enum Action {
     /// Supply is lost and comes back.
     PowerLoss {
-        /// For so long, in microseconds.
-        for_us: u64,
+        /// For so long, in microseconds; `None` for ever.
+        for_us: Option<u64>,
     },
     /// The link is lost silently and comes back; the device keeps running.
     LinkLoss {
@@ -99,24 +129,99 @@ pub enum Action {
     },
     /// The answer is sent twice.
     DoubleAnswer,
+    /// The answer is changed.
+    ChangeAnswer(Change),
+    /// An answer to no open request is sent first.
+    ForeignAnswer(Change),
+    /// The request is not carried out; this is its answer.
+    Refuse(Refusal),
+    /// The request never arrives.
+    LoseRequest,
+    /// Somebody else sends a request.
+    Inject {
+        /// The packet.
+        packet: Vec<u8>,
+    },
+    /// A region of flash goes bad.
+    FlashFails {
+        /// Partition.
+        partition: String,
+        /// First byte inside the partition.
+        offset: u32,
+        /// Length in bytes; `None` to the end of the partition.
+        len: Option<u32>,
+        /// What fails there from now on.
+        damage: Damage,
+    },
+    /// The application writes where it should not.
+    StrayWrite {
+        /// Partition.
+        partition: String,
+        /// First byte inside the partition.
+        offset: u32,
+    },
+}
+
+impl Action {
+    /// The partition it names.
+    #[must_use]
+    pub fn partition(&self) -> Option<&str> {
+        match self {
+            Self::FlashFails { partition, .. } | Self::StrayWrite { partition, .. } => Some(partition),
+            _ => None,
+        }
+    }
+
+    /// Whether it concerns one answer.
+    #[must_use]
+    pub fn about_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::LoseAnswer
+                | Self::DelayAnswer { .. }
+                | Self::DoubleAnswer
+                | Self::ChangeAnswer(_)
+                | Self::ForeignAnswer(_)
+        )
+    }
+
+    /// Whether it concerns one request.
+    #[must_use]
+    pub fn about_request(&self) -> bool {
+        matches!(self, Self::Refuse(_) | Self::LoseRequest)
+    }
 }
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = |us: &u64| *us as f64 / 1e6;
         match self {
-            Self::PowerLoss { for_us } => write!(f, "power is lost for {} s", seconds(for_us)),
+            Self::PowerLoss { for_us: Some(for_us) } => write!(f, "power is lost for {} s", seconds(for_us)),
+            Self::PowerLoss { for_us: None } => f.write_str("power is lost for ever"),
             Self::LinkLoss { for_us } => write!(f, "the link is lost for {} s", seconds(for_us)),
             Self::Battery(battery) => write!(f, "the battery is at {} %", battery.percent),
             Self::Reset => f.write_str("the reset pin is pulled"),
             Self::LoseAnswer => f.write_str("the answer is lost"),
             Self::DelayAnswer { by_us } => write!(f, "the answer comes {} s late", seconds(by_us)),
             Self::DoubleAnswer => f.write_str("the answer comes twice"),
+            Self::ChangeAnswer(_) => f.write_str("the answer is changed"),
+            Self::ForeignAnswer(_) => f.write_str("an answer to no open request comes first"),
+            Self::Refuse(Refusal { group: None, rc }) => write!(f, "the request is refused with rc {rc}"),
+            Self::Refuse(Refusal { group: Some(group), rc }) => {
+                write!(f, "the request is refused with err: group {group}, rc {rc}")
+            }
+            Self::LoseRequest => f.write_str("the request is lost"),
+            Self::Inject { packet } => {
+                let message = SmpMessage::parse(packet);
+                write!(f, "somebody else sends group {}, command {}", message.group, message.command)
+            }
+            Self::FlashFails { partition, damage, .. } => write!(f, "the flash of `{partition}` {damage}"),
+            Self::StrayWrite { partition, .. } => write!(f, "the application writes to `{partition}`"),
         }
     }
 }
 
-/// Something that goes wrong once.
+/// Something that goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// Its name in the trace.
@@ -149,9 +254,19 @@ pub enum FaultState {
         since: u64,
         /// Triggers of its kind seen so far.
         seen: u32,
+        /// Times that it has struck so far.
+        struck: u32,
     },
-    /// It has happened.
+    /// It has happened, and will not happen again.
     Fired,
+}
+
+impl FaultState {
+    /// Whether it never happened.
+    #[must_use]
+    pub fn never_struck(self) -> bool {
+        matches!(self, Self::Armed { struck: 0, .. })
+    }
 }
 
 /// All faults of a world.
@@ -172,7 +287,7 @@ impl Faults {
         }
         let room = self.all.len() < FAULTS_MAX;
         if room {
-            self.all.push((fault, FaultState::Armed { since: now, seen: 0 }));
+            self.all.push((fault, FaultState::Armed { since: now, seen: 0, struck: 0 }));
         }
         room
     }
@@ -232,19 +347,40 @@ impl Faults {
 
     /// The fault that concerns this answer. Counts the answer.
     pub(super) fn at_answer(&mut self, message: &SmpMessage) -> Option<(String, Action)> {
+        self.at_message(message, |trigger| if let Trigger::Answer(selector) = trigger { Some(selector) } else { None })
+    }
+
+    /// The fault that strikes before this request is handled. Counts the request.
+    pub(super) fn at_request(&mut self, message: &SmpMessage) -> Option<(String, Action)> {
+        self.at_message(message, |trigger| if let Trigger::Request(selector) = trigger { Some(selector) } else { None })
+    }
+
+    /// Of several faults that concern one message, the first strikes; the others count it.
+    fn at_message(
+        &mut self,
+        message: &SmpMessage,
+        selector: impl Fn(Trigger) -> Option<Selector>,
+    ) -> Option<(String, Action)> {
+        let mut found = None;
         for (fault, state) in &mut self.all {
-            if let (Trigger::Answer { command, .. }, FaultState::Armed { seen, .. }) = (fault.trigger, state)
-                && message.known() == Some(command)
-            {
-                *seen += 1;
+            let (Some(selector), FaultState::Armed { seen, struck, .. }) = (selector(fault.trigger), &mut *state)
+            else {
+                continue;
+            };
+            if !selector.selects(message) {
+                continue;
+            }
+            *seen = seen.saturating_add(1);
+            let seen = *seen;
+            if found.is_none() && selector.strikes(seen) {
+                *struck += 1;
+                found = Some((fault.id.clone(), fault.action.clone()));
+            }
+            if selector.is_over(seen) && !state.never_struck() {
+                *state = FaultState::Fired;
             }
         }
-        self.take(|(fault, state)| match (fault.trigger, state) {
-            (Trigger::Answer { command, nth }, FaultState::Armed { seen, .. }) => {
-                message.known() == Some(command) && *seen == nth
-            }
-            _ => false,
-        })
+        found
     }
 
     /// Marks a fault as fired; its id and action.

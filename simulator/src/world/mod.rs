@@ -17,6 +17,8 @@
 //! Without power, during a boot and while the link is down, what arrives is lost, and the loss recorded.
 
 mod activity;
+mod answer;
+mod console;
 mod fault;
 mod hook;
 mod state;
@@ -24,20 +26,32 @@ mod state;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use brickproof_flash_model::flash::{Controller, Damage, Flash, Uncut};
+
 use crate::device::{Battery, Behaviour, Board, Device, Persistent};
 use crate::smp::SmpMessage;
+use crate::smp::console::Decoder;
 use crate::trace::{Cause, Direction, Kind, LinkEvent, PowerEvent, Record, Wants, hex};
 
 use activity::Activity;
 use fault::Faults;
 
-pub use fault::{Action, Fault, FaultState, SwapFilter, Trigger};
+pub use answer::{Change, ImagesChange, Refusal, request};
+pub use console::Carrier;
+pub use fault::{Action, Fault, FaultState, Selector, SwapFilter, Trigger};
 
 /// What the application notes when the last chunk of an upload is in flash.
 pub const UPLOADED: &str = "has received a whole image";
 
 /// Who is at the other end; chosen by the air.
 pub type Peer = u64;
+
+/// The harness itself, when it sends a request in a scenario.
+const HARNESS: Peer = Peer::MAX;
+/// State of a fault whose request or write the device has carried out.
+pub const ACCEPTED: &str = "accepted";
+/// State of a fault whose request or write the device has refused.
+pub const REFUSED: &str = "refused by the device";
 
 /// Records of a run beyond which only the rare kinds are kept, and nothing beyond twice as many: what an
 /// initiator sends without end must not fill the memory.
@@ -85,6 +99,14 @@ impl Machine {
         }
     }
 
+    fn flash_mut(&mut self) -> Option<&mut Flash> {
+        match self {
+            Self::Off { persistent, .. } | Self::Dead { persistent, .. } => Some(&mut persistent.flash),
+            Self::Running(device) => Some(device.flash_mut()),
+            Self::Changing => None,
+        }
+    }
+
     fn into_persistent(self) -> Option<Persistent> {
         match self {
             Self::Off { persistent, .. } | Self::Dead { persistent, .. } => Some(persistent),
@@ -117,6 +139,8 @@ pub struct World {
     link: bool,
     battery: Battery,
     inbox: VecDeque<(Peer, Vec<u8>, u64)>,
+    /// Faults whose request waits for its answer.
+    injected: VecDeque<String>,
     outbox: VecDeque<(Peer, Vec<u8>)>,
     faults: Faults,
     now: u64,
@@ -125,6 +149,9 @@ pub struct World {
     starts: u64,
     lost: u64,
     wants: Wants,
+    carrier: Carrier,
+    /// The receiver of the serial port, if that is the carrier.
+    console: Option<Decoder>,
 }
 
 impl World {
@@ -139,6 +166,7 @@ impl World {
             link: true,
             battery: Battery::default(),
             inbox: VecDeque::new(),
+            injected: VecDeque::new(),
             outbox: VecDeque::new(),
             faults: Faults::default(),
             now: 0,
@@ -147,6 +175,8 @@ impl World {
             starts: 0,
             lost: 0,
             wants,
+            carrier: Carrier::default(),
+            console: None,
         }
     }
 
@@ -199,7 +229,7 @@ impl World {
     /// Whether the target would answer a request now.
     #[must_use]
     pub fn serving(&self) -> bool {
-        self.link && self.device().is_some_and(|device| device.image().behaviour.serves())
+        self.unreachable().is_none()
     }
 
     /// Whether supply is on.
@@ -214,7 +244,7 @@ impl World {
         self.starts
     }
 
-    /// Datagrams that were lost so far, either way.
+    /// Packets and lines of a serial port that were lost so far, either way.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost
@@ -256,27 +286,42 @@ impl World {
         self.now = self.now.max(now);
     }
 
-    /// A datagram arrives at the target now.
-    pub fn receive(&mut self, peer: Peer, packet: &[u8]) {
-        let lost = if !self.link {
-            Some("the link is down")
+    /// Something arrives at the target now: a packet, or bytes of its serial port, whatever the [`Carrier`] is.
+    pub fn receive(&mut self, peer: Peer, bytes: &[u8]) {
+        if self.console.is_some() {
+            self.receive_console(peer, bytes);
         } else {
-            match (&self.activity, &self.machine) {
-                (None, Machine::Off { .. }) => Some("the target has no power"),
-                (None, Machine::Dead { .. }) => Some("the target does not start any more"),
-                _ if self.device().is_none() => Some("the target is starting"),
-                _ if !self.serving() => Some("the application does not serve"),
-                _ => None,
-            }
-        };
-        let record = self.datagram(Direction::ToTarget, packet, lost, None);
+            self.receive_packet(peer, bytes, None);
+        }
+    }
+
+    /// Why what arrives now is lost, if it is.
+    fn unreachable(&self) -> Option<&'static str> {
+        if !self.link {
+            return Some("the link is down");
+        }
+        match (&self.activity, &self.machine) {
+            (None, Machine::Off { .. }) => Some("the target has no power"),
+            (None, Machine::Dead { .. }) => Some("the target does not start any more"),
+            _ => match self.device() {
+                None => Some("the target is starting"),
+                Some(device) if !device.serves() => Some("the application does not serve"),
+                Some(device) if device.recovery().is_some() && self.carrier == Carrier::Network => {
+                    Some("the recovery of the bootloader listens to its serial port only")
+                }
+                Some(_) => None,
+            },
+        }
+    }
+
+    fn receive_packet(&mut self, peer: Peer, packet: &[u8], cause: Option<u64>) {
+        let lost = self.unreachable();
+        let record = self.datagram(Direction::ToTarget, packet, lost, cause);
         if lost.is_some() {
             return;
         }
-        let Some(server) = self.device().map(Device::server) else { return };
-        let config = server.config();
-        let (buffer_size, buffer_count) = (config.buffer_size, config.buffer_count);
-        if !server.accepts(packet) {
+        let Some((buffer_size, buffer_count)) = self.device().map(Device::buffers) else { return };
+        if packet.len() > usize::from(buffer_size) {
             self.record(Kind::Resource {
                 pool: "smp packet buffer".into(),
                 size: buffer_size.into(),
@@ -325,7 +370,7 @@ impl World {
         }
     }
 
-    /// What the target has sent by now, in order.
+    /// What the target has sent by now, in order: packets, or the bytes of its serial port.
     pub fn take_sent(&mut self) -> Option<(Peer, Vec<u8>)> {
         self.outbox.pop_front()
     }
@@ -343,8 +388,14 @@ impl World {
     fn record_caused(&mut self, cause: Option<u64>, kind: Kind) -> u64 {
         let n = self.next_record;
         self.next_record += 1;
-        let common =
-            matches!(kind, Kind::Datagram { .. } | Kind::Message { .. } | Kind::Flash(_) | Kind::Resource { .. });
+        let common = matches!(
+            kind,
+            Kind::SerialFrame { .. }
+                | Kind::Datagram { .. }
+                | Kind::Message { .. }
+                | Kind::Flash(_)
+                | Kind::Resource { .. }
+        );
         if (n > RECORDS_MAX && common) || n > 2 * RECORDS_MAX {
             return n;
         }
@@ -377,6 +428,9 @@ impl World {
             self.send(peer, &packet, None);
         } else if let Some((fault, action)) = self.faults.take_timer(self.now) {
             self.fire(&fault, &action);
+            if matches!(action, Action::Inject { .. }) {
+                self.work();
+            }
         } else if self.timers.reset.is_some_and(|(at, _)| at <= self.now) {
             if let Some((_, cause)) = self.timers.reset.take() {
                 self.reset(cause);
@@ -415,21 +469,75 @@ impl World {
 
     fn fire(&mut self, id: &str, action: &Action) {
         self.record(Kind::Fault { id: id.to_owned(), state: "fired".into(), what: action.to_string() });
-        self.lost += u64::from(*action == Action::LoseAnswer);
+        self.lost += u64::from(matches!(action, Action::LoseAnswer | Action::LoseRequest));
         match action {
-            Action::PowerLoss { for_us } => self.power_loss("fault", Some(*for_us), None),
+            Action::PowerLoss { for_us } => self.power_loss("fault", *for_us, None),
             Action::LinkLoss { for_us } => self.set_link(false, "fault", Some(*for_us)),
             Action::Battery(battery) => self.control(Control::Battery(*battery)),
             Action::Reset => self.reset(Cause::PinReset),
-            // These concern one answer and are applied where it is sent.
-            Action::LoseAnswer | Action::DelayAnswer { .. } | Action::DoubleAnswer => {}
+            Action::Inject { packet } => {
+                self.injected.push_back(id.to_owned());
+                self.inbox.push_back((HARNESS, packet.clone(), 0));
+            }
+            Action::FlashFails { partition, offset, len, damage } => {
+                self.damage(partition, *offset, *len, *damage);
+            }
+            Action::StrayWrite { partition, offset } => self.stray_write(id, partition, *offset),
+            // These concern one request or answer and are applied where it is handled or sent.
+            Action::LoseAnswer
+            | Action::DelayAnswer { .. }
+            | Action::DoubleAnswer
+            | Action::ChangeAnswer(_)
+            | Action::ForeignAnswer(_)
+            | Action::Refuse(_)
+            | Action::LoseRequest => {}
         }
+    }
+
+    /// A region of flash goes bad, in what is and in what was before the work under way.
+    fn damage(&mut self, partition: &str, offset: u32, len: Option<u32>, damage: Damage) {
+        let Some(area) = self.board.layout.area(partition) else { return };
+        let offset = offset.min(area.len);
+        let len = len.unwrap_or(area.len).min(area.len - offset);
+        let machines = [Some(&mut self.machine), self.activity.as_mut().map(|activity| &mut activity.before)];
+        for flash in machines.into_iter().flatten().filter_map(Machine::flash_mut) {
+            if let Some(device) = flash.device_mut(area.device) {
+                device.damage(area.offset + offset..area.offset + offset + len, damage);
+            }
+        }
+    }
+
+    /// The application writes zeros, one program unit of them.
+    fn stray_write(&mut self, id: &str, partition: &str, offset: u32) {
+        let Some(area) = self.board.layout.area(partition) else { return };
+        let unit = self.board.layout.devices[usize::from(area.device)].geometry.program_unit();
+        let zeros = vec![0; unit as usize];
+        let Some(flash) = self.machine.flash_mut() else { return };
+        let written = Controller::new(flash, &mut Uncut).program(area, offset, &zeros);
+        let (state, what) = match written {
+            Ok(()) => (ACCEPTED, "the write was carried out".to_owned()),
+            Err(error) => (REFUSED, error.to_string()),
+        };
+        self.record(Kind::Fault { id: id.to_owned(), state: state.into(), what });
+    }
+
+    /// The device has answered a request of the harness.
+    fn answered_harness(&mut self, packets: &[Vec<u8>]) {
+        let Some(id) = self.injected.pop_front() else { return };
+        let failure = packets.iter().find_map(|packet| SmpMessage::parse(packet).failure());
+        let (state, what) = match failure {
+            None => (ACCEPTED, "the request was carried out".to_owned()),
+            Some((None, rc)) => (REFUSED, format!("rc {rc}")),
+            Some((Some(group), rc)) => (REFUSED, format!("err: group {group}, rc {rc}")),
+        };
+        self.record(Kind::Fault { id, state: state.into(), what });
     }
 
     fn set_link(&mut self, up: bool, reason: &str, for_us: Option<u64>) {
         self.timers.link_up = for_us.map(|duration| self.now + duration);
         if self.link != up {
             self.link = up;
+            self.start_console();
             let event = if up { LinkEvent::Up } else { LinkEvent::Down { reason: reason.to_owned() } };
             self.record(Kind::Link(event));
         }
@@ -467,9 +575,11 @@ impl World {
     /// Everything in RAM is gone.
     fn forget(&mut self) {
         self.inbox.clear();
+        self.injected.clear();
         self.timers.late.clear();
         self.timers.reset = None;
         self.timers.confirm = None;
+        self.start_console();
     }
 
     fn send(&mut self, peer: Peer, packet: &[u8], cause: Option<u64>) {
@@ -479,7 +589,8 @@ impl World {
             if self.wants.messages {
                 self.record_caused(Some(record), message(Direction::FromTarget, packet));
             }
-            self.outbox.push_back((peer, packet.to_vec()));
+            let bytes = if self.console.is_some() { self.send_console(packet, record) } else { packet.to_vec() };
+            self.outbox.push_back((peer, bytes));
         }
     }
 

@@ -15,7 +15,7 @@ impl World {
         let flash = &self.persistent()?.flash;
         let mcuboot = &self.board.mcuboot;
         let next = mcuboot.swap_type(flash).unwrap_or(SwapType::None);
-        let running = self.device().map(|device| device.image());
+        let running = self.device().and_then(|device| device.image());
         let mut all = Sha256::new();
         for device in flash.devices() {
             all.update(device.sha256());

@@ -1,0 +1,124 @@
+//! Test, reset, patience, confirm.
+
+use brickproof_simulator::smp::{Command, Op};
+
+use super::super::session::Value;
+use super::super::wire::Wire;
+use super::list::Entry;
+use super::{REQUEST_US, Update, refusal};
+
+/// From the reset to the first question whether the device is back.
+const RESET_PAUSE_US: u64 = 1_000_000;
+/// Between two questions whether the device is back.
+const POLL_US: u64 = 1_000_000;
+
+impl<W: Wire> Update<'_, W> {
+    pub(super) async fn test(&mut self) -> Result<(), String> {
+        let body = [("hash", Value::Bytes(self.policy.hash(self.job))), ("confirm", Value::Boolean(false))];
+        let Some(answer) = self.session.request(Command::ImageState, Op::Write, &body, REQUEST_US).await else {
+            // The request may have been carried out: the list tells.
+            return self.is_pending_or_running().await;
+        };
+        if self.policy.is_failure(&answer) {
+            let (group, rc) = answer.failure().unwrap_or((None, 0));
+            return Err(format!("the device refuses to test the image: {}", refusal(group, rc)));
+        }
+        let entries = self.entries(&answer).unwrap_or_default();
+        if answer.failure().is_some() || entries.iter().any(|image| image.is(Entry::PENDING)) {
+            Ok(())
+        } else {
+            Err("the device accepts the test and does not show the image as pending".into())
+        }
+    }
+
+    pub(super) async fn is_pending_or_running(&mut self) -> Result<(), String> {
+        let images = self.list().await?;
+        let ready = |image: &Entry| image.hash == self.hash && (image.is(Entry::PENDING) || image.is(Entry::ACTIVE));
+        if images.iter().any(ready) {
+            Ok(())
+        } else {
+            Err("the device did not answer, and the image is not pending".into())
+        }
+    }
+
+    pub(super) async fn reset(&mut self) -> Result<(), String> {
+        match self.session.request(Command::Reset, Op::Write, &[], REQUEST_US).await {
+            // The device may be gone before its answer gets through.
+            None if self.policy.needs_reset_answer() => Err("the device did not answer the reset".into()),
+            None => Ok(()),
+            Some(answer) if self.policy.is_failure(&answer) => {
+                let (group, rc) = answer.failure().unwrap_or((None, 0));
+                Err(format!("the device refuses to reset: {}", refusal(group, rc)))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Whether the device answers, called so many times.
+    pub(super) async fn is_there(&mut self, calls: u32) -> bool {
+        for _ in 0..calls {
+            if self.session.request(Command::Echo, Op::Write, &[("d", Value::Text("there?"))], POLL_US).await.is_some()
+            {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Until the device answers again.
+    pub(super) async fn wait(&mut self) -> Result<(), String> {
+        let patience = self.policy.patience_us();
+        let start = self.session.wire.now_us();
+        self.session.wire.sleep(RESET_PAUSE_US.min(patience)).await;
+        while self.session.wire.now_us() - start < patience {
+            if self.is_there(1).await {
+                return Ok(());
+            }
+        }
+        Err(format!("the device did not come back within {} s", patience / 1_000_000))
+    }
+
+    pub(super) async fn confirm(&mut self) -> Result<String, String> {
+        let body = [("confirm", Value::Boolean(true))];
+        for _ in 0..self.policy.unanswered_max() {
+            // Each time anew: without an answer the device may have reset, and swapped back.
+            if self.policy.looks_before_confirming()
+                && let Some(done) = self.look().await?
+            {
+                return Ok(done);
+            }
+            let Some(answer) = self.session.request(Command::ImageState, Op::Write, &body, REQUEST_US).await else {
+                continue;
+            };
+            if self.policy.is_failure(&answer) {
+                let (group, rc) = answer.failure().unwrap_or((None, 0));
+                return Err(format!("the device refuses to confirm the image: {}", refusal(group, rc)));
+            }
+            let images = self.entries(&answer)?;
+            let running = images.iter().find(|image| image.is(Entry::ACTIVE));
+            return match running {
+                Some(image) if image.hash == self.hash && image.is(Entry::CONFIRMED) => {
+                    let kept = if image.is(Entry::PERMANENT) { "for good" } else { "and is confirmed" };
+                    Ok(format!("the new image runs {kept}"))
+                }
+                _ => Err("the new image does not run after it was confirmed".into()),
+            };
+        }
+        Err("the device does not answer the confirmation".into())
+    }
+
+    /// Whether the new image runs and may be confirmed; what to say when it is confirmed already.
+    async fn look(&mut self) -> Result<Option<String>, String> {
+        let images = self.list().await?;
+        let Some(running) = images.iter().find(|image| image.is(Entry::ACTIVE)) else {
+            return Err("the device lists no running image".into());
+        };
+        if running.hash != self.hash {
+            return Err(format!(
+                "the device came back with the old image in slot {}: the new one was refused or reverted",
+                running.slot
+            ));
+        }
+        Ok(running.is(Entry::CONFIRMED).then(|| "the new image runs and is confirmed".into()))
+    }
+}

@@ -1,0 +1,100 @@
+//! The whole update, as straight-line code.
+//!
+//! Parameters, list, upload (resumed by `sha` after a lost link, started again when the device has
+//! forgotten it), test, reset, patience while the device swaps, list, confirm.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `list` | what the device has |
+//! | `upload` | parameters and chunks |
+//! | `finish` | test, reset, waiting, confirm |
+
+mod finish;
+mod list;
+mod upload;
+
+use brickproof_simulator::trace::{InitiatorEvent, StepBy, hex};
+
+use super::policy::Policy;
+use super::session::Session;
+use super::wire::Wire;
+use crate::scenario::Task;
+use list::Entry;
+
+/// What the initiator is given.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The image file.
+    pub image: Vec<u8>,
+    /// SHA-256 of the file.
+    pub sha256: [u8; 32],
+    /// The hash in its TLV area.
+    pub tlv_hash: [u8; 32],
+    /// What to do with it.
+    pub task: Task,
+}
+
+/// What the initiator says at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Whether it says that it succeeded.
+    pub success: bool,
+    /// In its own words.
+    pub message: String,
+}
+
+/// Timeout of an ordinary request in microseconds.
+const REQUEST_US: u64 = 2_500_000;
+
+/// Runs the update; what it says at the end is true.
+pub async fn run<W: Wire>(wire: &mut W, job: &Job, policy: &dyn Policy) -> Report {
+    let mut update = Update { session: Session::new(wire, policy), job, policy, hash: hex(&job.tlv_hash) };
+    match update.run().await {
+        Ok(message) => Report { success: true, message },
+        Err(message) => Report { success: false, message },
+    }
+}
+
+struct Update<'a, W> {
+    session: Session<'a, W>,
+    job: &'a Job,
+    policy: &'a dyn Policy,
+    hash: String,
+}
+
+impl<W: Wire> Update<'_, W> {
+    async fn run(&mut self) -> Result<String, String> {
+        self.step("list");
+        let (chunk, window) = self.limits().await?;
+        let images = self.list().await?;
+        if images.iter().any(|image| image.hash == self.hash && image.is(Entry::ACTIVE)) {
+            return Ok("the image runs already".into());
+        }
+        self.step("upload");
+        self.upload(chunk, window).await?;
+        if self.policy.marks_for_test() {
+            self.step("test");
+            self.test().await?;
+        }
+        self.step("reset");
+        self.reset().await?;
+        if self.job.task == Task::TestOnly {
+            return Ok("the image is marked for test and the device resets".into());
+        }
+        self.step("wait");
+        self.wait().await?;
+        self.step("confirm");
+        self.confirm().await
+    }
+
+    fn step(&mut self, step: &str) {
+        self.session.wire.note(InitiatorEvent::Step { step: step.into(), by: StepBy::Tool });
+    }
+}
+
+fn refusal(group: Option<i64>, rc: i64) -> String {
+    match group {
+        Some(group) => format!("group {group}, error {rc}"),
+        None => format!("rc {rc}"),
+    }
+}
