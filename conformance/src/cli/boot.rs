@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::dump::{self, DeviceFile, device_file};
 use super::explain_text::{self, Of};
-use super::options::{development_key, keys, style};
+use super::options::{keys, style};
 use super::{Failure, print, print_json};
 use crate::library;
 
@@ -125,7 +125,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         eprintln!("brickproof: {note}");
     }
     let asked = mcuboot.swap_type(&flash).map_err(|error| Failure::Usage(error.to_string()))?;
-    let names = Names { layout: &target.layout, development_key: &development_key };
+    let names = Names { layout: &target.layout };
     let dumped = arguments.cut.is_none().then(|| mcuboot.explain(&flash, &names));
 
     let mut recorder =

@@ -4,14 +4,14 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use brickproof_flash_model::image::mcuboot::{
-    ImageBuilder, ImageInfo, ImageVersion, PublicKey, Sabotage, SignatureType, SigningKey, Verifier, inspect, tlv,
-    words,
+    ImageBuilder, ImageInfo, ImageVersion, PublicKey, Sabotage, SignatureType, SigningKey, Verifier, inspect,
+    known_development_key, tlv, words,
 };
 use brickproof_simulator::trace::hex;
 use clap::{Args, Subcommand};
 use sha2::{Digest, Sha256};
 
-use super::options::{development_key, keys};
+use super::options::keys;
 use super::{Failure, print, print_json, read_file, write_file};
 
 /// The keys of brickproof, one of each type.
@@ -159,13 +159,13 @@ fn show(files: &[PathBuf], json: bool) -> Result<u8, Failure> {
 
 /// What the value of a TLV says; of a key also whether everybody has it.
 fn tlv_says(kind: u16, value: &[u8]) -> Option<String> {
-    let key = match kind {
-        tlv::KEY_HASH => value.try_into().ok(),
-        tlv::PUBLIC_KEY => Some(Sha256::digest(value).into()),
+    let known = match kind {
+        tlv::KEY_HASH => known_development_key(value),
+        tlv::PUBLIC_KEY => known_development_key(&Sha256::digest(value)),
         _ => None,
     };
-    if let Some(name) = key.and_then(|hash: [u8; 32]| development_key(&hash)) {
-        return Some(format!("{name}: a debug key, everybody has its private half"));
+    if let Some(file) = known {
+        return Some(format!("a DEBUG KEY that everybody has: {file}"));
     }
     words::tlv_value(kind, value)
 }
