@@ -104,7 +104,8 @@ fn config(golden: &Golden, profile: &str, third: Area) -> ServerConfig {
         None => base.get(name).and_then(Value::as_str),
     };
     let set = |name: &str| option(name) == Some("y");
-    let count = |name: &str| option(name).and_then(|value| value.parse::<u32>().ok()).unwrap_or_else(|| panic!("{name}"));
+    let count =
+        |name: &str| option(name).and_then(|value| value.parse::<u32>().ok()).unwrap_or_else(|| panic!("{name}"));
     let bootloader = [
         ("DIRECT_XIP_WITH_REVERT", BootloaderMode::DirectXipWithRevert),
         ("DIRECT_XIP", BootloaderMode::DirectXip),
@@ -147,9 +148,7 @@ fn config(golden: &Golden, profile: &str, third: Area) -> ServerConfig {
         frugal_list: set("CONFIG_MCUMGR_GRP_IMG_FRUGAL_LIST"),
         allow_erase_pending: set("CONFIG_MCUMGR_GRP_IMG_ALLOW_ERASE_PENDING"),
         version_compare_build: set("CONFIG_MCUMGR_GRP_IMG_VERSION_CMP_USE_BUILD_NUMBER"),
-        allow_confirm_non_active_image_secondary: set(
-            "CONFIG_MCUMGR_GRP_IMG_ALLOW_CONFIRM_NON_ACTIVE_IMAGE_SECONDARY",
-        ),
+        allow_confirm_non_active_image_secondary: set("CONFIG_MCUMGR_GRP_IMG_ALLOW_CONFIRM_NON_ACTIVE_IMAGE_SECONDARY"),
         // The recorded builds with one image knew a third slot, which stayed erased.
         other_slots: if image_count == 1 { vec![third] } else { Vec::new() },
         ..ServerConfig::default()

@@ -380,8 +380,7 @@ fn vendor_commands_go_first_and_answer_what_they_are_told_to() {
 
 #[test]
 fn reset_with_hook_and_boot_mode() {
-    let mut bench =
-        Bench::new(ServerConfig { reset_hook: Some(10), reset_boot_mode: true, ..ServerConfig::default() });
+    let mut bench = Bench::new(ServerConfig { reset_hook: Some(10), reset_boot_mode: true, ..ServerConfig::default() });
     let with_mode = |bench: &mut Bench, force: bool, mode: u64| {
         bench.write(Command::Reset, move |body| {
             body.text("force").boolean(force).text("boot_mode").unsigned(mode);

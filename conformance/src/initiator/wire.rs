@@ -13,6 +13,12 @@ pub trait Wire {
     /// The next packet, or `None` when `timeout_us` has passed.
     async fn receive(&mut self, timeout_us: u64) -> Option<Vec<u8>>;
 
+    /// Largest packet in bytes that goes over the air in one piece, where larger ones are put together by a
+    /// target that may not be able to; `None` where that is no question.
+    async fn one_write(&mut self) -> Option<usize> {
+        None
+    }
+
     /// Lets time pass; packets that arrive meanwhile are kept.
     async fn sleep(&mut self, us: u64);
 
@@ -28,6 +34,11 @@ pub trait Tamper: Sync {
     /// The packet that is sent instead.
     fn sent(&self, packet: Vec<u8>) -> Vec<u8> {
         packet
+    }
+
+    /// The datagrams in which a packet travels.
+    fn datagrams(&self, packet: Vec<u8>) -> Vec<Vec<u8>> {
+        vec![self.sent(packet)]
     }
 }
 
@@ -52,11 +63,17 @@ impl<'a, W: Wire> Tampered<'a, W> {
 
 impl<W: Wire> Wire for Tampered<'_, W> {
     async fn send(&mut self, packet: Vec<u8>) {
-        self.wire.send(self.tamper.sent(packet)).await;
+        for datagram in self.tamper.datagrams(packet) {
+            self.wire.send(datagram).await;
+        }
     }
 
     async fn receive(&mut self, timeout_us: u64) -> Option<Vec<u8>> {
         self.wire.receive(timeout_us).await
+    }
+
+    async fn one_write(&mut self) -> Option<usize> {
+        self.wire.one_write().await
     }
 
     async fn sleep(&mut self, us: u64) {

@@ -4,6 +4,8 @@ use brickproof_simulator::trace::{InitiatorEvent, Kind, Record};
 use brickproof_simulator::world::World;
 
 use super::case::{Case, Ended, SETTLE_STARTS};
+use crate::air::Air;
+use crate::initiator::ble::BleWire;
 use crate::initiator::in_process::{InProcess, block_on};
 use crate::initiator::policy::{Policy, Reporter, Truthful, WellBehaved};
 use crate::initiator::update;
@@ -26,8 +28,14 @@ pub fn run_with(case: &Case, world: &mut World, policy: &dyn Policy, tamper: &dy
     run_until(world, START_US, World::serving);
     world.record(Kind::Initiator(InitiatorEvent::Started { what: "the built-in initiator".into() }));
     let truth = {
-        let mut wire = Tampered::new(InProcess::new(world), tamper);
-        block_on(update::run(&mut wire, &case.job(), policy))
+        let job = case.job();
+        if case.air == Air::InProcessBle {
+            let mut wire = Tampered::new(BleWire::new(world, policy.link()), tamper);
+            block_on(update::run(&mut wire, &job, policy))
+        } else {
+            let mut wire = Tampered::new(InProcess::new(world), tamper);
+            block_on(update::run(&mut wire, &job, policy))
+        }
     };
     let report = reporter.report(truth);
     world.record(Kind::Initiator(InitiatorEvent::Reported { success: report.success, message: report.message }));

@@ -78,8 +78,16 @@ pub struct Device {
 /// What a device runs.
 #[derive(Debug, Clone)]
 enum Program {
-    Application { image: RunningImage, server: Server },
-    Recovery { server: Recovery, reason: String },
+    Application {
+        image: RunningImage,
+        /// Absolute number of the slot it runs from.
+        running_slot: u32,
+        server: Server,
+    },
+    Recovery {
+        server: Recovery,
+        reason: String,
+    },
 }
 
 /// How a start ended.
@@ -121,16 +129,17 @@ pub fn power_on(board: &Board, mut persistent: Persistent, cause: Cause, hook: &
     match &boot.outcome {
         Outcome::Boot { offset, header, hash } => {
             // Where images do not move, the newer one may run from the other slot.
-            let [primary, secondary] = [Slot::Primary, Slot::Secondary].map(|slot| board.mcuboot.area(slot));
-            let (slot, area) =
-                if *offset == secondary.offset && *offset != primary.offset { (1, secondary) } else { (0, primary) };
+            let secondary = board.mcuboot.area(Slot::Secondary);
+            let from_secondary = *offset == secondary.offset && *offset != board.mcuboot.area(Slot::Primary).offset;
+            let running = if from_secondary { Slot::Secondary } else { Slot::Primary };
             // A bootloader that does not validate still starts the image that is there.
-            let source = SlotSource { flash: &persistent.flash, area };
-            let hash = hash.or_else(|| inspect(&source).ok().and_then(|info| info.hash));
-            let image = RunningImage { hash, version: header.version, slot, behaviour: board.behaviour(hash) };
+            let slot = SlotSource { flash: &persistent.flash, area: board.mcuboot.area(running) };
+            let hash = hash.or_else(|| inspect(&slot).ok().and_then(|info| info.hash));
+            let image = RunningImage { hash, version: header.version, behaviour: board.behaviour(hash) };
             let kept = persistent.kept.get_or_insert_with(|| Kept::factory(&board.smp));
             let server = Server::new(board.smp.clone(), kept);
-            Started::Running(Device { persistent, program: Program::Application { image, server } }, boot)
+            let program = Program::Application { image, running_slot: u32::from(from_secondary), server };
+            Started::Running(Device { persistent, program }, boot)
         }
         Outcome::NoBootableImage { .. } | Outcome::Halt { .. } => Started::Dead(persistent, boot),
     }
@@ -221,11 +230,11 @@ impl Device {
         let mut flash = Controller::new(&mut self.persistent.flash, hook);
         match &mut self.program {
             Program::Recovery { server, .. } => server.handle(packet, &mut flash, &board.mcuboot),
-            Program::Application { image, server } => {
+            Program::Application { image, running_slot, server } => {
                 let mut environment = Environment {
                     flash: &mut flash,
                     mcuboot: &board.mcuboot,
-                    running_slot: image.slot,
+                    running_slot: *running_slot,
                     refuse_upload: board.battery.refuses(battery),
                     refuse_confirm: image.behaviour.refuses_confirm(),
                     storage: board.layout.area("storage"),
@@ -247,9 +256,9 @@ impl Device {
         use brickproof_flash_model::boot::mcuboot::RequestError;
         use brickproof_flash_model::flash::FlashError;
 
-        let from_secondary = self.image().is_some_and(|image| image.slot == 1);
-        let slot = if from_secondary { Slot::Secondary } else { Slot::Primary };
+        let Program::Application { running_slot, .. } = self.program else { return Ok(()) };
         let mut flash = Controller::new(&mut self.persistent.flash, hook);
+        let slot = if running_slot == 0 { Slot::Primary } else { Slot::Secondary };
         let confirmed = match (board.smp.bootloader, board.mcuboot.pair(0)) {
             (BootloaderMode::DirectXipWithRevert, Some(pair)) => pair.set_next_direct_xip(&mut flash, slot, true),
             _ => board.mcuboot.set_confirmed(&mut flash),

@@ -45,11 +45,7 @@ pub(super) enum Failure {
     /// Answered with `rc`; ends the packet.
     Smp(u16),
     /// Answered with `err` in version 1, with a translated `rc` in version 0.
-    Group {
-        group: u16,
-        code: u16,
-        translated: Option<SmpError>,
-    },
+    Group { group: u16, code: u16, translated: Option<SmpError> },
     /// Not answered: power is gone.
     Interrupted(Interruption),
 }

@@ -120,8 +120,7 @@ fn download(server: &mut Server, exchange: &mut Exchange<'_>, device: &mut Envir
 
 /// Takes one chunk; another offset than the next one is answered with a failure and that offset.
 fn upload(server: &mut Server, exchange: &mut Exchange<'_>, device: &mut Environment<'_, '_>) -> Result {
-    let keys =
-        [("off", Type::Unsigned64), ("name", Type::Text), ("data", Type::Bytes), ("len", Type::Unsigned64)];
+    let keys = [("off", Type::Unsigned64), ("name", Type::Text), ("data", Type::Bytes), ("len", Type::Unsigned64)];
     let request = MapReader::read(exchange.body, keys).map_err(|_| SmpError::Invalid)?;
     let given = |index: usize| request.unsigned64(index).filter(|number| *number != u64::MAX);
     let offset = given(0).ok_or(SmpError::Invalid)?;

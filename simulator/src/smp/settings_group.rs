@@ -54,8 +54,8 @@ fn read(server: &mut Server, exchange: &mut Exchange<'_>, _: &mut Environment<'_
 }
 
 fn write(server: &mut Server, exchange: &mut Exchange<'_>, _: &mut Environment<'_, '_>) -> Result {
-    let request = MapReader::read(exchange.body, [("name", Type::Text), ("val", Type::Bytes)])
-        .map_err(|_| SmpError::Invalid)?;
+    let request =
+        MapReader::read(exchange.body, [("name", Type::Text), ("val", Type::Bytes)]).map_err(|_| SmpError::Invalid)?;
     let name = checked(server, request.text(0))?;
     let limit = settings(server)?.value_len;
     let key = known(server, name)?;

@@ -15,8 +15,7 @@ fn data(server: &mut Server, exchange: &mut Exchange<'_>, _: &mut Environment<'_
         return Err(SmpError::Invalid.into());
     }
     let groups = server.config.statistics.as_deref().unwrap_or_default();
-    let counters =
-        groups.iter().find(|group| group.name.as_bytes() == name).ok_or(StatisticsError::InvalidName)?;
+    let counters = groups.iter().find(|group| group.name.as_bytes() == name).ok_or(StatisticsError::InvalidName)?;
     exchange.success(&server.config);
     exchange.map.text("name").raw_text(name).text("fields").begin_map();
     for (name, value) in &counters.fields {

@@ -264,10 +264,11 @@ impl World {
         }
         for packet in &answer.packets {
             let message = SmpMessage::parse(packet);
-            if self.completes_upload(&message) {
+            let last = self.completes_upload(&message);
+            if last {
                 self.record(Kind::Application { event: super::UPLOADED.into() });
             }
-            let Some((id, action)) = self.faults.at_answer(&message) else {
+            let Some((id, action)) = self.faults.at_answer(&message, last) else {
                 self.send(peer, packet, Some(cause));
                 continue;
             };

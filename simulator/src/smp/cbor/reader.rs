@@ -382,7 +382,8 @@ mod tests {
 
     #[test]
     fn what_was_read_before_the_mistake_is_kept() {
-        let map = MapReader::read_what_is_there(b"\xa2\x61f\xf5\x61g\x60", [("f", Type::Boolean), ("g", Type::Unsigned)]);
+        let map =
+            MapReader::read_what_is_there(b"\xa2\x61f\xf5\x61g\x60", [("f", Type::Boolean), ("g", Type::Unsigned)]);
         assert_eq!((map.boolean(0), map.unsigned(1)), (Some(true), None));
     }
 
@@ -398,7 +399,8 @@ mod tests {
 
     #[test]
     fn lists_of_numbers() {
-        let groups = |body: &[u8]| MapReader::read(body, [("g", Type::Numbers)]).map(|map| map.numbers(0).map(<[u32]>::to_vec));
+        let groups =
+            |body: &[u8]| MapReader::read(body, [("g", Type::Numbers)]).map(|map| map.numbers(0).map(<[u32]>::to_vec));
         assert_eq!(groups(b"\xa1\x61g\x82\x01\x18\x40"), Ok(Some(vec![1, 64])));
         assert_eq!(groups(b"\xa1\x61g\x9f\x01\xff"), Ok(Some(vec![1])));
         assert_eq!(groups(b"\xa0"), Ok(None));

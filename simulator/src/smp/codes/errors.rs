@@ -173,7 +173,13 @@ impl GroupError for ImageError {
             Self::NoImage | Self::NoTlvs => SmpError::NoEntry,
             Self::NoFreeSlot | Self::CurrentVersionIsNewer | Self::AlreadyPending => SmpError::BadState,
             Self::NoFreeMemory => SmpError::NoMemory,
-            Self::InvalidSlot | Self::InvalidPageOffset | Self::InvalidOffset | Self::InvalidLength | Self::InvalidImageHeader | Self::InvalidHash | Self::InvalidFlashAddress => SmpError::Invalid,
+            Self::InvalidSlot
+            | Self::InvalidPageOffset
+            | Self::InvalidOffset
+            | Self::InvalidLength
+            | Self::InvalidImageHeader
+            | Self::InvalidHash
+            | Self::InvalidFlashAddress => SmpError::Invalid,
             _ => SmpError::Unknown,
         })
     }

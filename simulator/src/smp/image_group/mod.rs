@@ -93,10 +93,8 @@ fn slot_info(server: &mut Server, exchange: &mut Exchange<'_>, device: &mut Envi
 fn max_image_size(config: &ServerConfig, [primary, secondary]: [u32; 2]) -> Option<u32> {
     match config.too_large {
         TooLarge::Slot => None,
-        TooLarge::Sysbuild { footer } => {
-            (primary > 0 && secondary > 0 && footer >= primary.abs_diff(secondary))
-                .then(|| primary.saturating_sub(footer))
-        }
+        TooLarge::Sysbuild { footer } => (primary > 0 && secondary > 0 && footer >= primary.abs_diff(secondary))
+            .then(|| primary.saturating_sub(footer)),
         TooLarge::BootloaderInfo { max } => Some(max),
     }
 }
@@ -122,12 +120,7 @@ pub(super) const GROUP: Group = Group {
             read: Some(state::read),
             write: Some(state::write),
         },
-        Entry {
-            number: 0,
-            built: |config| !config.bootloader.takes_requests(),
-            read: Some(state::read),
-            write: None,
-        },
+        Entry { number: 0, built: |config| !config.bootloader.takes_requests(), read: Some(state::read), write: None },
         Entry { number: 1, built: always, read: None, write: Some(upload::write) },
         Entry { number: 5, built: always, read: None, write: Some(erase) },
         Entry {

@@ -49,9 +49,7 @@ pub(super) fn next_boot(slots: &Slots<'_>, device: &Environment<'_, '_>, image: 
         let beyond = image > u32::from(slots.config.image_count);
         return Ok((beyond.then_some(active), Kind::Normal));
     };
-    let swap = pair
-        .swap_type(device.flash.flash())
-        .map_err(|error| flash_failure(error, ImageError::FlashRead))?;
+    let swap = pair.swap_type(device.flash.flash()).map_err(|error| flash_failure(error, ImageError::FlashRead))?;
     Ok(match swap {
         SwapType::None => (Some(active), Kind::Normal),
         SwapType::Permanent => (Some(opposite(active)), Kind::Normal),
@@ -83,8 +81,7 @@ enum Xip {
 
 fn xip_state(slots: &Slots<'_>, device: &Environment<'_, '_>, slot: u32) -> Result<Option<Xip>> {
     let Some(trailer) = slots.trailer(device, slot) else { return Ok(None) };
-    let state =
-        trailer.read(device.flash.flash()).map_err(|error| flash_failure(error, ImageError::FlashRead))?;
+    let state = trailer.read(device.flash.flash()).map_err(|error| flash_failure(error, ImageError::FlashRead))?;
     Ok(Some(match (state.magic, state.image_ok, state.copy_done) {
         (Magic::Good, Flag::Set, _) => Xip::Forever,
         (Magic::Good, _, Flag::Set) => Xip::Revert,

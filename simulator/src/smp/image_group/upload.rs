@@ -156,9 +156,7 @@ fn inspect_first(
     if let Some(upload) = images.upload.as_ref().filter(|upload| !chunk.sha.is_empty() && upload.sha == chunk.sha) {
         return Ok(Action::Ignore(upload.offset));
     }
-    let slot = target(slots, chunk.image, device)
-        .map_err(silent)?
-        .ok_or(refusal(ImageError::NoFreeSlot, "no slot"))?;
+    let slot = target(slots, chunk.image, device).map_err(silent)?.ok_or(refusal(ImageError::NoFreeSlot, "no slot"))?;
     let area = slots.area(device, slot).ok_or(refusal(ImageError::FlashOpen, "fa open fail"))?;
     if size > area.len {
         return Err(refusal(ImageError::TooLarge, "img too large"));

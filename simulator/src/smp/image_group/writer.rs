@@ -83,10 +83,7 @@ impl ImageWriter {
                 self.erased = sector_end;
             }
         }
-        device
-            .flash
-            .program(self.area, offset, block)
-            .map_err(|error| flash_failure(error, ImageError::FlashWrite))?;
+        device.flash.program(self.area, offset, block).map_err(|error| flash_failure(error, ImageError::FlashWrite))?;
         self.written += block.len() as u32;
         Ok(())
     }
@@ -99,12 +96,7 @@ impl ImageWriter {
     }
 
     /// Erases the sectors for `size` bytes and those of the trailer (`img_mgmt_erase_image_data`).
-    pub(super) fn erase_for(
-        &self,
-        trailer: Option<&Trailer>,
-        size: u32,
-        device: &mut Environment<'_, '_>,
-    ) -> Result {
+    pub(super) fn erase_for(&self, trailer: Option<&Trailer>, size: u32, device: &mut Environment<'_, '_>) -> Result {
         // A size of 0 wraps in the server to the page before the slot, which is outside: nothing is erased.
         let end = match size.checked_sub(1) {
             Some(last) => sector_at(device, self.area, last)?.1,

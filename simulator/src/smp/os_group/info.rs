@@ -34,8 +34,7 @@ pub(super) fn read(server: &mut Server, exchange: &mut Exchange<'_>, _: &mut Env
         return Err(OsError::InvalidFormat.into());
     }
     let wanted = |letter: u8| format.contains(&b'a') || format.contains(&letter);
-    let texts: Vec<&str> =
-        parts.iter().filter(|(letter, _)| wanted(*letter)).filter_map(|(_, text)| *text).collect();
+    let texts: Vec<&str> = parts.iter().filter(|(letter, _)| wanted(*letter)).filter_map(|(_, text)| *text).collect();
     let output = texts.join(" ");
     if output.len() >= OUTPUT_MAX {
         return Err(SmpError::TooLarge.into());

@@ -84,12 +84,7 @@ pub(super) const GROUP: Group = Group {
     commands: &[
         Entry { number: 0, built: always, read: Some(echo), write: Some(echo) },
         Entry { number: 2, built: |config| config.task_statistics.is_some(), read: Some(tasks::read), write: None },
-        Entry {
-            number: 4,
-            built: |config| config.datetime,
-            read: Some(datetime::read),
-            write: Some(datetime::write),
-        },
+        Entry { number: 4, built: |config| config.datetime, read: Some(datetime::read), write: Some(datetime::write) },
         Entry { number: 5, built: always, read: None, write: Some(reset) },
         Entry { number: 6, built: |config| config.params, read: Some(params), write: None },
         Entry { number: 7, built: |config| config.info.is_some(), read: Some(info::read), write: None },
