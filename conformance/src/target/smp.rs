@@ -408,8 +408,9 @@ impl Smp {
     fn buffer_count(&self, profile: &Profile<'_>) -> Result<u8, Mistake> {
         let Some(count) = &self.buffer_count else { return Ok(ServerConfig::default().buffer_count) };
         if *count.get_ref() < 2 {
-            return Err(profile
-                .mistake(count.span().start, "at least 2 buffers: one for the request, one for its answer"));
+            return Err(
+                profile.mistake(count.span().start, "at least 2 buffers: one for the request, one for its answer")
+            );
         }
         Ok(*count.get_ref())
     }
@@ -451,7 +452,8 @@ fn refusal(rc: Option<Spanned<u16>>, profile: &Profile<'_>) -> Result<Option<u16
 fn write_block(size: Option<Spanned<u32>>, profile: &Profile<'_>) -> Result<Option<u32>, Mistake> {
     match size {
         Some(size) if !(32..=65_536).contains(size.get_ref()) || !size.get_ref().is_multiple_of(32) => {
-            Err(profile.mistake(size.span().start, "bytes are gathered in blocks of 32 to 65536 bytes, a multiple of 32"))
+            Err(profile
+                .mistake(size.span().start, "bytes are gathered in blocks of 32 to 65536 bytes, a multiple of 32"))
         }
         size => Ok(size.map(Spanned::into_inner)),
     }
@@ -475,8 +477,12 @@ impl Info {
 
 impl Statistics {
     fn config(self) -> TaskStatistics {
-        let tasks = self.tasks.into_iter().map(|TaskEntry { name, priority, state, stack, runtime }| {
-            Task { name, priority, state, stack, runtime }
+        let tasks = self.tasks.into_iter().map(|TaskEntry { name, priority, state, stack, runtime }| Task {
+            name,
+            priority,
+            state,
+            stack,
+            runtime,
         });
         TaskStatistics { tasks: tasks.collect(), only_supported: self.only_supported }
     }
@@ -566,9 +572,7 @@ fn canned(value: toml::Value) -> Result<CannedValue, String> {
         toml::Value::String(text) => CannedValue::Text(text),
         toml::Value::Integer(number) => CannedValue::Number(number),
         toml::Value::Boolean(value) => CannedValue::Boolean(value),
-        toml::Value::Array(values) => {
-            CannedValue::List(values.into_iter().map(canned).collect::<Result<_, String>>()?)
-        }
+        toml::Value::Array(values) => CannedValue::List(values.into_iter().map(canned).collect::<Result<_, String>>()?),
         toml::Value::Table(table) => match (table.len(), table.get("bytes-hex")) {
             (1, Some(toml::Value::String(text))) => {
                 CannedValue::Bytes(unhex(text).ok_or_else(|| format!("`{text}` is not hexadecimal"))?)
