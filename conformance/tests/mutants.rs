@@ -1,6 +1,6 @@
 //! The checks catch what they say they catch, and nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use brickproof::air::Air;
@@ -16,7 +16,7 @@ use brickproof::scenario::Scenario;
 
 /// Requirements that were violated in any scenario, and those that were met in one.
 struct Outcomes {
-    violated: BTreeSet<String>,
+    violated: BTreeMap<String, String>,
     met: BTreeSet<String>,
     failed: Vec<String>,
 }
@@ -43,7 +43,7 @@ fn plan() -> Plan {
 
 fn run_all(policy: &dyn Policy, tamper: &dyn Tamper, reporter: &dyn Reporter) -> Outcomes {
     let plan = plan();
-    let mut outcomes = Outcomes { violated: BTreeSet::new(), met: BTreeSet::new(), failed: Vec::new() };
+    let mut outcomes = Outcomes { violated: BTreeMap::new(), met: BTreeSet::new(), failed: Vec::new() };
     for scenario in library::scenarios(&[]).unwrap() {
         let case = Case::prepare(&scenario, &plan).unwrap();
         let mut world = case.world(&plan);
@@ -52,10 +52,15 @@ fn run_all(policy: &dyn Policy, tamper: &dyn Tamper, reporter: &dyn Reporter) ->
         let judgement = judge::judge(&scenario, &case.images, &trace, false);
         for (id, outcome) in judgement.checks {
             match outcome {
-                CheckOutcome::Violated { .. } => outcomes.violated.insert(id.to_owned()),
-                CheckOutcome::Met { .. } => outcomes.met.insert(id.to_owned()),
-                CheckOutcome::NotExercised | CheckOutcome::NotObservable { .. } => false,
-            };
+                CheckOutcome::Violated { findings } => {
+                    let how = format!("{}: {}", scenario.id, findings[0].happened);
+                    outcomes.violated.entry(id.to_owned()).or_insert(how);
+                }
+                CheckOutcome::Met { .. } => {
+                    outcomes.met.insert(id.to_owned());
+                }
+                CheckOutcome::NotExercised | CheckOutcome::NotObservable { .. } => {}
+            }
         }
         for finding in judgement.findings {
             outcomes.failed.push(format!("{}: {} ({})", scenario.id, finding.id, finding.happened));
@@ -90,8 +95,8 @@ fn every_mutant_is_caught_and_breaks_only_what_it_names() {
         let outcomes = run_all(mutant.policy, mutant.tamper, mutant.reporter);
         let mut named: BTreeSet<String> = mutant.also.iter().map(|id| (*id).to_owned()).collect();
         named.insert(mutant.breaks.to_owned());
-        if outcomes.violated != named {
-            wrong.push(format!("`{}` names {named:?} and violated {:?}", mutant.name, outcomes.violated));
+        if !outcomes.violated.keys().eq(&named) {
+            wrong.push(format!("`{}` names {named:?} and violated {:#?}", mutant.name, outcomes.violated));
         }
         caught.insert(mutant.breaks.to_owned());
     }

@@ -104,7 +104,7 @@ struct Foreign<'a> {
 /// Seen in uploads, where what was taken from an answer shows in the next chunk, or in the end of it all.
 fn foreign_answers_are_passed_over(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
-    let answered = view.answered();
+    let answered = &view.answered;
     let mut foreign: Option<Foreign<'_>> = None;
     for (at, entry) in view.entries.iter().enumerate() {
         match &entry.event {

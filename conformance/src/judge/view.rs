@@ -84,6 +84,9 @@ pub(super) struct View<'a> {
     /// What came of requests and writes of the scenario's own: state and words.
     pub(super) injected: Vec<(Place, &'a str, &'a str)>,
     pub(super) last: Place,
+    /// For every answer the request that it answers, as places in `entries`. Of several requests that look
+    /// the same it is the first without an answer; what answers nothing is not there.
+    pub(super) answered: BTreeMap<usize, usize>,
 }
 
 impl<'a> View<'a> {
@@ -100,6 +103,7 @@ impl<'a> View<'a> {
             refused: Vec::new(),
             injected: Vec::new(),
             last: Place { n: 0, at_us: 0 },
+            answered: BTreeMap::new(),
         };
         let mut by = StepBy::Tool;
         let shapes = packet::shapes(trace);
@@ -171,33 +175,13 @@ impl<'a> View<'a> {
             };
             view.entries.push(Entry { place, event, by });
         }
+        view.answered = pairs(&view.entries);
         view
     }
 
     /// Whether the requests can be read: a capture may hold only what went over the air.
     pub(super) fn is_decoded(&self) -> bool {
         self.arrived == 0 || self.decoded > 0
-    }
-
-    /// For every answer the request that it answers, as places in `entries`. Of several requests that look
-    /// the same it is the first without an answer; what answers nothing is not there.
-    pub(super) fn answered(&self) -> BTreeMap<usize, usize> {
-        let mut open: Vec<(usize, (u16, u8, u8))> = Vec::new();
-        let mut pairs = BTreeMap::new();
-        let key = |message: &SmpMessage| (message.group, message.command, message.sequence);
-        for (at, entry) in self.entries.iter().enumerate() {
-            match &entry.event {
-                Event::Started => open.clear(),
-                Event::Request(request) => open.push((at, key(request))),
-                Event::Answer(answer) => {
-                    if let Some(place) = open.iter().position(|(_, other)| *other == key(answer)) {
-                        pairs.insert(at, open.remove(place).0);
-                    }
-                }
-                _ => {}
-            }
-        }
-        pairs
     }
 
     /// The request at this place.
@@ -240,6 +224,30 @@ impl<'a> View<'a> {
     pub(super) fn installed_hash(&self) -> Option<String> {
         self.images.installed.tlv_hash.map(|hash| hex(&hash))
     }
+}
+
+/// Which answer belongs to which request.
+fn pairs(entries: &[Entry<'_>]) -> BTreeMap<usize, usize> {
+    let mut open: Vec<(usize, &SmpMessage)> = Vec::new();
+    let mut pairs = BTreeMap::new();
+    let key = |message: &SmpMessage| (message.group, message.command, message.sequence);
+    for (at, entry) in entries.iter().enumerate() {
+        match &entry.event {
+            Event::Started => open.clear(),
+            Event::Request(request) => {
+                // The number is used again: what had it is not waited for any more, unless this is it again.
+                open.retain(|(_, other)| key(other) != key(request) || same(other, request));
+                open.push((at, request));
+            }
+            Event::Answer(answer) => {
+                if let Some(place) = open.iter().position(|(_, other)| key(other) == key(answer)) {
+                    pairs.insert(at, open.remove(place).0);
+                }
+            }
+            _ => {}
+        }
+    }
+    pairs
 }
 
 /// Whether both are the same request but for version and sequence number.

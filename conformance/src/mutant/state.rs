@@ -9,7 +9,7 @@ pub(super) fn all() -> Vec<Mutant> {
         policy("marks by the hash of the file", "STA-02", &[], &FileHash),
         policy("resets without marking", "STA-03", &["STA-08"], &NeverMarks),
         policy("confirms without looking", "STA-07", &[], &Blind),
-        report("reports success whatever happened", "STA-08", &["SMP-08"], &Liar),
+        report("reports success whatever happened", "STA-08", &["RST-05", "SMP-08", "UPL-08", "UPL-09"], &Liar),
     ]
 }
 
