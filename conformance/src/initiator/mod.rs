@@ -13,6 +13,7 @@
 //! [`Reporter`](policy::Reporter) lies about the outcome.
 
 pub mod in_process;
+pub mod personality;
 pub mod policy;
 pub mod session;
 pub mod udp;

@@ -3,7 +3,7 @@
 use brickproof_simulator::smp::{Command, SmpMessage};
 use brickproof_simulator::trace::StepBy;
 
-use super::view::{Event, View, is, offset};
+use super::view::{Event, View, is, offset, words};
 use super::{Check, CheckOutcome, Seen};
 
 /// The requirements judged here.
@@ -111,12 +111,4 @@ fn goes_on(failed: &SmpMessage, request: &SmpMessage) -> bool {
 
 fn name(message: &SmpMessage) -> &str {
     message.name.as_deref().unwrap_or("a request")
-}
-
-fn words(answer: &SmpMessage) -> String {
-    match answer.failure() {
-        Some((Some(group), rc)) => format!("was answered with err: group {group}, rc {rc}"),
-        Some((None, rc)) => format!("was answered with rc {rc}"),
-        None => "was answered".to_owned(),
-    }
 }

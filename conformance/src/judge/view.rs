@@ -282,3 +282,85 @@ pub(super) fn active(message: &SmpMessage) -> Option<&str> {
     let running = images.iter().find(|image| image.get("active").and_then(Field::boolean) == Some(true))?;
     running.get("hash").and_then(Field::hex)
 }
+
+/// One entry of a list of images; flags that are left out are not set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Listed<'a> {
+    /// Image number; 0 when it is left out.
+    pub(super) image: i64,
+    pub(super) slot: i64,
+    pub(super) hash: Option<&'a str>,
+    pub(super) pending: bool,
+    pub(super) confirmed: bool,
+    pub(super) active: bool,
+    pub(super) permanent: bool,
+}
+
+impl Listed<'_> {
+    /// Whether the next boot swaps it in, for test or for good.
+    pub(super) fn is_marked(&self) -> bool {
+        self.pending || self.permanent
+    }
+
+    /// Whether it is the image with this hash, or has none that could be compared with it.
+    pub(super) fn may_be(&self, hash: Option<&str>) -> bool {
+        match (self.hash, hash) {
+            (Some(own), Some(other)) => own == other || own.len() != other.len(),
+            _ => true,
+        }
+    }
+
+    /// Whether it runs, and the next boot goes back to another one.
+    pub(super) fn is_in_test(&self) -> bool {
+        self.active && !self.confirmed
+    }
+}
+
+/// The list of images in an answer to a state request; `None` for anything else and for failures.
+pub(super) fn listed(answer: &SmpMessage) -> Option<Vec<Listed<'_>>> {
+    if !is(answer, Command::ImageState) || answer.failure().is_some() {
+        return None;
+    }
+    let images = answer.body.get("images").and_then(Field::list)?;
+    let entry = |image| {
+        let number = |key: &str| Field::get(image, key).and_then(Field::number);
+        let flag = |key: &str| Field::get(image, key).and_then(Field::boolean).unwrap_or(false);
+        Listed {
+            image: number("image").unwrap_or(0),
+            slot: number("slot").unwrap_or(-1),
+            hash: Field::get(image, "hash").and_then(Field::hex),
+            pending: flag("pending"),
+            confirmed: flag("confirmed"),
+            active: flag("active"),
+            permanent: flag("permanent"),
+        }
+    };
+    Some(images.iter().map(entry).collect())
+}
+
+/// Whether it is a write of the image state: test or confirm.
+pub(super) fn writes_state(request: &SmpMessage) -> bool {
+    is(request, Command::ImageState) && request.is_write()
+}
+
+/// Op of the answer to a write.
+const WRITE_RESPONSE: u8 = 3;
+
+/// Whether it answers a write of the image state.
+pub(super) fn answers_state_write(answer: &SmpMessage) -> bool {
+    is(answer, Command::ImageState) && answer.op == WRITE_RESPONSE
+}
+
+/// The hash that a write of the image state names; an empty one is none.
+pub(super) fn named_hash(request: &SmpMessage) -> Option<&str> {
+    request.body.get("hash").and_then(Field::hex).filter(|hash| !hash.is_empty())
+}
+
+/// How a request was answered, in words.
+pub(super) fn words(answer: &SmpMessage) -> String {
+    match answer.failure() {
+        Some((Some(group), rc)) => format!("was answered with err: group {group}, rc {rc}"),
+        Some((None, rc)) => format!("was answered with rc {rc}"),
+        None => "was answered".to_owned(),
+    }
+}

@@ -18,7 +18,7 @@ pub(super) fn all() -> Vec<Mutant> {
         policy("numbers every request the same, several at once", "SMP-05", &["SMP-06"], &Unnumbered),
         policy("counts in threes", "SMP-06", &[], &Threes),
         policy("takes any answer for its own", "SMP-07", &["UPL-04"], &Credulous),
-        policy("takes a refusal for a success", "SMP-08", &["STA-02", "UPL-09"], &DeafToErrors),
+        policy("takes a refusal for a success", "SMP-08", &["STA-03", "STA-04", "UPL-09"], &DeafToErrors),
         policy("takes rc 0 for a failure", "SMP-09", &[], &AnyRc),
         policy("wants something in every answer", "SMP-09", &["RST-03"], &NothingIsWrong),
         policy("wants to know every key", "SMP-10", &[], &Strict),

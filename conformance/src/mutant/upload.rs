@@ -14,7 +14,7 @@ pub(super) fn all() -> Vec<Mutant> {
         policy("names the upload by half a hash", "UPL-02", &[], &HalfName),
         policy("names the upload by the hash of the image", "UPL-02", &[], &WrongName),
         policy("repeats the first fields", "UPL-03", &[], &Repeats),
-        policy("counts its own offset", "UPL-04", &["RST-01", "STA-02", "UPL-05"], &OwnOffset),
+        policy("counts its own offset", "UPL-04", &["RST-01", "UPL-05"], &OwnOffset),
         policy(
             "counts its own offset, several chunks ahead",
             "UPL-04",

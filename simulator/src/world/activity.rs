@@ -205,7 +205,7 @@ impl World {
         let mut timed = Timed::new(&board, board.timing, self.now, cut, self.wants.flash);
         let ending = match &work {
             Work::Request { peer, packet, battery } => device
-                .handle(&board, *battery, packet, &mut timed)
+                .handle(&board, *battery, self.now, packet, &mut timed)
                 .map(|answer| Ending::Answered { peer: *peer, answer, cause }),
             Work::Confirm | Work::Boot(_) => device.confirm_itself(&board, &mut timed).map(|()| Ending::Idle),
         };
@@ -342,7 +342,7 @@ impl World {
                 }
             }
             (Machine::Running(mut device), Work::Request { packet, battery, .. }) => {
-                let _ = device.handle(&board, battery, &packet, &mut timed);
+                let _ = device.handle(&board, battery, activity.started_at, &packet, &mut timed);
                 Some(device.power_off())
             }
             (Machine::Running(mut device), _) => {
