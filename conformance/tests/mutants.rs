@@ -10,7 +10,7 @@ use brickproof::judge::{self, CheckOutcome, requirements};
 use brickproof::library;
 use brickproof::mutant;
 use brickproof::runner::case::Case;
-use brickproof::runner::virtual_time::run_with;
+use brickproof::runner::virtual_time::{run_over_console, run_with};
 use brickproof::runner::{InitiatorChoice, Plan};
 use brickproof::scenario::Scenario;
 
@@ -20,6 +20,9 @@ struct Outcomes {
     met: BTreeSet<String>,
     failed: Vec<String>,
 }
+
+/// Scenarios that are also run over the lines of a serial port.
+const CONSOLE: [&str; 3] = ["update/test-confirm", "link/loss-mid-upload", "power-loss/mid-upload"];
 
 fn plan() -> Plan {
     Plan {
@@ -44,12 +47,16 @@ fn plan() -> Plan {
 fn run_all(policy: &dyn Policy, tamper: &dyn Tamper, reporter: &dyn Reporter) -> Outcomes {
     let plan = plan();
     let mut outcomes = Outcomes { violated: BTreeMap::new(), met: BTreeSet::new(), failed: Vec::new() };
-    for scenario in library::scenarios(&[]).unwrap() {
-        let case = Case::prepare(&scenario, &plan).unwrap();
+    let scenarios = library::scenarios(&[]).unwrap();
+    let over_console = scenarios.iter().filter(|scenario| CONSOLE.contains(&scenario.id.as_str()));
+    let direct = scenarios.iter().map(|scenario| (scenario, false));
+    for (scenario, console) in direct.chain(over_console.map(|scenario| (scenario, true))) {
+        let case = Case::prepare(scenario, &plan).unwrap();
         let mut world = case.world(&plan);
-        run_with(&case, &mut world, policy, tamper, reporter);
+        let run = if console { run_over_console } else { run_with };
+        run(&case, &mut world, policy, tamper, reporter);
         let trace = world.take_records();
-        let judgement = judge::judge(&scenario, &case.images, &trace, false);
+        let judgement = judge::judge(scenario, &case.images, &trace, false);
         for (id, outcome) in judgement.checks {
             match outcome {
                 CheckOutcome::Violated { findings } => {

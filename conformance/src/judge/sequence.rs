@@ -83,6 +83,8 @@ fn sequence_advances_by_one(view: &View<'_>) -> CheckOutcome {
             Event::Answer(answer) if last.is_some_and(|last| belongs(answer, &last.header)) => {
                 answered_at = Some(entry.place.at_us);
             }
+            // The packet may be one that is not seen here.
+            Event::Line(line) if line.lost || line.error.is_some() || line.abandoned > 0 => last = None,
             // A client may count anew on a new link.
             Event::Started | Event::Link(_) | Event::Power(_) | Event::Boot(_) => last = None,
             _ => {}

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use brickproof_simulator::smp::{Command, Field, SmpMessage};
 use brickproof_simulator::trace::{
-    BootRecord, Direction, InitiatorEvent, Kind, LinkEvent, PowerEvent, Record, RunRecord, StateRecord, StepBy, hex,
+    BootRecord, Direction, InitiatorEvent, Kind, LinkEvent, PowerEvent, Record, RunRecord, SerialPart, StateRecord,
+    StepBy, hex,
 };
 use brickproof_simulator::world::{ACCEPTED, REFUSED};
 
@@ -25,6 +26,8 @@ pub(super) enum Event<'a> {
     Started,
     /// A packet was sent; what follows shows whether it arrived.
     Sent(Packet<'a>),
+    /// A line was sent over a serial port.
+    Line(Line<'a>),
     /// A request that reached the target.
     Request(&'a SmpMessage),
     /// An answer that left the target.
@@ -43,6 +46,19 @@ pub(super) enum Event<'a> {
     Finally,
     /// The initiator's own verdict.
     Reported { success: bool, message: &'a str },
+}
+
+/// A line that was sent over a serial port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Line<'a> {
+    pub(super) part: SerialPart,
+    /// Length in bytes with the line feed.
+    pub(super) len: u64,
+    /// Why the receiver drops it.
+    pub(super) error: Option<&'a str>,
+    /// Bytes of an unfinished packet that the receiver drops because this line begins another.
+    pub(super) abandoned: u64,
+    pub(super) lost: bool,
 }
 
 /// An event with its place and with who chose the step it belongs to.
@@ -136,6 +152,15 @@ impl<'a> View<'a> {
                     view.arrived += usize::from(lost.is_none());
                     let shape = shapes.get(&record.n).copied().unwrap_or(Shape::Whole);
                     Event::Sent(Packet::of_datagram(data, *len, lost.is_some(), shape))
+                }
+                Kind::SerialFrame { direction: Direction::ToTarget, len, part, error, abandoned, lost, .. } => {
+                    Event::Line(Line {
+                        part: *part,
+                        len: *len,
+                        error: error.as_deref(),
+                        abandoned: *abandoned,
+                        lost: lost.is_some(),
+                    })
                 }
                 Kind::Link(link) => Event::Link(link),
                 Kind::Power(power) => {
