@@ -4,6 +4,8 @@ use brickproof_simulator::trace::{InitiatorEvent, Kind, Record};
 use brickproof_simulator::world::World;
 
 use super::case::{Case, Ended, SETTLE_STARTS};
+use crate::air::Air;
+use crate::initiator::ble::BleWire;
 use crate::initiator::in_process::{Console, InProcess, block_on};
 use crate::initiator::policy::{Policy, Reporter, Truthful, WellBehaved};
 use crate::initiator::update::{self, Report};
@@ -24,8 +26,14 @@ pub(super) fn run(case: &Case, world: &mut World, trace: &mut Vec<Record>) -> En
 /// Runs a case with another policy, wire or reporter: how mutants are run.
 pub fn run_with(case: &Case, world: &mut World, policy: &dyn Policy, tamper: &dyn Tamper, reporter: &dyn Reporter) {
     run_over(case, world, reporter, |world| {
-        let mut wire = Tampered::new(InProcess::new(world), tamper);
-        block_on(update::run(&mut wire, &case.job(), policy))
+        let job = case.job();
+        if case.air == Air::InProcessBle {
+            let mut wire = Tampered::new(BleWire::new(world, policy.link()), tamper);
+            block_on(update::run(&mut wire, &job, policy))
+        } else {
+            let mut wire = Tampered::new(InProcess::new(world), tamper);
+            block_on(update::run(&mut wire, &job, policy))
+        }
     });
 }
 
