@@ -33,6 +33,9 @@ mod transport;
 mod upload;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 use brickproof_simulator::trace::Record;
 
 use crate::runner::verdict::{Finding, Weight};
