@@ -3,7 +3,7 @@
 use brickproof_simulator::smp::cbor::Writer;
 use brickproof_simulator::smp::{Command, Frame, Op, SmpMessage, Version};
 use brickproof_simulator::trace::{
-    Direction, InitiatorEvent, Kind, LinkEvent, PowerEvent, Record, SerialPart, StepBy, hex,
+    BootRecord, Cause, Direction, InitiatorEvent, Kind, LinkEvent, PowerEvent, Record, SerialPart, StepBy, hex,
 };
 
 use super::view::View;
@@ -79,7 +79,8 @@ impl Trace {
     fn outcome(&self, id: &str) -> CheckOutcome {
         let image = |role| Image { role, bytes: vec![7; LEN], sha256: [1; 32], tlv_hash: Some([2; 32]), version: None };
         let images = ImageSet { installed: image("installed"), update: image("update"), other: None };
-        let (_, check) = checks().find(|(other, _)| *other == id).unwrap();
+        let mut all = checks().chain(super::upload::units::CHECKS.iter().copied());
+        let (_, check) = all.find(|(other, _)| *other == id).unwrap();
         check(&View::new(&self.records, &images))
     }
 
@@ -312,4 +313,32 @@ fn a_receiver_that_was_reset_misses_a_beginning() {
     trace.add(None, Kind::Power(PowerEvent::Off { reason: "fault".into() }));
     trace.line(SerialPart::Text, None, 0).line(SerialPart::Continuation, nothing, 0).is_met("SER-01");
     trace.line(SerialPart::Start, None, 40).is_violated("SER-01", "40 bytes");
+}
+
+#[test]
+fn a_recovery_takes_whole_write_units() {
+    let boot = |outcome: &str| {
+        Kind::Boot(BootRecord {
+            number: 1,
+            cause: Cause::PowerOn,
+            outcome: outcome.into(),
+            reason: None,
+            decisions: Vec::new(),
+            swapped: None,
+            running: None,
+            version: None,
+            operations: 0,
+            duration_us: 0,
+        })
+    };
+    for (outcome, returned) in [("recovery", 1000), ("recovery", 996), ("boot", 996)] {
+        let mut trace = Trace::default();
+        trace.add(None, boot(outcome));
+        trace.process("upload", StepBy::Tool).sends(&chunk(0, 0)).answers(&taken(0, returned));
+        match (outcome, returned) {
+            ("recovery", 1000) => trace.is_met("UPL-12"),
+            ("recovery", _) => trace.is_violated("UPL-12", "cannot write 4"),
+            _ => trace.is_silent("UPL-12"),
+        }
+    }
 }

@@ -12,6 +12,8 @@ mod offsets;
 mod patience;
 mod refused;
 mod resume;
+#[cfg(test)]
+pub(super) mod units;
 
 use brickproof_simulator::smp::{Command, Field};
 use brickproof_simulator::trace::hex;
