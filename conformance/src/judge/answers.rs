@@ -13,7 +13,8 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     ("SMP-12", lives_without_optional_commands),
 ];
 
-/// An end that comes so soon after an answer is because of it, in microseconds.
+/// An end that comes so soon after the answer to a reset is because of it, in microseconds: later it may be
+/// that the device was waited for.
 const AT_ONCE_US: u64 = 2_000_000;
 /// `rc` of a command that the device does not have.
 const NOT_SUPPORTED: i64 = 8;
@@ -21,7 +22,7 @@ const NOT_SUPPORTED: i64 = 8;
 /// Looks at every successful answer that `concerns` says something about, and at what followed.
 fn aborts(view: &View<'_>, concerns: impl Fn(&SmpMessage) -> Option<String>) -> CheckOutcome {
     let mut seen = Seen::default();
-    for (at, request) in view.answered() {
+    for (&at, &request) in &view.answered {
         let (Some(entry), Some(Entry { event: Event::Request(request), .. })) =
             (view.entries.get(at), view.entries.get(request))
         else {
@@ -31,9 +32,11 @@ fn aborts(view: &View<'_>, concerns: impl Fn(&SmpMessage) -> Option<String>) -> 
         let Some(what) = concerns(answer).filter(|_| answer.failure().is_none()) else { continue };
         match view.then(at) {
             Then::GoesOn(_) | Then::EndsWell(_) => seen.met(entry.place.n),
-            Then::EndsBadly(place)
-                if place.at_us - entry.place.at_us <= AT_ONCE_US && !has_a_reason(entry.by, request, answer) =>
-            {
+            Then::EndsBadly(place) if !has_a_reason(entry.by, request, answer) => {
+                let waited = place.at_us - entry.place.at_us;
+                if is(answer, Command::Reset) && waited > AT_ONCE_US {
+                    continue;
+                }
                 let name = answer.name.as_deref().unwrap_or("a request");
                 seen.violated(&place, format!("fails after `{name}` was answered with a success {what}"));
             }

@@ -13,7 +13,7 @@
 //! | `protocol` | SMP-08 |
 //! | `answers` | SMP-09, SMP-10, SMP-12 |
 //! | `retries` | SMP-11, SMP-13, SMP-14 |
-//! | `transport` | UDP-01 |
+//! | `transport` | UDP-01, SER-01 |
 //! | `upload` | UPL-01 to UPL-13, RST-05 |
 //! | `state` | STA-01 to STA-10 |
 //! | `reset` | RST-01, RST-02, RST-03 |
@@ -32,6 +32,9 @@ mod state;
 mod transport;
 mod upload;
 mod view;
+
+#[cfg(test)]
+mod tests;
 
 use brickproof_simulator::trace::Record;
 

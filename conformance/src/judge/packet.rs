@@ -72,19 +72,14 @@ pub(super) fn shapes(trace: &[Record]) -> BTreeMap<u64, Shape> {
     let mut at = 0;
     while let Some((n, len, head)) = sent.get(at) {
         at += 1;
-        let Some(total) = announced(head) else {
-            shapes.insert(*n, Shape::Wrong);
-            continue;
-        };
-        let shape = match total.cmp(len) {
-            std::cmp::Ordering::Equal => Shape::Whole,
-            std::cmp::Ordering::Less if is_packet(head, total, len - total) => Shape::Several,
-            std::cmp::Ordering::Less => Shape::Wrong,
-            std::cmp::Ordering::Greater => match parts(&sent[at..], total - len) {
+        let rest = &sent[at..];
+        let shape = match announced(head) {
+            Some(total) if total == *len => Shape::Whole,
+            Some(total) if total < *len && is_packet(head, total, len - total) => Shape::Several,
+            Some(total) if total < *len => Shape::Wrong,
+            _ => match parts(head, *len, rest) {
                 Some(count) => {
-                    for (part, ..) in &sent[at..at + count] {
-                        shapes.insert(*part, Shape::Part);
-                    }
+                    shapes.extend(rest[..count].iter().map(|(part, ..)| (*part, Shape::Part)));
                     at += count;
                     Shape::Part
                 }
@@ -103,7 +98,11 @@ fn announced(head: &[u8]) -> Option<u64> {
 
 /// Whether a whole request begins at this offset and fits what is left.
 fn is_packet(head: &[u8], offset: u64, left: u64) -> bool {
-    let Some(rest) = usize::try_from(offset).ok().and_then(|offset| head.get(offset..)) else { return false };
+    let rest = usize::try_from(offset).ok().and_then(|offset| head.get(offset..)).unwrap_or_default();
+    if rest.is_empty() {
+        // It was not kept. A header and a body are more likely than so many bytes too much.
+        return left > HEADER_LEN;
+    }
     let Ok((frame, payload)) = Frame::parse_header(rest) else { return false };
     frame.op.is_request()
         && frame.reserved == (0, 0)
@@ -111,16 +110,20 @@ fn is_packet(head: &[u8], offset: u64, left: u64) -> bool {
         && HEADER_LEN + u64::from(payload) <= left
 }
 
-/// How many of the following datagrams hold exactly what is missing, and are no packets themselves.
-fn parts(following: &[(u64, u64, Vec<u8>)], missing: u64) -> Option<usize> {
-    let mut left = missing;
+/// How many of the following datagrams hold exactly what this one lacks, and are no packets themselves.
+fn parts(head: &[u8], len: u64, following: &[(u64, u64, Vec<u8>)]) -> Option<usize> {
+    // The header itself may be cut.
+    let (mut start, mut have) = (head.to_vec(), len);
     for (count, (_, len, head)) in following.iter().take(PARTS_MAX).enumerate() {
-        if *len > left || announced(head) == Some(*len) {
+        if announced(head) == Some(*len) {
             return None;
         }
-        left -= len;
-        if left == 0 {
-            return Some(count + 1);
+        start.extend_from_slice(head);
+        have += len;
+        match announced(&start) {
+            Some(total) if total == have => return Some(count + 1),
+            Some(total) if total < have => return None,
+            _ => {}
         }
     }
     None

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use brickproof_simulator::smp::{Command, Field, SmpMessage};
 use brickproof_simulator::trace::{
-    BootRecord, Direction, InitiatorEvent, Kind, LinkEvent, PowerEvent, Record, RunRecord, StateRecord, StepBy, hex,
+    BootRecord, Direction, InitiatorEvent, Kind, LinkEvent, PowerEvent, Record, RunRecord, SerialPart, StateRecord,
+    StepBy, hex,
 };
 use brickproof_simulator::world::{ACCEPTED, REFUSED};
 
@@ -25,6 +26,8 @@ pub(super) enum Event<'a> {
     Started,
     /// A packet was sent; what follows shows whether it arrived.
     Sent(Packet<'a>),
+    /// A line was sent over a serial port.
+    Line(Line<'a>),
     /// A request that reached the target.
     Request(&'a SmpMessage),
     /// An answer that left the target.
@@ -43,6 +46,19 @@ pub(super) enum Event<'a> {
     Finally,
     /// The initiator's own verdict.
     Reported { success: bool, message: &'a str },
+}
+
+/// A line that was sent over a serial port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Line<'a> {
+    pub(super) part: SerialPart,
+    /// Length in bytes with the line feed.
+    pub(super) len: u64,
+    /// Why the receiver drops it.
+    pub(super) error: Option<&'a str>,
+    /// Bytes of an unfinished packet that the receiver drops because this line begins another.
+    pub(super) abandoned: u64,
+    pub(super) lost: bool,
 }
 
 /// An event with its place and with who chose the step it belongs to.
@@ -84,6 +100,9 @@ pub(super) struct View<'a> {
     /// What came of requests and writes of the scenario's own: state and words.
     pub(super) injected: Vec<(Place, &'a str, &'a str)>,
     pub(super) last: Place,
+    /// For every answer the request that it answers, as places in `entries`. Of several requests that look
+    /// the same it is the first without an answer; what answers nothing is not there.
+    pub(super) answered: BTreeMap<usize, usize>,
 }
 
 impl<'a> View<'a> {
@@ -100,6 +119,7 @@ impl<'a> View<'a> {
             refused: Vec::new(),
             injected: Vec::new(),
             last: Place { n: 0, at_us: 0 },
+            answered: BTreeMap::new(),
         };
         let mut by = StepBy::Tool;
         let shapes = packet::shapes(trace);
@@ -132,6 +152,15 @@ impl<'a> View<'a> {
                     view.arrived += usize::from(lost.is_none());
                     let shape = shapes.get(&record.n).copied().unwrap_or(Shape::Whole);
                     Event::Sent(Packet::of_datagram(data, *len, lost.is_some(), shape))
+                }
+                Kind::SerialFrame { direction: Direction::ToTarget, len, part, error, abandoned, lost, .. } => {
+                    Event::Line(Line {
+                        part: *part,
+                        len: *len,
+                        error: error.as_deref(),
+                        abandoned: *abandoned,
+                        lost: lost.is_some(),
+                    })
                 }
                 Kind::Link(link) => Event::Link(link),
                 Kind::Power(power) => {
@@ -171,33 +200,13 @@ impl<'a> View<'a> {
             };
             view.entries.push(Entry { place, event, by });
         }
+        view.answered = pairs(&view.entries);
         view
     }
 
     /// Whether the requests can be read: a capture may hold only what went over the air.
     pub(super) fn is_decoded(&self) -> bool {
         self.arrived == 0 || self.decoded > 0
-    }
-
-    /// For every answer the request that it answers, as places in `entries`. Of several requests that look
-    /// the same it is the first without an answer; what answers nothing is not there.
-    pub(super) fn answered(&self) -> BTreeMap<usize, usize> {
-        let mut open: Vec<(usize, (u16, u8, u8))> = Vec::new();
-        let mut pairs = BTreeMap::new();
-        let key = |message: &SmpMessage| (message.group, message.command, message.sequence);
-        for (at, entry) in self.entries.iter().enumerate() {
-            match &entry.event {
-                Event::Started => open.clear(),
-                Event::Request(request) => open.push((at, key(request))),
-                Event::Answer(answer) => {
-                    if let Some(place) = open.iter().position(|(_, other)| *other == key(answer)) {
-                        pairs.insert(at, open.remove(place).0);
-                    }
-                }
-                _ => {}
-            }
-        }
-        pairs
     }
 
     /// The request at this place.
@@ -240,6 +249,30 @@ impl<'a> View<'a> {
     pub(super) fn installed_hash(&self) -> Option<String> {
         self.images.installed.tlv_hash.map(|hash| hex(&hash))
     }
+}
+
+/// Which answer belongs to which request.
+fn pairs(entries: &[Entry<'_>]) -> BTreeMap<usize, usize> {
+    let mut open: Vec<(usize, &SmpMessage)> = Vec::new();
+    let mut pairs = BTreeMap::new();
+    let key = |message: &SmpMessage| (message.group, message.command, message.sequence);
+    for (at, entry) in entries.iter().enumerate() {
+        match &entry.event {
+            Event::Started => open.clear(),
+            Event::Request(request) => {
+                // The number is used again: what had it is not waited for any more, unless this is it again.
+                open.retain(|(_, other)| key(other) != key(request) || same(other, request));
+                open.push((at, request));
+            }
+            Event::Answer(answer) => {
+                if let Some(place) = open.iter().position(|(_, other)| key(other) == key(answer)) {
+                    pairs.insert(at, open.remove(place).0);
+                }
+            }
+            _ => {}
+        }
+    }
+    pairs
 }
 
 /// Whether both are the same request but for version and sequence number.

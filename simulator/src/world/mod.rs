@@ -521,7 +521,8 @@ impl World {
             | Action::ChangeAnswer(_)
             | Action::ForeignAnswer(_)
             | Action::Refuse(_)
-            | Action::LoseRequest => {}
+            | Action::LoseRequest
+            | Action::Stall { .. } => {}
         }
     }
 

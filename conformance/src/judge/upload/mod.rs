@@ -2,7 +2,7 @@
 //!
 //! | module | requirements |
 //! |---|---|
-//! | this one | what is in chunks: UPL-01, UPL-02, UPL-03, UPL-06, UPL-12 |
+//! | this one | what is in chunks: UPL-01, UPL-02, UPL-03, UPL-06 |
 //! | `offsets` | where chunks start: UPL-04, UPL-05, UPL-11 |
 //! | `refused` | what ends an upload: UPL-08, UPL-09 |
 //! | `patience` | how long the device may take: UPL-07, UPL-13 |
@@ -12,6 +12,8 @@ mod offsets;
 mod patience;
 mod refused;
 mod resume;
+#[cfg(test)]
+pub(super) mod units;
 
 use brickproof_simulator::smp::{Command, Field};
 use brickproof_simulator::trace::hex;
@@ -31,7 +33,6 @@ const CHECKS: &[(&str, Check)] = &[
     ("UPL-02", upload_is_named_by_the_file),
     ("UPL-03", first_fields_come_once),
     ("UPL-06", data_are_the_image),
-    ("UPL-12", chunks_are_whole_units),
 ];
 
 /// Shortest data of a first chunk: an image header.
@@ -43,7 +44,7 @@ fn first_chunk_is_complete(view: &View<'_>) -> CheckOutcome {
     let mut begun = false;
     for entry in &view.entries {
         let Event::Request(request) = &entry.event else { continue };
-        if !is(request, Command::ImageUpload) {
+        if !is(request, Command::ImageUpload) || request.malformed.is_some() {
             continue;
         }
         if !std::mem::replace(&mut begun, true) && offset(request).is_some_and(|off| off > 0) {
@@ -100,13 +101,22 @@ fn data_are_the_image(view: &View<'_>) -> CheckOutcome {
     seen.outcome()
 }
 
-/// UPL-02: a first chunk names the upload by the whole SHA-256 of the file.
+/// UPL-02: the first chunk of a process names the upload by the whole SHA-256 of the file.
 fn upload_is_named_by_the_file(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     let file = hex(&view.images.update.sha256);
+    // What comes later is another requirement.
+    let mut named = false;
     for entry in &view.entries {
-        let Event::Request(request) = &entry.event else { continue };
-        if !is(request, Command::ImageUpload) || offset(request) != Some(0) {
+        let request = match &entry.event {
+            Event::Request(request) if is(request, Command::ImageUpload) => request,
+            Event::Started => {
+                named = false;
+                continue;
+            }
+            _ => continue,
+        };
+        if offset(request) != Some(0) || std::mem::replace(&mut named, true) {
             continue;
         }
         match request.body.get("sha").and_then(Field::hex) {
@@ -135,36 +145,6 @@ fn first_fields_come_once(view: &View<'_>) -> CheckOutcome {
             seen.met(entry.place.n);
         } else {
             seen.violated(&entry.place, format!("a later chunk has {}", again.join(", ")));
-        }
-    }
-    seen.outcome()
-}
-
-/// Largest write unit of a device in bytes.
-const UNIT_MAX: i64 = 32;
-
-/// UPL-12: where the device takes whole write units only, every chunk but the last is a multiple of them.
-///
-/// That it takes no others shows in its answer: it asks again for the bytes beyond the last whole unit.
-fn chunks_are_whole_units(view: &View<'_>) -> CheckOutcome {
-    let mut seen = Seen::default();
-    let mut recovery = false;
-    let answered = view.answered();
-    for (at, entry) in view.entries.iter().enumerate() {
-        match &entry.event {
-            Event::Boot(boot) => recovery = boot.outcome == "recovery",
-            Event::Answer(answer) if is(answer, Command::ImageUpload) && answer.failure().is_none() => {
-                let Some(request) = answered.get(&at).and_then(|at| view.request(*at)) else { continue };
-                let (Some(off), Some(returned)) = (offset(request), offset(answer)) else { continue };
-                let left = off + data_len(request) - returned;
-                if recovery && left == 0 {
-                    seen.met(entry.place.n);
-                } else if recovery && returned > off && (1..UNIT_MAX).contains(&left) {
-                    let len = data_len(request);
-                    seen.violated(&entry.place, format!("of a chunk of {len} bytes the device cannot write {left}"));
-                }
-            }
-            _ => {}
         }
     }
     seen.outcome()
