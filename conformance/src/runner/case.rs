@@ -162,10 +162,17 @@ impl Case {
             let reason = format!("{} cannot be reached on the air `{}`", profile.name, plan.air);
             return self.without_run(plan, Status::Skipped, reason);
         }
+        if let InitiatorChoice::Builtin(personality) = &plan.initiator
+            && let Some(reason) = personality.unsupported(&self.scenario.id)
+        {
+            return self.without_run(plan, Status::Unsupported, reason.to_owned());
+        }
         let mut world = self.world(plan);
         let mut trace = Vec::new();
         let ended = match (&plan.initiator, plan.air) {
-            (InitiatorChoice::Builtin, Air::InProcess) => virtual_time::run(self, &mut world, &mut trace),
+            (InitiatorChoice::Builtin(personality), Air::InProcess) => {
+                virtual_time::run(self, &mut world, &mut trace, *personality, plan.seed)
+            }
             _ => real_time::run(self, plan, index, &mut world, &mut trace),
         };
         trace.append(&mut world.take_records());
@@ -270,8 +277,10 @@ impl Case {
                 result.findings = verdict.findings;
                 result.checks = verdict.checks;
                 let known = match &plan.initiator {
-                    InitiatorChoice::External(profile) => profile.known_for(&self.scenario.id),
-                    InitiatorChoice::Builtin => Vec::new(),
+                    InitiatorChoice::External(profile) => {
+                        profile.known_for(&self.scenario.id).into_iter().cloned().collect()
+                    }
+                    InitiatorChoice::Builtin(personality) => personality.known_for(&self.scenario.id),
                 };
                 let ids: Vec<&str> = known.iter().flat_map(|known| known.findings.iter().map(String::as_str)).collect();
                 result.status = status(&result.findings, &ids);

@@ -19,9 +19,7 @@ use super::case::{Case, Ended, SETTLE_STARTS};
 use super::external::{Running, UNSUPPORTED, fill};
 use super::live::Live;
 use super::{InitiatorChoice, Plan};
-use crate::initiator::policy::WellBehaved;
 use crate::initiator::udp::UdpWire;
-use crate::initiator::update;
 use crate::profile::Profile;
 use crate::scenario::Task;
 
@@ -193,10 +191,10 @@ async fn drive(
 ) -> Ended {
     let _ = seen.wait_for(|seen| seen.serving || seen.dead).await;
     let profile = match &plan.initiator {
-        InitiatorChoice::Builtin => {
+        InitiatorChoice::Builtin(personality) => {
             let _ = notes.send(InitiatorEvent::Started { what: "the built-in initiator".into() });
             let report = match UdpWire::connect(address, start, notes.clone()).await {
-                Ok(mut wire) => update::run(&mut wire, &case.job(), &WellBehaved).await,
+                Ok(mut wire) => personality.run(&mut wire, &case.job(), plan.seed).await,
                 Err(error) => return Ended::Error(format!("{address}: {error}")),
             };
             let _ = notes.send(InitiatorEvent::Reported { success: report.success, message: report.message });

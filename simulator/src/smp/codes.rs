@@ -8,6 +8,8 @@ pub mod group {
     pub const OS: u16 = 0;
     /// Images: state, upload, erase.
     pub const IMAGE: u16 = 1;
+    /// Zephyr's own: erase of the storage partition.
+    pub const ZEPHYR_BASIC: u16 = 63;
     /// First number of vendor groups.
     pub const VENDOR: u16 = 64;
 }
@@ -21,18 +23,30 @@ pub enum Command {
     Reset,
     /// OS group, MCUmgr parameters.
     Params,
+    /// OS group, which bootloader and in which mode.
+    BootloaderInfo,
     /// Image group, state: list when read, test or confirm when written.
     ImageState,
     /// Image group, upload.
     ImageUpload,
     /// Image group, erase.
     ImageErase,
+    /// Zephyr basic group, erase the storage partition.
+    StorageErase,
 }
 
 impl Command {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Echo, Self::Reset, Self::Params, Self::ImageState, Self::ImageUpload, Self::ImageErase];
+    pub const ALL: [Self; 8] = [
+        Self::Echo,
+        Self::Reset,
+        Self::Params,
+        Self::BootloaderInfo,
+        Self::ImageState,
+        Self::ImageUpload,
+        Self::ImageErase,
+        Self::StorageErase,
+    ];
 
     /// Group and command number.
     #[must_use]
@@ -41,9 +55,11 @@ impl Command {
             Self::Echo => (group::OS, 0),
             Self::Reset => (group::OS, 5),
             Self::Params => (group::OS, 6),
+            Self::BootloaderInfo => (group::OS, 8),
             Self::ImageState => (group::IMAGE, 0),
             Self::ImageUpload => (group::IMAGE, 1),
             Self::ImageErase => (group::IMAGE, 5),
+            Self::StorageErase => (group::ZEPHYR_BASIC, 0),
         }
     }
 
@@ -60,9 +76,11 @@ impl Command {
             Self::Echo => "echo",
             Self::Reset => "reset",
             Self::Params => "params",
+            Self::BootloaderInfo => "bootloader-info",
             Self::ImageState => "image-state",
             Self::ImageUpload => "image-upload",
             Self::ImageErase => "image-erase",
+            Self::StorageErase => "storage-erase",
         }
     }
 }

@@ -22,6 +22,7 @@
 mod android;
 mod go;
 mod ios;
+mod known;
 
 use brickproof_simulator::smp::{Command, Op, SmpMessage, Version};
 use brickproof_simulator::trace::{InitiatorEvent, StepBy};
@@ -30,6 +31,7 @@ use super::policy::{Policy, WellBehaved};
 use super::session::{Session, Ticket, Value};
 use super::update::{self, Job, Report};
 use super::wire::Wire;
+use crate::profile::Known;
 use crate::scenario::Task;
 
 /// What is done after the upload.
@@ -151,6 +153,18 @@ impl Personality {
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|personality| personality.name == name)
+    }
+
+    /// Findings that are known in a scenario, because the client has them.
+    #[must_use]
+    pub fn known_for(&self, scenario: &str) -> Vec<Known> {
+        known::known_for(self.name, scenario)
+    }
+
+    /// Why it cannot do a scenario, if it cannot.
+    #[must_use]
+    pub fn unsupported(&self, scenario: &str) -> Option<&'static str> {
+        known::unsupported(self.name, scenario)
     }
 
     /// Does the job; what is drawn comes from `seed`.
