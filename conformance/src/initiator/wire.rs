@@ -29,6 +29,11 @@ pub trait Tamper: Sync {
     fn sent(&self, packet: Vec<u8>) -> Vec<u8> {
         packet
     }
+
+    /// The datagrams in which a packet travels.
+    fn datagrams(&self, packet: Vec<u8>) -> Vec<Vec<u8>> {
+        vec![self.sent(packet)]
+    }
 }
 
 /// Changes nothing.
@@ -52,7 +57,9 @@ impl<'a, W: Wire> Tampered<'a, W> {
 
 impl<W: Wire> Wire for Tampered<'_, W> {
     async fn send(&mut self, packet: Vec<u8>) {
-        self.wire.send(self.tamper.sent(packet)).await;
+        for datagram in self.tamper.datagrams(packet) {
+            self.wire.send(datagram).await;
+        }
     }
 
     async fn receive(&mut self, timeout_us: u64) -> Option<Vec<u8>> {

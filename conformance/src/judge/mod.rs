@@ -8,17 +8,28 @@
 //!
 //! | module | requirements |
 //! |---|---|
+//! | `header` | SMP-01, SMP-02, SMP-03, SMP-04 |
+//! | `sequence` | SMP-05, SMP-06, SMP-07 |
 //! | `protocol` | SMP-08 |
-//! | `upload` | UPL-01, UPL-04, UPL-05, UPL-06, UPL-10 |
+//! | `answers` | SMP-09, SMP-10, SMP-12 |
+//! | `retries` | SMP-11, SMP-13, SMP-14 |
+//! | `transport` | UDP-01 |
+//! | `upload` | UPL-01 to UPL-13, RST-05 |
 //! | `state` | STA-01 to STA-10 |
 //! | `reset` | RST-01, RST-02, RST-03 |
 //! | `expect` | expectations of the scenario, and what must hold after every scenario |
 
+mod answers;
 mod expect;
+mod header;
+mod packet;
 mod protocol;
 pub mod requirements;
 mod reset;
+mod retries;
+mod sequence;
 mod state;
+mod transport;
 mod upload;
 mod view;
 
@@ -101,7 +112,10 @@ type Check = fn(&View<'_>) -> CheckOutcome;
 
 /// Every requirement with its check.
 fn checks() -> impl Iterator<Item = (&'static str, Check)> {
-    [protocol::CHECKS, upload::CHECKS, state::CHECKS, reset::CHECKS].into_iter().flatten().copied()
+    let protocol =
+        [header::CHECKS, sequence::CHECKS, protocol::CHECKS, answers::CHECKS, retries::CHECKS, transport::CHECKS];
+    let rest = [state::CHECKS, reset::CHECKS];
+    protocol.into_iter().flatten().chain(upload::checks()).chain(rest.into_iter().flatten()).copied()
 }
 
 /// Ids of the requirements that have a check.

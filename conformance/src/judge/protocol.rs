@@ -17,7 +17,17 @@ fn failures_are_recognised(view: &View<'_>) -> CheckOutcome {
     let mut failed_at = None;
     // Where the last chunk started, and whether the update is past its reset.
     let (mut chunk, mut was_reset) = (0, false);
+    // Chunks under way, and whether there were ever several.
+    let (mut open, mut windows) = (0, false);
     for entry in &view.entries {
+        match &entry.event {
+            Event::Answer(answer) if is(answer, Command::ImageUpload) => open = 0.max(open - 1),
+            Event::Request(request) if is(request, Command::ImageUpload) => {
+                open += 1;
+                windows |= open > 1 && offset(request) > Some(chunk);
+            }
+            _ => {}
+        }
         match &entry.event {
             Event::Answer(answer) if matters(answer) => {
                 failed = answer.failure().is_some().then_some(answer);
@@ -31,9 +41,14 @@ fn failures_are_recognised(view: &View<'_>) -> CheckOutcome {
                 if is(request, Command::ImageUpload) {
                     chunk = offset(request).unwrap_or(0);
                 }
+                // A window may have been on its way when the answer left.
+                let crossing = windows
+                    && is(request, Command::ImageUpload)
+                    && failed_at.is_some_and(|at| entry.place.at_us.saturating_sub(at.at_us) <= CROSSING_US);
                 if let Some(answer) = failed
                     && !again
                     && !back
+                    && !crossing
                     && goes_on(answer, request)
                 {
                     let what = name(request);
@@ -66,6 +81,8 @@ fn failures_are_recognised(view: &View<'_>) -> CheckOutcome {
     seen.outcome()
 }
 
+/// A chunk that arrives so shortly after an answer left was sent before that was seen, in microseconds.
+const CROSSING_US: u64 = 50_000;
 /// Op of the answer to a write.
 const WRITE_RESPONSE: u8 = 3;
 

@@ -1,11 +1,14 @@
 //! A trace as checks read it.
 
+use std::collections::BTreeMap;
+
 use brickproof_simulator::smp::{Command, Field, SmpMessage};
 use brickproof_simulator::trace::{
-    BootRecord, Direction, InitiatorEvent, Kind, LinkEvent, PowerEvent, Record, StateRecord, StepBy, hex,
+    BootRecord, Direction, InitiatorEvent, Kind, LinkEvent, PowerEvent, Record, RunRecord, StateRecord, StepBy, hex,
 };
 use brickproof_simulator::world::{ACCEPTED, REFUSED};
 
+use super::packet::{self, Packet, Shape};
 use crate::scenario::ImageSet;
 
 /// Where something is in the trace.
@@ -18,6 +21,10 @@ pub(super) struct Place {
 /// Something that checks look at, in the order of the trace.
 #[derive(Debug, Clone)]
 pub(super) enum Event<'a> {
+    /// A process of the initiator starts.
+    Started,
+    /// A packet was sent; what follows shows whether it arrived.
+    Sent(Packet<'a>),
     /// A request that reached the target.
     Request(&'a SmpMessage),
     /// An answer that left the target.
@@ -46,10 +53,25 @@ pub(super) struct Entry<'a> {
     pub(super) by: StepBy,
 }
 
+/// What the initiator did next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// It sent something.
+    GoesOn(Place),
+    /// It reported success, or the process ended with 0.
+    EndsWell(Place),
+    /// It reported a failure, or the process ended otherwise.
+    EndsBadly(Place),
+    /// The trace ends.
+    Nothing,
+}
+
 /// A trace as checks read it.
 pub(super) struct View<'a> {
     pub(super) entries: Vec<Entry<'a>>,
     pub(super) images: &'a ImageSet,
+    /// What is known about the run.
+    pub(super) run: Option<&'a RunRecord>,
     /// Requests that were sent, lost ones included.
     pub(super) sent: usize,
     /// Requests that arrived, and those among them that were taken apart.
@@ -69,6 +91,7 @@ impl<'a> View<'a> {
         let mut view = View {
             entries: Vec::new(),
             images,
+            run: None,
             sent: 0,
             arrived: 0,
             decoded: 0,
@@ -79,19 +102,36 @@ impl<'a> View<'a> {
             last: Place { n: 0, at_us: 0 },
         };
         let mut by = StepBy::Tool;
+        let shapes = packet::shapes(trace);
+        let parts_of_packets =
+            |cause: Option<u64>| cause.and_then(|n| shapes.get(&n)).is_some_and(|shape| *shape == Shape::Part);
         for record in trace {
             let place = Place { n: record.n, at_us: record.at_us };
             view.last = place;
             let event = match &record.kind {
+                Kind::Run(run) => {
+                    view.run = Some(run);
+                    continue;
+                }
+                // A piece of a packet is no request.
+                Kind::Message { direction: Direction::ToTarget, .. } if parts_of_packets(record.cause) => {
+                    view.decoded += 1;
+                    continue;
+                }
                 Kind::Message { direction: Direction::ToTarget, smp, .. } => {
                     view.decoded += 1;
+                    if record.cause.is_none_or(|cause| !shapes.contains_key(&cause)) {
+                        // Only the message was kept.
+                        view.entries.push(Entry { place, event: Event::Sent(Packet::of_message(smp)), by });
+                    }
                     Event::Request(smp)
                 }
                 Kind::Message { direction: Direction::FromTarget, smp, .. } => Event::Answer(smp),
-                Kind::Datagram { direction: Direction::ToTarget, lost, .. } => {
+                Kind::Datagram { direction: Direction::ToTarget, lost, data, len } => {
                     view.sent += 1;
                     view.arrived += usize::from(lost.is_none());
-                    continue;
+                    let shape = shapes.get(&record.n).copied().unwrap_or(Shape::Whole);
+                    Event::Sent(Packet::of_datagram(data, *len, lost.is_some(), shape))
                 }
                 Kind::Link(link) => Event::Link(link),
                 Kind::Power(power) => {
@@ -122,6 +162,7 @@ impl<'a> View<'a> {
                     by = *chosen;
                     Event::Step
                 }
+                Kind::Initiator(InitiatorEvent::Started { .. }) => Event::Started,
                 Kind::Initiator(InitiatorEvent::Exited { code }) => Event::Exited(*code),
                 Kind::Initiator(InitiatorEvent::Reported { success, message }) => {
                     Event::Reported { success: *success, message }
@@ -136,6 +177,48 @@ impl<'a> View<'a> {
     /// Whether the requests can be read: a capture may hold only what went over the air.
     pub(super) fn is_decoded(&self) -> bool {
         self.arrived == 0 || self.decoded > 0
+    }
+
+    /// For every answer the request that it answers, as places in `entries`. Of several requests that look
+    /// the same it is the first without an answer; what answers nothing is not there.
+    pub(super) fn answered(&self) -> BTreeMap<usize, usize> {
+        let mut open: Vec<(usize, (u16, u8, u8))> = Vec::new();
+        let mut pairs = BTreeMap::new();
+        let key = |message: &SmpMessage| (message.group, message.command, message.sequence);
+        for (at, entry) in self.entries.iter().enumerate() {
+            match &entry.event {
+                Event::Started => open.clear(),
+                Event::Request(request) => open.push((at, key(request))),
+                Event::Answer(answer) => {
+                    if let Some(place) = open.iter().position(|(_, other)| *other == key(answer)) {
+                        pairs.insert(at, open.remove(place).0);
+                    }
+                }
+                _ => {}
+            }
+        }
+        pairs
+    }
+
+    /// The request at this place.
+    pub(super) fn request(&self, at: usize) -> Option<&SmpMessage> {
+        match self.entries.get(at).map(|entry| &entry.event) {
+            Some(Event::Request(request)) => Some(request),
+            _ => None,
+        }
+    }
+
+    /// What the initiator did after this entry: sent something, ended well, ended badly.
+    pub(super) fn then(&self, at: usize) -> Then {
+        let rest = self.entries.get(at + 1..).unwrap_or_default();
+        rest.iter()
+            .find_map(|entry| match &entry.event {
+                Event::Sent(_) => Some(Then::GoesOn(entry.place)),
+                Event::Exited(Some(0)) | Event::Reported { success: true, .. } => Some(Then::EndsWell(entry.place)),
+                Event::Exited(_) | Event::Reported { success: false, .. } => Some(Then::EndsBadly(entry.place)),
+                _ => None,
+            })
+            .unwrap_or(Then::Nothing)
     }
 
     /// Hash of the image that the initiator left running: that of the last boot before the end of its part.
@@ -157,6 +240,11 @@ impl<'a> View<'a> {
     pub(super) fn installed_hash(&self) -> Option<String> {
         self.images.installed.tlv_hash.map(|hash| hex(&hash))
     }
+}
+
+/// Whether both are the same request but for version and sequence number.
+pub(super) fn same(one: &SmpMessage, other: &SmpMessage) -> bool {
+    (one.op, one.group, one.command, &one.body) == (other.op, other.group, other.command, &other.body)
 }
 
 /// A request of this command.

@@ -40,6 +40,8 @@ struct When {
     answer: Option<String>,
     op: Option<OpEntry>,
     nth: Option<u32>,
+    #[serde(default)]
+    last: bool,
     times: Option<Times>,
     tear: Option<TearEntry>,
 }
@@ -303,6 +305,9 @@ impl When {
                 "`when` needs exactly one of: after, swap-progress, upload-progress, request, answer".to_owned()
             );
         }
+        if self.last && self.answer.as_deref() != Some(Command::ImageUpload.name()) {
+            return Err("`last` is about the last chunk: it needs answer = \"image-upload\"".into());
+        }
         let nth = self.nth.unwrap_or(1);
         if nth == 0 {
             return Err("`nth` counts from 1".into());
@@ -346,7 +351,7 @@ impl When {
         };
         let selector = |name: &str| {
             let write = self.op.map(|op| op == OpEntry::Write);
-            Ok::<_, String>(Selector { command: command(name)?, write, nth, times })
+            Ok::<_, String>(Selector { command: command(name)?, write, last: self.last, nth, times })
         };
         match &self.request {
             Some(name) => Ok(Trigger::Request(selector(name)?)),

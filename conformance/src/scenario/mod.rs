@@ -10,7 +10,7 @@
 //! source = "mcuboot docs/design.md, reset recovery"
 //! needs = ["smp", "reboot"]
 //! target = "nrf52840-mcuboot-swap-move"   # or a path to a target file
-//! task = "update"                         # or "test-only": upload, test, reset, no confirm
+//! task = "update"                         # or "test-only" (no confirm), "erase-and-update"
 //! battery = 100                           # percent at the start
 //! finally = ["power-cycle"]               # after the initiator is done
 //!
@@ -47,7 +47,7 @@
 //! | `{ upload-progress = 0.5 }` | when the upload has come so far |
 //! | `{ request = "image-state", flash-operation = 1, nth = 1, tear = "nothing" }` | at a flash operation of a write request |
 //! | `{ request = "image-upload", op = "write", nth = 3, times = 1 }` | before a request is handled; `"any"` is every command, `times` may be `"always"` |
-//! | `{ answer = "reset", nth = 1, times = 1 }` | when an answer is about to be sent |
+//! | `{ answer = "reset", nth = 1, times = 1 }` | when an answer is about to be sent; `last = true` is the answer to the last chunk of an upload |
 //!
 //! `tear` says what the interrupted operation leaves: `nothing` of it (the default), its `first-half`,
 //! `all-but-last` byte, or `noise`, any bytes, drawn from the seed of the run.
@@ -89,6 +89,8 @@ pub enum Task {
     Update,
     /// Upload, test, reset.
     TestOnly,
+    /// Erase the secondary slot, then as an update.
+    EraseAndUpdate,
 }
 
 /// What is done to the target after the initiator is done.

@@ -106,6 +106,9 @@ pub struct SmpMessage {
     pub name: Option<String>,
     /// Sequence number.
     pub sequence: u8,
+    /// The three reserved bits of the first byte and the flags byte: 0 in everything that is defined.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub reserved: u16,
     /// The body; empty when it is no map.
     pub body: BTreeMap<String, Field>,
     /// What is wrong with header or body.
@@ -177,6 +180,7 @@ impl SmpMessage {
             command: 0,
             name: None,
             sequence: 0,
+            reserved: 0,
             body: BTreeMap::new(),
             malformed: None,
         }
@@ -190,6 +194,7 @@ impl SmpMessage {
             command: frame.command,
             name: Command::from_numbers(frame.group, frame.command).map(|command| command.name().to_owned()),
             sequence: frame.sequence,
+            reserved: u16::from_be_bytes([frame.reserved.0, frame.reserved.1]),
             ..Self::empty()
         }
     }
@@ -202,6 +207,11 @@ impl SmpMessage {
         }
         message
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(number: &u16) -> bool {
+    *number == 0
 }
 
 /// Reads a body with a general CBOR reader, not the server's, so that a mistake in the server's shows.

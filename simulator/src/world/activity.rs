@@ -186,7 +186,7 @@ impl World {
         let mut timed = Timed::new(&board, board.timing, self.now, cut, self.wants.flash);
         let ending = match &work {
             Work::Request { peer, packet, battery } => device
-                .handle(&board, *battery, packet, &mut timed)
+                .handle(&board, *battery, self.now, packet, &mut timed)
                 .map(|answer| Ending::Answered { peer: *peer, answer, cause }),
             Work::Confirm | Work::Boot(_) => device.confirm_itself(&board, &mut timed).map(|()| Ending::Idle),
         };
@@ -264,10 +264,11 @@ impl World {
         }
         for packet in &answer.packets {
             let message = SmpMessage::parse(packet);
-            if self.completes_upload(&message) {
+            let last = self.completes_upload(&message);
+            if last {
                 self.record(Kind::Application { event: super::UPLOADED.into() });
             }
-            let Some((id, action)) = self.faults.at_answer(&message) else {
+            let Some((id, action)) = self.faults.at_answer(&message, last) else {
                 self.send(peer, packet, Some(cause));
                 continue;
             };
@@ -321,7 +322,7 @@ impl World {
                 }
             }
             (Machine::Running(mut device), Work::Request { packet, battery, .. }) => {
-                let _ = device.handle(&board, battery, &packet, &mut timed);
+                let _ = device.handle(&board, battery, activity.started_at, &packet, &mut timed);
                 Some(device.power_off())
             }
             (Machine::Running(mut device), _) => {

@@ -38,6 +38,8 @@ pub struct Selector {
     pub command: Option<Command>,
     /// Only writes, or only reads; `None` for both.
     pub write: Option<bool>,
+    /// Only the answer to the last chunk of an upload.
+    pub last: bool,
     /// The first of them that it strikes, from 1.
     pub nth: u32,
     /// How many in a row it strikes; [`Selector::ALWAYS`] for all.
@@ -48,10 +50,12 @@ impl Selector {
     /// Every one from the nth.
     pub const ALWAYS: u32 = u32::MAX;
 
-    fn selects(&self, message: &SmpMessage) -> bool {
+    fn selects(&self, message: &SmpMessage, last: bool) -> bool {
         // A request and its answer are of one kind: 0 and 1 read, 2 and 3 write.
         let write = matches!(message.op, 2 | 3);
-        self.command.is_none_or(|command| message.known() == Some(command)) && self.write.is_none_or(|w| w == write)
+        self.command.is_none_or(|command| message.known() == Some(command))
+            && self.write.is_none_or(|w| w == write)
+            && (last || !self.last)
     }
 
     fn strikes(&self, seen: u32) -> bool {
@@ -345,20 +349,29 @@ impl Faults {
         })
     }
 
-    /// The fault that concerns this answer. Counts the answer.
-    pub(super) fn at_answer(&mut self, message: &SmpMessage) -> Option<(String, Action)> {
-        self.at_message(message, |trigger| if let Trigger::Answer(selector) = trigger { Some(selector) } else { None })
+    /// The fault that concerns this answer, which may be that to the last chunk. Counts the answer.
+    pub(super) fn at_answer(&mut self, message: &SmpMessage, last: bool) -> Option<(String, Action)> {
+        self.at_message(
+            message,
+            last,
+            |trigger| if let Trigger::Answer(selector) = trigger { Some(selector) } else { None },
+        )
     }
 
     /// The fault that strikes before this request is handled. Counts the request.
     pub(super) fn at_request(&mut self, message: &SmpMessage) -> Option<(String, Action)> {
-        self.at_message(message, |trigger| if let Trigger::Request(selector) = trigger { Some(selector) } else { None })
+        self.at_message(
+            message,
+            false,
+            |trigger| if let Trigger::Request(selector) = trigger { Some(selector) } else { None },
+        )
     }
 
     /// Of several faults that concern one message, the first strikes; the others count it.
     fn at_message(
         &mut self,
         message: &SmpMessage,
+        last: bool,
         selector: impl Fn(Trigger) -> Option<Selector>,
     ) -> Option<(String, Action)> {
         let mut found = None;
@@ -367,7 +380,7 @@ impl Faults {
             else {
                 continue;
             };
-            if !selector.selects(message) {
+            if !selector.selects(message, last) {
                 continue;
             }
             *seen = seen.saturating_add(1);

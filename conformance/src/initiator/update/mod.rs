@@ -78,6 +78,10 @@ impl<W: Wire> Update<'_, W> {
                 return self.confirm().await;
             }
             There::Absent => {
+                if self.job.task == Task::EraseAndUpdate {
+                    self.step("erase");
+                    self.erase().await?;
+                }
                 self.step("upload");
                 self.upload(chunk, window).await?;
             }

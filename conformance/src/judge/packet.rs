@@ -1,0 +1,133 @@
+//! Packets as the initiator sent them, lost ones included.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use brickproof_simulator::smp::{Frame, SmpMessage, Version};
+use brickproof_simulator::trace::{Direction, Kind, Record};
+
+/// Length of the header in bytes.
+const HEADER_LEN: u64 = 8;
+/// Datagrams that one packet may have been cut into.
+const PARTS_MAX: usize = 64;
+
+/// How packets and datagrams agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// One packet.
+    Whole,
+    /// More than one packet.
+    Several,
+    /// A piece of a packet; the datagrams beside it hold the rest.
+    Part,
+    /// The header announces another length than there is.
+    Wrong,
+}
+
+/// A packet that was sent.
+#[derive(Debug, Clone)]
+pub(super) struct Packet<'a> {
+    /// Its header; of long packets the body is not there.
+    pub(super) header: Cow<'a, SmpMessage>,
+    /// How it sits in its datagram.
+    pub(super) shape: Shape,
+    /// Whether it arrived nowhere.
+    pub(super) lost: bool,
+    /// Everything but the sequence number, as far as it was kept.
+    content: Cow<'a, str>,
+    len: u64,
+}
+
+impl<'a> Packet<'a> {
+    pub(super) fn of_datagram(data: &'a str, len: u64, lost: bool, shape: Shape) -> Self {
+        // The sequence number is byte 6.
+        let content = match (data.get(..12), data.get(14..)) {
+            (Some(before), Some(behind)) => Cow::Owned(format!("{before}{behind}")),
+            _ => Cow::Borrowed(data),
+        };
+        Self { header: Cow::Owned(SmpMessage::parse(&bytes(data))), shape, lost, content, len }
+    }
+
+    pub(super) fn of_message(message: &'a SmpMessage) -> Self {
+        let content = format!("{:?}", (message.op, message.group, message.command, &message.body));
+        Self { header: Cow::Borrowed(message), shape: Shape::Whole, lost: false, content: content.into(), len: 0 }
+    }
+
+    /// Whether both are the same request but for the sequence number.
+    pub(super) fn repeats(&self, other: &Self) -> bool {
+        (self.len, &self.content) == (other.len, &other.content)
+    }
+}
+
+/// The shape of every datagram to the target, by record number.
+pub(super) fn shapes(trace: &[Record]) -> BTreeMap<u64, Shape> {
+    let sent: Vec<(u64, u64, Vec<u8>)> = trace
+        .iter()
+        .filter_map(|record| match &record.kind {
+            Kind::Datagram { direction: Direction::ToTarget, data, len, .. } => Some((record.n, *len, bytes(data))),
+            _ => None,
+        })
+        .collect();
+    let mut shapes = BTreeMap::new();
+    let mut at = 0;
+    while let Some((n, len, head)) = sent.get(at) {
+        at += 1;
+        let Some(total) = announced(head) else {
+            shapes.insert(*n, Shape::Wrong);
+            continue;
+        };
+        let shape = match total.cmp(len) {
+            std::cmp::Ordering::Equal => Shape::Whole,
+            std::cmp::Ordering::Less if is_packet(head, total, len - total) => Shape::Several,
+            std::cmp::Ordering::Less => Shape::Wrong,
+            std::cmp::Ordering::Greater => match parts(&sent[at..], total - len) {
+                Some(count) => {
+                    for (part, ..) in &sent[at..at + count] {
+                        shapes.insert(*part, Shape::Part);
+                    }
+                    at += count;
+                    Shape::Part
+                }
+                None => Shape::Wrong,
+            },
+        };
+        shapes.insert(*n, shape);
+    }
+    shapes
+}
+
+/// Length of the packet that begins here, as its header announces it.
+fn announced(head: &[u8]) -> Option<u64> {
+    Frame::parse_header(head).ok().map(|(_, payload)| HEADER_LEN + u64::from(payload))
+}
+
+/// Whether a whole request begins at this offset and fits what is left.
+fn is_packet(head: &[u8], offset: u64, left: u64) -> bool {
+    let Some(rest) = usize::try_from(offset).ok().and_then(|offset| head.get(offset..)) else { return false };
+    let Ok((frame, payload)) = Frame::parse_header(rest) else { return false };
+    frame.op.is_request()
+        && frame.reserved == (0, 0)
+        && !matches!(frame.version, Version::Undefined(_))
+        && HEADER_LEN + u64::from(payload) <= left
+}
+
+/// How many of the following datagrams hold exactly what is missing, and are no packets themselves.
+fn parts(following: &[(u64, u64, Vec<u8>)], missing: u64) -> Option<usize> {
+    let mut left = missing;
+    for (count, (_, len, head)) in following.iter().take(PARTS_MAX).enumerate() {
+        if *len > left || announced(head) == Some(*len) {
+            return None;
+        }
+        left -= len;
+        if left == 0 {
+            return Some(count + 1);
+        }
+    }
+    None
+}
+
+fn bytes(data: &str) -> Vec<u8> {
+    (0..data.len() / 2)
+        .filter_map(|at| data.get(2 * at..2 * at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
+        .collect()
+}
