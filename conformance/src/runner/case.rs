@@ -199,6 +199,12 @@ impl Case {
                 .map(Image::artifact)
                 .collect(),
         }));
+        let waits = self.scenario.other.as_ref().and_then(|other| other.state);
+        let in_the_middle = self.scenario.installed.state == Some(ImageState::Testing)
+            || matches!(waits, Some(ImageState::Pending | ImageState::Permanent));
+        if in_the_middle {
+            world.found_running();
+        }
         world.record_state("start");
         if self.scenario.battery < 100 {
             world.control(Control::Battery(Battery { percent: self.scenario.battery }));
@@ -206,7 +212,9 @@ impl Case {
         for fault in &self.scenario.faults {
             world.control(Control::Fault(fault.clone().seeded(plan.seed)));
         }
-        world.control(Control::Power(true));
+        if !in_the_middle {
+            world.control(Control::Power(true));
+        }
         world
     }
 

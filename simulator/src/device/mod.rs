@@ -145,6 +145,21 @@ pub fn power_on(board: &Board, mut persistent: Persistent, cause: Cause, hook: &
     }
 }
 
+/// A board that is found running what its primary slot holds: the boot that led there is past, and what
+/// the trailers ask for is left to the next one.
+#[must_use]
+pub fn found_running(board: &Board, mut persistent: Persistent) -> Device {
+    let slot = SlotSource { flash: &persistent.flash, area: board.mcuboot.area(Slot::Primary) };
+    let info = inspect(&slot).ok();
+    let hash = info.as_ref().and_then(|info| info.hash);
+    let version = info.map(|info| info.header.version).unwrap_or_default();
+    let image = RunningImage { hash, version, behaviour: board.behaviour(hash) };
+    persistent.boots += 1;
+    let kept = persistent.kept.get_or_insert_with(|| Kept::factory(&board.smp));
+    let server = Server::new(board.smp.clone(), kept);
+    Device { persistent, program: Program::Application { image, running_slot: 0, server } }
+}
+
 impl Device {
     /// Takes power away, or resets.
     #[must_use]
