@@ -4,26 +4,31 @@ use std::fmt;
 use std::str::FromStr;
 
 /// What a scenario may need, of the air or of the initiator.
-pub const CAPABILITIES: [&str; 3] = ["smp", "reboot", "silent-loss"];
+pub const CAPABILITIES: [&str; 4] = ["smp", "reboot", "silent-loss", BLE];
+/// Everything that goes over a Bluetooth LE link can be seen.
+pub const BLE: &str = "ble";
 
 /// What carries the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Air {
     /// Function calls on virtual time; for the built-in initiator.
     InProcess,
+    /// A Bluetooth LE link by function calls on virtual time; for the built-in initiator.
+    InProcessBle,
     /// SMP over UDP, port 1337.
     Udp,
 }
 
 impl Air {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::InProcess, Self::Udp];
+    pub const ALL: [Self; 3] = [Self::InProcess, Self::InProcessBle, Self::Udp];
 
     /// The name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::InProcess => "in-process",
+            Self::InProcessBle => "in-process-ble",
             Self::Udp => "udp",
         }
     }
@@ -32,8 +37,26 @@ impl Air {
     #[must_use]
     pub fn can(self, capability: &str) -> bool {
         match self {
-            Self::InProcess | Self::Udp => CAPABILITIES.contains(&capability),
+            Self::InProcess | Self::Udp => CAPABILITIES.contains(&capability) && capability != BLE,
+            // A link repeats what was not heard: nothing is lost silently.
+            Self::InProcessBle => CAPABILITIES.contains(&capability) && capability != "silent-loss",
         }
+    }
+
+    /// Whether it runs on virtual time, and so is for the built-in initiator only.
+    #[must_use]
+    pub fn is_virtual(self) -> bool {
+        match self {
+            Self::InProcess | Self::InProcessBle => true,
+            Self::Udp => false,
+        }
+    }
+
+    /// The air on which the built-in initiator runs a scenario with these needs: what needs Bluetooth LE
+    /// leaves the plain function calls for the link.
+    #[must_use]
+    pub fn suited_to(self, needs: &[String]) -> Self {
+        if self == Self::InProcess && needs.iter().any(|need| need == BLE) { Self::InProcessBle } else { self }
     }
 }
 

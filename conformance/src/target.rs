@@ -21,6 +21,20 @@
 //! params = true
 //! reset-delay = "250 ms"
 //!
+//! [gatt]                       # SMP over Bluetooth LE; left out: as here
+//! reassembly = true            # fragments are put together
+//! mtu = 498                    # largest ATT MTU that is agreed to, 23 to 517
+//! access = "open"              # or "encrypted", "authenticated": what a link needs before it may write
+//! refusal = "0x05"             # or "0x0f", for every refusal; left out: 0x0f where only encryption is missing
+//! pairing = "just-works"       # or "passkey", "none"; left out with authenticated access: "passkey"
+//! bonding = true               # keys and notifications are kept for the next connection
+//! connections = 1              # at the same time
+//! supervision-timeout = "420 ms"
+//! parameter-update = false     # asks for 7.5 to 11.25 ms with the first write, for the usual after 5 s
+//! goodbye = false              # a reset by command ends connections politely
+//! keeps-fragments = false      # half a packet outlives its connection even when nobody else is subscribed
+//! moving-handles = false       # every image has its attributes at other handles
+//!
 //! [timing]
 //! erase = "85 ms"
 //! program-unit = "41 us"
@@ -31,6 +45,8 @@
 //! rc = 11                      # with this rc
 //! ```
 
+mod gatt;
+
 use std::path::{Path, PathBuf};
 
 use brickproof_flash_model::boot::mcuboot::{Mcuboot, Mode, Options};
@@ -38,6 +54,7 @@ use brickproof_flash_model::image::mcuboot::{PublicKey, Verifier};
 use brickproof_flash_model::layout::Layout;
 use brickproof_flash_model::source::Mistake;
 use brickproof_simulator::device::{BatteryPolicy, Behaviour, Board, FlashTiming};
+use brickproof_simulator::smp::gatt::GattConfig;
 use brickproof_simulator::smp::{ServerConfig, ZephyrRelease};
 use serde::Deserialize;
 use toml::Spanned;
@@ -57,6 +74,7 @@ pub struct Target {
     options: Options,
     keys: Vec<PublicKey>,
     smp: ServerConfig,
+    gatt: GattConfig,
     timing: FlashTiming,
     start_us: u64,
     battery: BatteryPolicy,
@@ -72,6 +90,8 @@ struct File {
     bootloader: Bootloader,
     #[serde(default)]
     smp: Smp,
+    #[serde(default)]
+    gatt: gatt::Gatt,
     #[serde(default)]
     timing: Timing,
     #[serde(default)]
@@ -182,6 +202,7 @@ impl Target {
         if let Some(delay) = read.smp.reset_delay {
             smp.reset_delay_us = delay.us;
         }
+        let gatt = read.gatt.config().map_err(|(at, message, remedy)| mistake(at, message).remedy(remedy))?;
         if read.battery.threshold.is_some_and(|threshold| threshold > 100) {
             return Err(Mistake::new(file, "the threshold of the battery is between 0 and 100 percent"));
         }
@@ -202,6 +223,7 @@ impl Target {
             },
             keys,
             smp,
+            gatt,
             timing: FlashTiming {
                 erase_us: read.timing.erase.map_or(default.erase_us, |duration| duration.us),
                 program_unit_ns: read.timing.program_unit.map_or(default.program_unit_ns, |duration| duration.ns),
@@ -256,6 +278,7 @@ impl Target {
             layout: self.layout.clone(),
             mcuboot: self.mcuboot()?,
             smp: self.smp.clone(),
+            gatt: self.gatt.clone(),
             timing: own.scaled(if only_swap { time_scale } else { scale }),
             boot_timing: boot.scaled(scale),
             start_us: self.start_us,

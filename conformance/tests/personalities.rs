@@ -1,5 +1,6 @@
 //! The built-in initiator as other clients fails exactly where those clients do.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -33,8 +34,12 @@ fn plan(personality: Personality) -> Plan {
 fn differences(personality: Personality) -> String {
     let mut wrong = String::new();
     let scenarios = library::scenarios(&[]).unwrap();
+    let mut habits: BTreeSet<&str> = personality.habits().collect();
     for result in runner::run(&scenarios, &plan(personality), &|_| {}).unwrap() {
-        if matches!(result.status, Status::Unsupported | Status::Passed | Status::ExpectedFailure) {
+        for finding in &result.findings {
+            habits.remove(finding.id.as_str());
+        }
+        if matches!(result.status, Status::Unsupported | Status::Skipped | Status::Passed | Status::ExpectedFailure) {
             continue;
         }
         let _ = writeln!(wrong, "{} {}: {}", personality.name, result.scenario, result.status);
@@ -45,6 +50,9 @@ fn differences(personality: Personality) -> String {
         if let Some(reason) = result.reason {
             let _ = writeln!(wrong, "    {reason}");
         }
+    }
+    for habit in habits {
+        let _ = writeln!(wrong, "{} has the habit {habit} no more", personality.name);
     }
     wrong
 }

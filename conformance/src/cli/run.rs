@@ -42,7 +42,7 @@ pub(super) struct Arguments {
     /// The target instead of the scenarios' own: a profile or a path to a .toml file
     #[arg(long)]
     target: Option<String>,
-    /// What carries the bytes: in-process (default for builtin) or udp
+    /// What carries the bytes: in-process (default for builtin), in-process-ble or udp
     #[arg(long)]
     air: Option<Air>,
     /// Cases at the same time
@@ -111,7 +111,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         bar.inc(1);
         bar.set_message(format!("{} {}", result.status, result.scenario));
         // Without a terminal there is no bar: slow runs say what they have done, line by line.
-        if hidden && plan.air != Air::InProcess {
+        if hidden && !plan.air.is_virtual() {
             let run = if plan.runs > 1 { format!(" (run {})", result.run) } else { String::new() };
             eprintln!("{:<16}  {}{run}", result.status.word(), result.scenario);
         }
@@ -187,10 +187,10 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
     }
     let builtin = matches!(initiator, InitiatorChoice::Builtin(_));
     let air = arguments.air.unwrap_or(if builtin { Air::InProcess } else { Air::Udp });
-    if !builtin && air == Air::InProcess {
-        return Err(Failure::Usage(
-            "the air `in-process` is for the built-in initiator\n  remedy: --air udp for a tool of your own".into(),
-        ));
+    if !builtin && air.is_virtual() {
+        return Err(Failure::Usage(format!(
+            "the air `{air}` is for the built-in initiator\n  remedy: --air udp for a tool of your own"
+        )));
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(Plan {
@@ -203,7 +203,7 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
         seed: arguments.seed,
         run: 1,
         runs: arguments.repeat,
-        jobs: arguments.jobs.map(usize::from).unwrap_or(if air == Air::InProcess { cores } else { JOBS_EXTERNAL }),
+        jobs: arguments.jobs.map(usize::from).unwrap_or(if air.is_virtual() { cores } else { JOBS_EXTERNAL }),
         report: arguments.report.clone().unwrap_or_else(|| PathBuf::from(REPORT)),
         keep_all: arguments.report.is_some(),
         repeat_with: repeat_with(arguments, air),

@@ -230,6 +230,12 @@ fn show(record: &Record) {
         Kind::Power(PowerEvent::Dead { reason }) => format!("BRICK: {reason}"),
         Kind::Link(LinkEvent::Up) => "link up".to_owned(),
         Kind::Link(LinkEvent::Down { reason }) => format!("link down: {reason}"),
+        Kind::Link(LinkEvent::Connected { connection, central, .. }) => {
+            format!("connection {connection} of central {central}")
+        }
+        Kind::Link(LinkEvent::Disconnected { connection, reason, .. }) => {
+            format!("connection {connection} ended: 0x{reason:02x}")
+        }
         Kind::Boot(boot) => format!(
             "boot {}: {}{}",
             boot.number,

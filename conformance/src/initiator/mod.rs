@@ -6,13 +6,17 @@
 //! | [`policy`] | [`Policy`](policy::Policy): its decisions, one method each |
 //! | [`session`] | requests and their answers |
 //! | [`update`] | the whole update as straight-line code |
+//! | [`link_policy`] | [`LinkPolicy`](link_policy::LinkPolicy): its decisions about a Bluetooth LE link |
+//! | [`ble`] | a wire over a Bluetooth LE link on virtual time |
 //! | [`in_process`], [`udp`] | two wires: function calls on virtual time, a socket on real time |
 //!
 //! The built-in initiator is a well-behaved client. Mutants change it at three seams: a
 //! [`Policy`](policy::Policy) decides something else, a wire changes what it carries, a
 //! [`Reporter`](policy::Reporter) lies about the outcome.
 
+pub mod ble;
 pub mod in_process;
+pub mod link_policy;
 pub mod personality;
 pub mod policy;
 pub mod session;

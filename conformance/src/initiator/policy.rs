@@ -2,7 +2,13 @@
 
 use brickproof_simulator::smp::{SmpMessage, Version};
 
+use super::link_policy::{GoodCentral, LinkPolicy};
 use super::update::{Entry, Job, Report};
+
+/// Packet buffer of a device that does not tell its size, in bytes.
+pub const DEFAULT_BUFFER: usize = 384;
+/// Room that a first chunk needs at least, in bytes.
+const FIRST_CHUNK: usize = 136;
 
 /// Fields of a first chunk besides `off` and `data`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +92,22 @@ pub trait Policy: Sync {
     /// Whether maps have indefinite length.
     fn indefinite_maps(&self) -> bool {
         false
+    }
+
+    /// Largest packet in bytes that is sent: the device has told the size of its packet buffers, or not;
+    /// `one_write` is what fits one write, where more has to be put together by the device. A device that
+    /// does not tell may not be able to.
+    fn packet_max(&self, told: Option<usize>, one_write: Option<usize>) -> usize {
+        match (told, one_write) {
+            (Some(told), _) => told,
+            (None, Some(one_write)) if one_write >= FIRST_CHUNK => one_write.min(DEFAULT_BUFFER),
+            (None, _) => DEFAULT_BUFFER,
+        }
+    }
+
+    /// Its decisions about a Bluetooth LE link.
+    fn link(&self) -> &dyn LinkPolicy {
+        &GoodCentral
     }
 
     /// Largest number of image bytes in a chunk.

@@ -13,6 +13,12 @@ pub trait Wire {
     /// The next packet, or `None` when `timeout_us` has passed.
     async fn receive(&mut self, timeout_us: u64) -> Option<Vec<u8>>;
 
+    /// Largest packet in bytes that goes over the air in one piece, where larger ones are put together by a
+    /// target that may not be able to; `None` where that is no question.
+    async fn one_write(&mut self) -> Option<usize> {
+        None
+    }
+
     /// Lets time pass; packets that arrive meanwhile are kept.
     async fn sleep(&mut self, us: u64);
 
@@ -64,6 +70,10 @@ impl<W: Wire> Wire for Tampered<'_, W> {
 
     async fn receive(&mut self, timeout_us: u64) -> Option<Vec<u8>> {
         self.wire.receive(timeout_us).await
+    }
+
+    async fn one_write(&mut self) -> Option<usize> {
+        self.wire.one_write().await
     }
 
     async fn sleep(&mut self, us: u64) {

@@ -33,6 +33,8 @@ pub struct Case {
     pub scenario: Scenario,
     /// Its images.
     pub images: ImageSet,
+    /// What carries the bytes: the air of the plan, or the one that suits the scenario.
+    pub air: Air,
     target: Target,
     board: Arc<Board>,
     flash: Flash,
@@ -119,7 +121,8 @@ impl Case {
             .chain(images.other.as_ref().zip(scenario.other.as_ref()))
             .filter_map(|(image, spec)| image.tlv_hash.map(|hash| (hash, spec.behaviour)))
             .collect();
-        let time_scale = plan.time_scale.unwrap_or(if plan.air == Air::InProcess { 1.0 } else { 0.0 });
+        let air = plan.air.suited_to(&scenario.needs);
+        let time_scale = plan.time_scale.unwrap_or(if air.is_virtual() { 1.0 } else { 0.0 });
         let board = Arc::new(target.board(scenario.timing, time_scale, behaviours)?);
         if let (ImageOrigin::File(path), None) = (&scenario.update.origin, scenario.update.broken) {
             let mut slot = images.update.bytes.clone();
@@ -145,15 +148,15 @@ impl Case {
             }
         }
         let flash = initial_flash(&scenario, &images, &target, &board.mcuboot)?;
-        Ok(Self { scenario, images, target, board, flash })
+        Ok(Self { scenario, images, air, target, board, flash })
     }
 
     /// Runs it; never fails: what goes wrong is in the result.
     #[must_use]
     pub fn run(&self, plan: &Plan, index: usize) -> CaseResult {
-        let missing = self.scenario.needs.iter().find(|need| !plan.air.can(need));
+        let missing = self.scenario.needs.iter().find(|need| !self.air.can(need));
         if let Some(missing) = missing {
-            let reason = format!("the air `{}` cannot show `{missing}`", plan.air);
+            let reason = format!("the air `{}` cannot show `{missing}`", self.air);
             return self.without_run(plan, Status::Skipped, reason);
         }
         if let InitiatorChoice::External(profile) = &plan.initiator
@@ -169,8 +172,8 @@ impl Case {
         }
         let mut world = self.world(plan);
         let mut trace = Vec::new();
-        let ended = match (&plan.initiator, plan.air) {
-            (InitiatorChoice::Builtin(personality), Air::InProcess) => {
+        let ended = match &plan.initiator {
+            InitiatorChoice::Builtin(personality) if self.air.is_virtual() => {
                 virtual_time::run(self, &mut world, &mut trace, *personality, plan.seed)
             }
             _ => real_time::run(self, plan, index, &mut world, &mut trace),
@@ -191,8 +194,8 @@ impl Case {
             scenario: self.scenario.id.clone(),
             target: self.target.name.clone(),
             initiator: plan.initiator.name().into(),
-            air: plan.air.name().into(),
-            clock: if plan.air == Air::InProcess { "virtual" } else { "real" }.into(),
+            air: self.air.name().into(),
+            clock: if self.air.is_virtual() { "virtual" } else { "real" }.into(),
             artifacts: [Some(&self.images.installed), Some(&self.images.update), self.images.other.as_ref()]
                 .into_iter()
                 .flatten()
@@ -288,7 +291,7 @@ impl Case {
                     InitiatorChoice::External(profile) => {
                         profile.known_for(&self.scenario.id).into_iter().cloned().collect()
                     }
-                    InitiatorChoice::Builtin(personality) => personality.known_for(&self.scenario.id),
+                    InitiatorChoice::Builtin(personality) => personality.known_for(&self.scenario.id, &result.findings),
                 };
                 let ids: Vec<&str> = known.iter().flat_map(|known| known.findings.iter().map(String::as_str)).collect();
                 result.status = status(&result.findings, &ids);

@@ -4,9 +4,11 @@ use brickproof_simulator::trace::{InitiatorEvent, Kind, Record};
 use brickproof_simulator::world::World;
 
 use super::case::{Case, Ended, SETTLE_STARTS};
+use crate::air::Air;
+use crate::initiator::ble::BleWire;
 use crate::initiator::in_process::{InProcess, block_on};
 use crate::initiator::personality::Personality;
-use crate::initiator::policy::{Policy, Reporter, Truthful};
+use crate::initiator::policy::{Policy, Reporter, Truthful, WellBehaved};
 use crate::initiator::update::{self, Report};
 use crate::initiator::wire::{Tamper, Tampered};
 
@@ -24,7 +26,11 @@ pub(super) fn run(
     seed: u64,
 ) -> Ended {
     run_job(world, case, &Truthful, async |world| {
-        personality.run(&mut InProcess::new(world), &case.job(), seed).await
+        if case.air == Air::InProcessBle {
+            personality.run(&mut BleWire::new(world, WellBehaved.link()), &case.job(), seed).await
+        } else {
+            personality.run(&mut InProcess::new(world), &case.job(), seed).await
+        }
     });
     trace.append(&mut world.take_records());
     Ended::Done
@@ -33,8 +39,14 @@ pub(super) fn run(
 /// Runs a case with another policy, wire or reporter: how mutants are run.
 pub fn run_with(case: &Case, world: &mut World, policy: &dyn Policy, tamper: &dyn Tamper, reporter: &dyn Reporter) {
     run_job(world, case, reporter, async |world| {
-        let mut wire = Tampered::new(InProcess::new(world), tamper);
-        update::run(&mut wire, &case.job(), policy).await
+        let job = case.job();
+        if case.air == Air::InProcessBle {
+            let mut wire = Tampered::new(BleWire::new(world, policy.link()), tamper);
+            update::run(&mut wire, &job, policy).await
+        } else {
+            let mut wire = Tampered::new(InProcess::new(world), tamper);
+            update::run(&mut wire, &job, policy).await
+        }
     });
 }
 

@@ -38,6 +38,7 @@ struct When {
     request: Option<String>,
     flash_operation: Option<u64>,
     answer: Option<String>,
+    fragment: Option<u32>,
     op: Option<OpEntry>,
     nth: Option<u32>,
     #[serde(default)]
@@ -198,6 +199,10 @@ impl FaultEntry {
         if cuts && !matches!(action, Action::PowerLoss { .. }) {
             return Err("a flash operation can only be interrupted by do = { power-loss = { for = \"...\" } }".into());
         }
+        let between = matches!(action, Action::LinkLoss { .. } | Action::PowerLoss { .. } | Action::Reset);
+        if matches!(trigger, Trigger::Fragment { .. }) && !between {
+            return Err("between two fragments there is only link-loss, power-loss or reset".into());
+        }
         Ok(Fault { id: self.id.clone().unwrap_or_else(|| format!("fault-{number}")), trigger, action })
     }
 }
@@ -299,10 +304,12 @@ impl When {
             self.upload_progress.is_some(),
             self.request.is_some(),
             self.answer.is_some(),
+            self.fragment.is_some(),
         ];
         if given.iter().filter(|given| **given).count() != 1 {
             return Err(
-                "`when` needs exactly one of: after, swap-progress, upload-progress, request, answer".to_owned()
+                "`when` needs exactly one of: after, swap-progress, upload-progress, request, answer, fragment"
+                    .to_owned(),
             );
         }
         if self.last && self.answer.as_deref() != Some(Command::ImageUpload.name()) {
@@ -319,6 +326,11 @@ impl When {
             Some(TearEntry::AllButLast) => TearModel::AllButLast,
             Some(TearEntry::Noise) => TearModel::Noise(0),
         };
+        match self.fragment {
+            None => {}
+            Some(0) => return Err("`fragment` counts from 1".into()),
+            Some(nth) => return Ok(Trigger::Fragment { nth }),
+        }
         if let Some(after) = self.after {
             return Ok(Trigger::After { us: after.us });
         }

@@ -47,6 +47,7 @@
 //! | `{ upload-progress = 0.5 }` | when the upload has come so far |
 //! | `{ request = "image-state", flash-operation = 1, nth = 1, tear = "nothing" }` | at a flash operation of a write request |
 //! | `{ request = "image-upload", op = "write", nth = 3, times = 1 }` | before a request is handled; `"any"` is every command, `times` may be `"always"` |
+//! | `{ fragment = 30 }` | over Bluetooth LE, before a write that continues a packet, the 30th of the run |
 //! | `{ answer = "reset", nth = 1, times = 1 }` | when an answer is about to be sent; `last = true` is the answer to the last chunk of an upload |
 //!
 //! `tear` says what the interrupted operation leaves: `nothing` of it (the default), its `first-half`,

@@ -5,6 +5,7 @@ use brickproof_flash_model::flash::{Geometry, Operation, OperationKind};
 use brickproof_flash_model::layout::Layout;
 
 use super::{BatteryPolicy, Behaviour};
+use crate::smp::gatt::GattConfig;
 use crate::smp::{RecoveryConfig, ServerConfig};
 
 /// How long flash operations take, in microseconds.
@@ -57,6 +58,8 @@ pub struct Board {
     pub mcuboot: Mcuboot,
     /// The SMP server.
     pub smp: ServerConfig,
+    /// Its transport over Bluetooth LE.
+    pub gatt: GattConfig,
     /// The bootloader's recovery over a serial port, if it has one.
     pub recovery: Option<RecoveryConfig>,
     /// The serial port is one of USB: it goes away while the device is dark.
@@ -83,6 +86,7 @@ impl Board {
             mcuboot,
             smp: ServerConfig::default(),
             recovery: None,
+            gatt: GattConfig::default(),
             usb: false,
             timing: FlashTiming::default(),
             boot_timing: FlashTiming::default(),

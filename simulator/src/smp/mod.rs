@@ -6,6 +6,7 @@
 //! | [`cbor`] | writing bodies, and reading them exactly as the server does |
 //! | [`message`] | a packet taken apart for people and judges |
 //! | [`codes`] | group numbers, commands, error codes and their version 0 equivalents |
+//! | [`gatt`] | the transport over Bluetooth LE: fragments, notifications, permissions |
 //! | [`console`] | packets as lines of text, for serial ports |
 //! | [`recovery`] | [`Recovery`]: the server of MCUboot's serial recovery |
 //! | [`config`] | [`ServerConfig`]: the options a build decides, named after Zephyr's Kconfig |
@@ -36,6 +37,7 @@ mod dispatch;
 mod enumeration_group;
 mod file_group;
 pub mod frame;
+pub mod gatt;
 mod image_group;
 pub mod message;
 mod os_group;

@@ -3,11 +3,13 @@
 //! Runner, judge, reports and control server read [`Record`]s; nobody keeps a second account. On disk a
 //! trace is JSON Lines; its schema is `simulator/schema/trace.schema.json`, derived from these types.
 
+mod gatt;
 mod record;
 
+pub use gatt::{AttRecord, CccdRecord, EndedBy, LinkEvent};
 pub use record::{
-    Artifact, BootRecord, Cause, Direction, FlashOp, FlashResult, ImageState, InitiatorEvent, Kind, LinkEvent,
-    PowerEvent, Record, RunRecord, SerialPart, SlotState, StateRecord, StepBy, Trailer,
+    Artifact, BootRecord, Cause, Direction, FlashOp, FlashResult, ImageState, InitiatorEvent, Kind, PowerEvent, Record,
+    RunRecord, SerialPart, SlotState, StateRecord, StepBy, Trailer,
 };
 
 /// Version of the record format; the first record of a trace carries it.

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::gatt::{AttRecord, CccdRecord, LinkEvent};
 use crate::smp::SmpMessage;
 
 /// One thing that happened.
@@ -43,6 +44,10 @@ pub enum Kind {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         lost: Option<String>,
     },
+    /// A packet of the Attribute Protocol.
+    Att(AttRecord),
+    /// Notifications were switched on or off.
+    Cccd(CccdRecord),
     /// A line arrived at or left the target on a serial port. The packet that it completes follows as a
     /// datagram, whose `cause` it is; lines from the target have their datagram as `cause`.
     SerialFrame {
@@ -64,7 +69,7 @@ pub enum Kind {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         lost: Option<String>,
     },
-    /// A decoded message; `cause` is its datagram.
+    /// A decoded message; `cause` is its datagram, or the last write or notification it came in.
     Message {
         /// Which protocol: `smp`.
         protocol: String,
@@ -178,19 +183,6 @@ pub struct Artifact {
     pub version: Option<String>,
     /// Size of the file in bytes.
     pub size: u64,
-}
-
-/// The link changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "event", rename_all = "kebab-case")]
-pub enum LinkEvent {
-    /// The target can be reached.
-    Up,
-    /// The target cannot be reached.
-    Down {
-        /// Why.
-        reason: String,
-    },
 }
 
 /// Erase or program.

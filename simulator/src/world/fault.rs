@@ -90,6 +90,11 @@ pub enum Trigger {
         /// Thousandths of the announced size.
         permille: u16,
     },
+    /// When a packet that has begun to arrive over Bluetooth LE continues, before the write is handled.
+    Fragment {
+        /// Which of the writes that continue a packet, from 1.
+        nth: u32,
+    },
     /// At a flash operation of the nth request with this command.
     RequestOperation {
         /// Which command; only writes count.
@@ -345,6 +350,19 @@ impl Faults {
             (Trigger::UploadProgress { permille }, FaultState::Armed { .. }) => {
                 u64::from(offset) * 1000 >= u64::from(size) * u64::from(permille)
             }
+            _ => false,
+        })
+    }
+
+    /// The fault that strikes before this write, which continues a packet. Counts the write.
+    pub(super) fn at_fragment(&mut self) -> Option<(String, Action)> {
+        for (fault, state) in &mut self.all {
+            if let (Trigger::Fragment { .. }, FaultState::Armed { seen, .. }) = (fault.trigger, state) {
+                *seen = seen.saturating_add(1);
+            }
+        }
+        self.take(|(fault, state)| match (fault.trigger, state) {
+            (Trigger::Fragment { nth }, FaultState::Armed { seen, .. }) => *seen == nth,
             _ => false,
         })
     }

@@ -15,12 +15,18 @@
 //! # Dark targets
 //!
 //! Without power, during a boot and while the link is down, what arrives is lost, and the loss recorded.
+//!
+//! # Two ways in
+//!
+//! Datagrams come by [`World::receive`] and leave by [`World::take_sent`]. Centrals on Bluetooth LE come
+//! by [`World::central`] and hear by [`World::take_gatt`]; their connections are in `world/link.rs`.
 
 mod activity;
 mod answer;
 mod console;
 mod fault;
 mod hook;
+mod link;
 mod state;
 
 use std::collections::VecDeque;
@@ -35,10 +41,12 @@ use crate::trace::{Cause, Direction, Kind, LinkEvent, PowerEvent, Record, Wants,
 
 use activity::Activity;
 use fault::Faults;
+use link::Links;
 
 pub use answer::{Change, ImagesChange, Refusal, request};
 pub use console::Carrier;
 pub use fault::{Action, Fault, FaultState, Selector, SwapFilter, Trigger};
+pub use link::{CentralAction, GattEvent};
 
 /// What the application notes when the last chunk of an upload is in flash.
 pub const UPLOADED: &str = "has received a whole image";
@@ -137,6 +145,7 @@ pub struct World {
     timers: Timers,
     /// `false` while the link is down.
     link: bool,
+    links: Links,
     battery: Battery,
     inbox: VecDeque<(Peer, Vec<u8>, u64)>,
     /// Faults whose request waits for its answer.
@@ -164,6 +173,7 @@ impl World {
             activity: None,
             timers: Timers { reset: None, confirm: None, link_up: None, late: Vec::new() },
             link: true,
+            links: Links::default(),
             battery: Battery::default(),
             inbox: VecDeque::new(),
             injected: VecDeque::new(),
@@ -271,6 +281,7 @@ impl World {
             timers.link_up,
             timers.late.iter().map(|(at, ..)| *at).min(),
             self.faults.next_timer(),
+            self.links.next_due(),
         ]
         .into_iter()
         .flatten()
@@ -314,12 +325,22 @@ impl World {
         }
     }
 
+    /// Packet buffers in use: the request being handled holds one, its answer another.
+    fn buffers_in_use(&self) -> usize {
+        let handled = if self.activity.is_some() { 2 } else { 0 };
+        handled + self.inbox.len() + usize::from(self.links.transport.is_collecting())
+    }
+
     fn receive_packet(&mut self, peer: Peer, packet: &[u8], cause: Option<u64>) {
         let lost = self.unreachable();
         let record = self.datagram(Direction::ToTarget, packet, lost, cause);
-        if lost.is_some() {
-            return;
+        if lost.is_none() {
+            self.admit(peer, packet, record);
         }
+    }
+
+    /// A whole packet has arrived; `record` shows how.
+    fn admit(&mut self, peer: Peer, packet: &[u8], record: u64) {
         let Some((buffer_size, buffer_count)) = self.device().map(Device::buffers) else { return };
         if packet.len() > usize::from(buffer_size) {
             self.record(Kind::Resource {
@@ -329,9 +350,7 @@ impl World {
             });
             return;
         }
-        // The request being handled holds one buffer, its answer another.
-        let in_use = if self.activity.is_some() { 2 + self.inbox.len() } else { self.inbox.len() };
-        if in_use >= usize::from(buffer_count) {
+        if self.buffers_in_use() >= usize::from(buffer_count) {
             self.record(Kind::Resource {
                 pool: "smp packet buffers".into(),
                 size: buffer_count.into(),
@@ -406,6 +425,7 @@ impl World {
         let common = matches!(
             kind,
             Kind::SerialFrame { .. }
+                | Kind::Att(_)
                 | Kind::Datagram { .. }
                 | Kind::Message { .. }
                 | Kind::Flash(_)
@@ -438,6 +458,8 @@ impl World {
             self.work();
         } else if self.timers.link_up.is_some_and(|at| at <= self.now) {
             self.set_link(true, "", None);
+        } else if self.step_links() {
+            // One thing at a time.
         } else if let Some(at) = self.timers.late.iter().position(|(at, ..)| *at <= self.now) {
             let (_, peer, packet) = self.timers.late.remove(at);
             self.send(peer, &packet, None);
@@ -555,6 +577,7 @@ impl World {
             self.start_console();
             let event = if up { LinkEvent::Up } else { LinkEvent::Down { reason: reason.to_owned() } };
             self.record(Kind::Link(event));
+            self.links_changed(up);
         }
     }
 
@@ -583,6 +606,9 @@ impl World {
             None => std::mem::replace(&mut self.machine, Machine::Changing).into_persistent(),
         };
         let Some(persistent) = persistent else { return };
+        if cause == Cause::SoftReset {
+            self.say_goodbye();
+        }
         self.machine = Machine::Off { persistent, back_at: None };
         self.begin_boot(cause);
     }
@@ -591,6 +617,7 @@ impl World {
     fn forget(&mut self) {
         self.inbox.clear();
         self.injected.clear();
+        self.links_forgotten();
         self.timers.late.clear();
         self.timers.reset = None;
         self.timers.confirm = None;
@@ -598,6 +625,9 @@ impl World {
     }
 
     fn send(&mut self, peer: Peer, packet: &[u8], cause: Option<u64>) {
+        if let Some(connection) = link::connection_of(peer) {
+            return self.notify(connection, packet, cause);
+        }
         let lost = (!self.link).then_some("the link is down");
         let record = self.datagram(Direction::FromTarget, packet, lost, cause);
         if lost.is_none() {

@@ -9,6 +9,11 @@
 //! reason = "why"
 //! source = "file of the client's repository, function"
 //!
+//! [[habit]]                                # what the client does wherever it comes so far
+//! findings = ["STA-07"]
+//! reason = "why"
+//! source = "file of the client's repository, function"
+//!
 //! [[unsupported]]                          # cannot happen with this client
 //! scenarios = ["state/confirm-refused-denied"]
 //! reason = "why"
@@ -19,6 +24,7 @@ use std::sync::OnceLock;
 use serde::Deserialize;
 
 use crate::profile::Known;
+use crate::runner::verdict::Finding;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +33,8 @@ struct File {
     #[serde(default)]
     known: Vec<Entry>,
     #[serde(default)]
+    habit: Vec<Habit>,
+    #[serde(default)]
     unsupported: Vec<Unsupported>,
 }
 
@@ -34,6 +42,14 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Entry {
     scenarios: Vec<String>,
+    findings: Vec<String>,
+    reason: String,
+    source: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Habit {
     findings: Vec<String>,
     reason: String,
     source: String,
@@ -59,16 +75,30 @@ fn file(personality: &str) -> Option<&'static File> {
     files().iter().find(|(name, file)| *name == personality && file.schema == 1).map(|(_, file)| file)
 }
 
-/// Findings that are known of a personality in a scenario, with reason and source.
-pub(super) fn known_for(personality: &str, scenario: &str) -> Vec<Known> {
-    let entries = file(personality).map(|file| file.known.as_slice()).unwrap_or_default();
-    let here = entries.iter().filter(|entry| entry.scenarios.iter().any(|id| id == scenario));
+/// Findings that are known of a personality in a scenario, with reason and source: those that the scenario
+/// must have, and what it has of the client's habits.
+pub(super) fn known_for(personality: &str, scenario: &str, findings: &[Finding]) -> Vec<Known> {
+    let Some(file) = file(personality) else { return Vec::new() };
+    let found = |id: &&String| findings.iter().any(|finding| finding.id == **id);
+    let habits = file.habit.iter().map(|habit| Known {
+        scenario: scenario.to_owned(),
+        findings: habit.findings.iter().filter(found).cloned().collect(),
+        reason: format!("{} ({})", habit.reason, habit.source),
+    });
+    let here = file.known.iter().filter(|entry| entry.scenarios.iter().any(|id| id == scenario));
     here.map(|entry| Known {
         scenario: scenario.to_owned(),
         findings: entry.findings.clone(),
         reason: format!("{} ({})", entry.reason, entry.source),
     })
+    .chain(habits.filter(|known| !known.findings.is_empty()))
     .collect()
+}
+
+/// Findings that are habits of a personality.
+pub(super) fn habits(personality: &str) -> impl Iterator<Item = &'static str> {
+    let habits = file(personality).map(|file| file.habit.as_slice()).unwrap_or_default();
+    habits.iter().flat_map(|habit| &habit.findings).map(String::as_str)
 }
 
 /// Why a personality cannot do a scenario, if it cannot.
@@ -93,7 +123,8 @@ mod tests {
             for id in named.chain(file.unsupported.iter().flat_map(|entry| &entry.scenarios)) {
                 assert!(scenarios.iter().any(|scenario| scenario.id == *id), "{} names {id}", bundled.name);
             }
-            for finding in file.known.iter().flat_map(|entry| &entry.findings) {
+            let findings = file.known.iter().flat_map(|entry| &entry.findings);
+            for finding in findings.chain(file.habit.iter().flat_map(|habit| &habit.findings)) {
                 assert!(crate::judge::findings().any(|id| id == finding), "{} names {finding}", bundled.name);
             }
             assert!(file.known.iter().all(|entry| !entry.reason.is_empty() && !entry.source.is_empty()));

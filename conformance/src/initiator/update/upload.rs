@@ -13,8 +13,6 @@ use super::super::session::{BUSY, Ticket, UPLOAD_OVERHEAD, Value};
 use super::super::wire::Wire;
 use super::{REQUEST_US, Update, refusal};
 
-/// Packet buffer of a device that does not tell its size.
-const DEFAULT_BUFFER: usize = 384;
 /// Length of an image header: a first chunk has at least that.
 const HEADER_LEN: usize = 32;
 /// Unanswered chunks in a row after which the link counts as lost.
@@ -23,6 +21,9 @@ const LINK_LOST_AFTER: u32 = 2;
 const CALLS_MAX: u32 = 8;
 /// Times that the device may forget the upload.
 const RESTARTS_MAX: u32 = 8;
+
+/// `rc` of a packet that is shorter than its header announces: the device does not put fragments together.
+const CORRUPT: i64 = 9;
 
 /// Why a chunk at offset 0 is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,8 @@ struct Open {
 
 /// How far the upload has come.
 struct Progress {
+    /// Image bytes in a chunk.
+    chunk: usize,
     /// Where the next chunk starts.
     next: usize,
     /// What a chunk at offset 0 would be.
@@ -93,16 +96,23 @@ impl<W: Wire> Update<'_, W> {
         let number = |key: &str| {
             told.and_then(|answer| answer.body.get(key)?.number()).and_then(|number| usize::try_from(number).ok())
         };
-        let room = number("buf_size").unwrap_or(DEFAULT_BUFFER).saturating_sub(UPLOAD_OVERHEAD);
-        let chunk = room.min(self.policy.chunk_max()).max(HEADER_LEN);
+        let (told, window) = (number("buf_size"), self.policy.window(number("buf_count")));
+        let one_write = self.session.wire.one_write().await;
+        Ok((self.chunk_of(self.policy.packet_max(told, one_write)), window))
+    }
+
+    /// Image bytes that fit a packet of this size.
+    fn chunk_of(&self, packet: usize) -> usize {
+        let chunk = packet.saturating_sub(UPLOAD_OVERHEAD).min(self.policy.chunk_max()).max(HEADER_LEN);
         let align = self.policy.chunk_align().clamp(1, HEADER_LEN);
-        Ok((chunk / align * align, self.policy.window(number("buf_count"))))
+        chunk / align * align
     }
 
     /// Uploads the image in chunks of at most `chunk` bytes, `window` of them under way at once.
     pub(super) async fn upload(&mut self, chunk: usize, window: usize) -> Result<(), String> {
         let goal = self.job.image.len() * self.policy.uploads_permille().min(1000) / 1000;
         let mut progress = Progress {
+            chunk,
             next: 0,
             first: First::Initial,
             open: VecDeque::new(),
@@ -116,7 +126,7 @@ impl<W: Wire> Update<'_, W> {
         };
         while progress.next < goal || !progress.open.is_empty() {
             while progress.may_send(goal, window) {
-                self.send_chunk(&mut progress, chunk).await;
+                self.send_chunk(&mut progress).await;
             }
             let budget = progress.open.front().map_or(0, |chunk| chunk.budget_us);
             let tickets = progress.open.iter().map(|chunk| chunk.ticket);
@@ -144,9 +154,9 @@ impl<W: Wire> Update<'_, W> {
         Err("the device does not answer the erase".into())
     }
 
-    async fn send_chunk(&mut self, progress: &mut Progress, chunk: usize) {
+    async fn send_chunk(&mut self, progress: &mut Progress) {
         let total = self.job.image.len();
-        let (offset, end) = (progress.next, (progress.next + chunk).min(total));
+        let (offset, end) = (progress.next, (progress.next + progress.chunk).min(total));
         let (fields, budget_us) = match (offset, progress.first) {
             (0, First::Initial) => (self.policy.first_chunk(), self.policy.first_chunk_us()),
             (0, First::Restarted) => (self.policy.restarted_chunk(), self.policy.first_chunk_us()),
@@ -202,6 +212,16 @@ impl<W: Wire> Update<'_, W> {
             progress.turn(chunk.offset);
             self.session.wire.sleep(self.policy.busy_pause_us()).await;
             return Ok(());
+        }
+        if answer.failure() == Some((None, CORRUPT))
+            && let Some(one_write) = self.session.wire.one_write().await
+        {
+            let chunk_that_fits = self.chunk_of(one_write);
+            if chunk_that_fits < progress.chunk {
+                progress.chunk = chunk_that_fits;
+                progress.turn(chunk.offset);
+                return Ok(());
+            }
         }
         if self.policy.is_failure(answer) {
             if progress.refused < self.policy.refused_retries() {
