@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::options::{find_program, keys, role_and_file, style};
 use super::{Failure, print_json};
 use crate::air::Air;
+use crate::initiator::personality::Personality;
 use crate::library;
 use crate::profile::Profile;
 use crate::report::group::Heading;
@@ -35,7 +36,7 @@ pub(super) struct Arguments {
     /// Scenarios: ids, their leading words (power-loss, power-loss/mid), or paths to .toml files; all
     /// bundled ones if none is given
     scenarios: Vec<String>,
-    /// Who is tested: `builtin`, a profile, or a path to a .toml file
+    /// Who is tested: `builtin`, `builtin-...` (it acts as another client), a profile, or a path to a .toml file
     #[arg(long, default_value = "builtin", conflicts_with = "command")]
     initiator: String,
     /// The target instead of the scenarios' own: a profile or a path to a .toml file
@@ -168,8 +169,8 @@ fn check_known(plan: &Plan, scenarios: &[Scenario]) -> Result<(), Failure> {
 fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
     let initiator = if !arguments.command.is_empty() {
         InitiatorChoice::External(Profile::of_command(arguments.command.clone())?)
-    } else if arguments.initiator == "builtin" {
-        InitiatorChoice::Builtin
+    } else if let Some(personality) = Personality::named(&arguments.initiator) {
+        InitiatorChoice::Builtin(personality)
     } else {
         InitiatorChoice::External(library::initiator(&arguments.initiator)?)
     };
@@ -185,7 +186,7 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
             }
         }
     }
-    let builtin = matches!(initiator, InitiatorChoice::Builtin);
+    let builtin = matches!(initiator, InitiatorChoice::Builtin(_));
     let air = arguments.air.unwrap_or(if builtin { Air::InProcess } else { Air::Udp });
     if !builtin && air.is_virtual() {
         return Err(Failure::Usage(format!(
@@ -221,7 +222,7 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
 /// The arguments that repeat a case.
 fn repeat_with(arguments: &Arguments, air: Air) -> Vec<String> {
     let mut words = Vec::new();
-    if arguments.command.is_empty() && arguments.initiator != "builtin" {
+    if arguments.command.is_empty() && arguments.initiator != Personality::DEFAULT.name {
         words.extend(["--initiator".into(), arguments.initiator.clone()]);
     }
     words.extend(["--air".into(), air.name().into()]);

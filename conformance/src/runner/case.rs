@@ -170,10 +170,17 @@ impl Case {
             let reason = format!("{} has no serial recovery", self.target.name);
             return self.without_run(plan, Status::Skipped, reason);
         }
+        if let InitiatorChoice::Builtin(personality) = &plan.initiator
+            && let Some(reason) = personality.unsupported(&self.scenario.id)
+        {
+            return self.without_run(plan, Status::Unsupported, reason.to_owned());
+        }
         let mut world = self.world(plan);
         let mut trace = Vec::new();
         let ended = match &plan.initiator {
-            InitiatorChoice::Builtin if self.air.is_virtual() => virtual_time::run(self, &mut world, &mut trace),
+            InitiatorChoice::Builtin(personality) if self.air.is_virtual() => {
+                virtual_time::run(self, &mut world, &mut trace, *personality, plan.seed)
+            }
             _ => real_time::run(self, plan, index, &mut world, &mut trace),
         };
         trace.append(&mut world.take_records());
@@ -200,6 +207,12 @@ impl Case {
                 .map(Image::artifact)
                 .collect(),
         }));
+        let waits = self.scenario.other.as_ref().and_then(|other| other.state);
+        let in_the_middle = self.scenario.installed.state == Some(ImageState::Testing)
+            || matches!(waits, Some(ImageState::Pending | ImageState::Permanent));
+        if in_the_middle {
+            world.found_running();
+        }
         world.record_state("start");
         if self.scenario.battery < 100 {
             world.control(Control::Battery(Battery { percent: self.scenario.battery }));
@@ -207,7 +220,9 @@ impl Case {
         for fault in &self.scenario.faults {
             world.control(Control::Fault(fault.clone().seeded(plan.seed)));
         }
-        world.control(Control::Power(true));
+        if !in_the_middle {
+            world.control(Control::Power(true));
+        }
         world
     }
 
@@ -278,8 +293,10 @@ impl Case {
                 result.findings = verdict.findings;
                 result.checks = verdict.checks;
                 let known = match &plan.initiator {
-                    InitiatorChoice::External(profile) => profile.known_for(&self.scenario.id, plan.air),
-                    InitiatorChoice::Builtin => Vec::new(),
+                    InitiatorChoice::External(profile) => {
+                        profile.known_for(&self.scenario.id, plan.air).into_iter().cloned().collect()
+                    }
+                    InitiatorChoice::Builtin(personality) => personality.known_for(&self.scenario.id, &result.findings),
                 };
                 let ids: Vec<&str> = known.iter().flat_map(|known| known.findings.iter().map(String::as_str)).collect();
                 result.status = status(&result.findings, &ids);

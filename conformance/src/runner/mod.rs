@@ -28,6 +28,7 @@ use brickproof_flash_model::image::mcuboot::PublicKey;
 use brickproof_flash_model::source::Mistake;
 
 use crate::air::Air;
+use crate::initiator::personality::Personality;
 use crate::profile::Profile;
 use crate::scenario::Scenario;
 use case::{Case, CaseResult};
@@ -44,8 +45,8 @@ pub fn stopped() -> bool {
 /// Who is tested.
 #[derive(Debug, Clone)]
 pub enum InitiatorChoice {
-    /// The initiator of brickproof itself.
-    Builtin,
+    /// The initiator of brickproof itself, as one client.
+    Builtin(Personality),
     /// A tool.
     External(Profile),
 }
@@ -55,7 +56,7 @@ impl InitiatorChoice {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Self::Builtin => "builtin",
+            Self::Builtin(personality) => personality.name,
             Self::External(profile) => &profile.name,
         }
     }

@@ -20,10 +20,8 @@ use super::external::{Running, UNSUPPORTED, fill};
 use super::live::Live;
 use super::{InitiatorChoice, Plan};
 use crate::air::Air;
-use crate::initiator::policy::WellBehaved;
 use crate::initiator::serial::SerialWire;
 use crate::initiator::udp::UdpWire;
-use crate::initiator::update;
 use crate::profile::Profile;
 use crate::scenario::Task;
 
@@ -211,17 +209,17 @@ async fn drive(
 ) -> Ended {
     let _ = seen.wait_for(|seen| seen.serving || seen.dead).await;
     let profile = match &plan.initiator {
-        InitiatorChoice::Builtin => {
+        InitiatorChoice::Builtin(personality) => {
             let _ = notes.send(InitiatorEvent::Started { what: "the built-in initiator".into() });
             let job = case.job();
             let report = match place {
                 Place::Socket(address) => match UdpWire::connect(*address, start, notes.clone()).await {
-                    Ok(mut wire) => update::run(&mut wire, &job, &WellBehaved).await,
+                    Ok(mut wire) => personality.run(&mut wire, &job, plan.seed).await,
                     Err(error) => return Ended::Error(format!("{place}: {error}")),
                 },
                 Place::Port(path) => {
                     let mut wire = SerialWire::new(path.clone(), start, notes.clone());
-                    update::run(&mut wire, &job, &WellBehaved).await
+                    personality.run(&mut wire, &job, plan.seed).await
                 }
             };
             let _ = notes.send(InitiatorEvent::Reported { success: report.success, message: report.message });

@@ -80,8 +80,16 @@ pub struct Device {
 /// What a device runs.
 #[derive(Debug, Clone)]
 enum Program {
-    Application { image: RunningImage, server: Server },
-    Recovery { server: Recovery, reason: String },
+    Application {
+        image: RunningImage,
+        /// Absolute number of the slot it runs from.
+        running_slot: u32,
+        server: Server,
+    },
+    Recovery {
+        server: Recovery,
+        reason: String,
+    },
 }
 
 /// How a start ended.
@@ -124,18 +132,33 @@ pub fn power_on(board: &Board, mut persistent: Persistent, cause: Cause, hook: &
         Outcome::Boot { offset, header, hash } => {
             // Where images do not move, the newer one may run from the other slot.
             let [primary, secondary] = [Slot::Primary, Slot::Secondary].map(|slot| board.mcuboot.area(slot));
-            let (slot, area) =
+            let (running_slot, area) =
                 if *offset == secondary.offset && *offset != primary.offset { (1, secondary) } else { (0, primary) };
             // A bootloader that does not validate still starts the image that is there.
             let source = SlotSource { flash: &persistent.flash, area };
             let hash = hash.or_else(|| inspect(&source).ok().and_then(|info| info.hash));
-            let image = RunningImage { hash, version: header.version, slot, behaviour: board.behaviour(hash) };
+            let image = RunningImage { hash, version: header.version, behaviour: board.behaviour(hash) };
             let kept = persistent.kept.get_or_insert_with(|| Kept::factory(&board.smp));
             let server = Server::new(board.smp.clone(), kept);
-            Started::Running(Device { persistent, program: Program::Application { image, server } }, boot)
+            Started::Running(Device { persistent, program: Program::Application { image, running_slot, server } }, boot)
         }
         Outcome::NoBootableImage { .. } | Outcome::Halt { .. } => Started::Dead(persistent, boot),
     }
+}
+
+/// A board that is found running what its primary slot holds: the boot that led there is past, and what
+/// the trailers ask for is left to the next one.
+#[must_use]
+pub fn found_running(board: &Board, mut persistent: Persistent) -> Device {
+    let slot = SlotSource { flash: &persistent.flash, area: board.mcuboot.area(Slot::Primary) };
+    let info = inspect(&slot).ok();
+    let hash = info.as_ref().and_then(|info| info.hash);
+    let version = info.map(|info| info.header.version).unwrap_or_default();
+    let image = RunningImage { hash, version, behaviour: board.behaviour(hash) };
+    persistent.boots += 1;
+    let kept = persistent.kept.get_or_insert_with(|| Kept::factory(&board.smp));
+    let server = Server::new(board.smp.clone(), kept);
+    Device { persistent, program: Program::Application { image, running_slot: 0, server } }
 }
 
 impl Device {
@@ -223,11 +246,11 @@ impl Device {
         let mut flash = Controller::new(&mut self.persistent.flash, hook);
         match &mut self.program {
             Program::Recovery { server, .. } => server.handle(packet, &mut flash, &board.mcuboot),
-            Program::Application { image, server } => {
+            Program::Application { image, running_slot, server } => {
                 let mut environment = Environment {
                     flash: &mut flash,
                     mcuboot: &board.mcuboot,
-                    running_slot: image.slot,
+                    running_slot: *running_slot,
                     refuse_upload: board.battery.refuses(battery),
                     refuse_confirm: image.behaviour.refuses_confirm(),
                     storage: board.layout.area("storage"),
@@ -249,8 +272,8 @@ impl Device {
         use brickproof_flash_model::boot::mcuboot::RequestError;
         use brickproof_flash_model::flash::FlashError;
 
-        let Program::Application { image, .. } = &self.program else { return Ok(()) };
-        let slot = if image.slot == 1 { Slot::Secondary } else { Slot::Primary };
+        let Program::Application { running_slot, .. } = self.program else { return Ok(()) };
+        let slot = if running_slot == 1 { Slot::Secondary } else { Slot::Primary };
         let mut flash = Controller::new(&mut self.persistent.flash, hook);
         let confirmed = match (board.smp.bootloader, board.mcuboot.pair(0)) {
             (BootloaderMode::DirectXipWithRevert, Some(pair)) => pair.set_next_direct_xip(&mut flash, slot, true),

@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use brickproof_flash_model::flash::{Controller, Damage, Flash, Uncut};
 
-use crate::device::{Battery, Behaviour, Board, Device, Persistent};
+use crate::device::{Battery, Behaviour, Board, Device, Persistent, found_running};
 use crate::smp::SmpMessage;
 use crate::smp::console::Decoder;
 use crate::trace::{Cause, Direction, Kind, LinkEvent, PowerEvent, Record, Wants, hex};
@@ -372,6 +372,21 @@ impl World {
         }
         self.inbox.push_back((peer, packet.to_vec(), record));
         self.work();
+    }
+
+    /// A board that is off is found running instead: no bootloader has touched what its trailers ask for.
+    pub fn found_running(&mut self) {
+        if self.activity.is_some() || !matches!(self.machine, Machine::Off { .. }) {
+            return;
+        }
+        let Machine::Off { persistent, .. } = std::mem::replace(&mut self.machine, Machine::Changing) else { return };
+        let device = found_running(&self.board, persistent);
+        let behaviour = device.image().map(|image| image.behaviour);
+        self.machine = Machine::Running(device);
+        self.starts += 1;
+        if let Some(behaviour) = behaviour {
+            self.start_application(behaviour);
+        }
     }
 
     /// Something is done to the target from outside now.
