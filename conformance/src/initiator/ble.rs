@@ -143,7 +143,7 @@ impl<'a> BleWire<'a> {
             }
             _ => return self.give_up(),
         }
-        if !self.policy.late_notifications() && !self.switch_on() {
+        if !self.policy.late_notifications(self.before.is_none()) && !self.switch_on() {
             return self.give_up();
         }
         self.link.is_some()
@@ -242,7 +242,8 @@ impl Wire for BleWire<'_> {
         }
         self.make_room(packet.len());
         self.write(&packet);
-        if self.link.is_some_and(|link| !link.notifications) && self.policy.late_notifications() {
+        if self.link.is_some_and(|link| !link.notifications) {
+            // Put off until now.
             self.switch_on();
         }
     }
