@@ -14,6 +14,7 @@
 //! reset = ["my-uploader", "--ip", "{address}", "reset"]
 //! confirm = ["my-uploader", "--ip", "{address}", "confirm"]
 //! list = ["my-uploader", "--ip", "{address}", "list"]
+//! erase = ["my-uploader", "--ip", "{address}", "erase"]   # the secondary slot
 //! # ... or the whole: update = ["my-uploader", "--ip", "{address}", "update", "{image}"]
 //!
 //! [repeat]                                 # the caller's part: run a failed step again, so often
@@ -38,7 +39,7 @@ use crate::air::Air;
 use crate::units::Duration;
 
 /// Steps that a profile may have a command for.
-pub const STEPS: [&str; 6] = ["update", "upload", "test", "reset", "confirm", "list"];
+pub const STEPS: [&str; 7] = ["update", "erase", "upload", "test", "reset", "confirm", "list"];
 const PLACEHOLDERS: [&str; 5] = ["{address}", "{port}", "{image}", "{hash}", "{name}"];
 
 /// A failure that is known and explained.

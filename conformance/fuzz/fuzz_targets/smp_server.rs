@@ -7,7 +7,7 @@ use brickproof_flash_model::boot::mcuboot::{Mcuboot, Options, Slot};
 use brickproof_flash_model::flash::Flash;
 use brickproof_flash_model::image::mcuboot::{ImageBuilder, Verifier};
 use brickproof_flash_model::layout::Layout;
-use brickproof_simulator::device::{BatteryPolicy, Board, FlashTiming, Persistent};
+use brickproof_simulator::device::{Board, Persistent};
 use brickproof_simulator::smp::ServerConfig;
 use brickproof_simulator::trace::Wants;
 use brickproof_simulator::world::{Control, World};
@@ -25,9 +25,6 @@ fn board() -> &'static (Arc<Board>, Flash) {
         flash.load(mcuboot.area(Slot::Primary), 0, &image).expect("fits");
         let board = Board {
             smp: ServerConfig { buffer_size: 1024, ..ServerConfig::default() },
-            timing: FlashTiming::default(),
-            start_us: 1000,
-            battery: BatteryPolicy::default(),
             ..Board::new("fuzzed", layout, mcuboot)
         };
         (Arc::new(board), flash)

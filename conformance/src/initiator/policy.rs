@@ -156,6 +156,11 @@ pub trait Policy: Sync {
         20_000_000
     }
 
+    /// How long the device may take to erase a slot, in microseconds.
+    fn erase_us(&self) -> u64 {
+        90_000_000
+    }
+
     /// Answers in a row without progress that are put up with.
     fn stalled_max(&self) -> u32 {
         10

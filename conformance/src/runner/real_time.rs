@@ -218,7 +218,13 @@ async fn drive(
         (true, Task::TestOnly) => Ended::Unsupported(
             "this scenario ends before the confirm, and the one command of this tool does the whole update".into(),
         ),
-        (false, Task::Update) if !profile.commands.contains_key("confirm") => {
+        (true, Task::EraseAndUpdate) => {
+            Ended::Unsupported("the one command of this tool does the whole update, and does not erase first".into())
+        }
+        (false, Task::EraseAndUpdate) if !profile.commands.contains_key("erase") => {
+            Ended::Unsupported("the profile has no command for `erase`".into())
+        }
+        (false, Task::Update | Task::EraseAndUpdate) if !profile.commands.contains_key("confirm") => {
             Ended::Unsupported("the profile has no command for `confirm`".into())
         }
         (false, task) => recipe.steps(task).await,
@@ -259,6 +265,7 @@ impl Recipe<'_> {
         let steps: &[&str] = match task {
             Task::Update => &["upload", "test", "reset", "wait", "confirm", "list"],
             Task::TestOnly => &["upload", "test", "reset"],
+            Task::EraseAndUpdate => &["erase", "upload", "test", "reset", "wait", "confirm", "list"],
         };
         let mut failed = None;
         let mut starts = 0;

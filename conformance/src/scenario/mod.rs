@@ -10,7 +10,7 @@
 //! source = "mcuboot docs/design.md, reset recovery"
 //! needs = ["smp", "reboot"]
 //! target = "nrf52840-mcuboot-swap-move"   # or a path to a target file
-//! task = "update"                         # or "test-only": upload, test, reset, no confirm
+//! task = "update"                         # or "test-only" (no confirm), "erase-and-update"
 //! battery = 100                           # percent at the start
 //! finally = ["power-cycle"]               # after the initiator is done
 //!
@@ -90,6 +90,8 @@ pub enum Task {
     Update,
     /// Upload, test, reset.
     TestOnly,
+    /// Erase the secondary slot, then as an update.
+    EraseAndUpdate,
 }
 
 /// What is done to the target after the initiator is done.

@@ -77,6 +77,25 @@ pub struct Board {
 }
 
 impl Board {
+    /// A board with the stock SMP server and the flash timing of an nRF52840.
+    #[must_use]
+    pub fn new(name: &str, layout: Layout, mcuboot: Mcuboot) -> Self {
+        Self {
+            name: name.to_owned(),
+            layout,
+            mcuboot,
+            smp: ServerConfig::default(),
+            gatt: GattConfig::default(),
+            recovery: None,
+            usb: false,
+            timing: FlashTiming::default(),
+            boot_timing: FlashTiming::default(),
+            start_us: 300_000,
+            battery: BatteryPolicy::default(),
+            behaviours: Vec::new(),
+        }
+    }
+
     /// What the application in this image does.
     #[must_use]
     pub fn behaviour(&self, hash: Option<[u8; 32]>) -> Behaviour {

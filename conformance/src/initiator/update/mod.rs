@@ -70,6 +70,10 @@ impl<W: Wire> Update<'_, W> {
         if images.iter().any(|image| image.hash == self.hash && image.is(Entry::ACTIVE)) {
             return Ok("the image runs already".into());
         }
+        if self.job.task == Task::EraseAndUpdate {
+            self.step("erase");
+            self.erase().await?;
+        }
         self.step("upload");
         self.upload(chunk, window).await?;
         if self.policy.marks_for_test() {

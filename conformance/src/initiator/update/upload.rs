@@ -138,6 +138,22 @@ impl<W: Wire> Update<'_, W> {
         Ok(())
     }
 
+    /// Erases the secondary slot.
+    pub(super) async fn erase(&mut self) -> Result<(), String> {
+        for _ in 0..self.policy.unanswered_max() {
+            let timeout = self.policy.erase_us();
+            let Some(answer) = self.session.request(Command::ImageErase, Op::Write, &[], timeout).await else {
+                continue;
+            };
+            if self.policy.is_failure(&answer) {
+                let (group, rc) = answer.failure().unwrap_or((None, 0));
+                return Err(format!("the device refuses to erase: {}", refusal(group, rc)));
+            }
+            return Ok(());
+        }
+        Err("the device does not answer the erase".into())
+    }
+
     async fn send_chunk(&mut self, progress: &mut Progress) {
         let total = self.job.image.len();
         let (offset, end) = (progress.next, (progress.next + progress.chunk).min(total));

@@ -4,12 +4,12 @@ use sha2::{Digest, Sha256};
 
 use super::header::{HEADER_LEN, IMAGE_MAGIC, ImageHeader};
 use super::keys::{KeyError, SigningKey};
-use super::tlv;
+use super::tlv::{self, Dependency};
 use super::version::ImageVersion;
 
 /// Describes an image; [`ImageBuilder::sign`] makes it.
 ///
-/// The TLVs are what imgtool writes for ECDSA P-256: SHA256, KEYHASH, ECDSA_SIG.
+/// The TLVs are what imgtool writes: SHA256, KEYHASH and the signature of the type of the key.
 #[derive(Debug, Clone)]
 pub struct ImageBuilder {
     version: ImageVersion,
@@ -74,6 +74,18 @@ impl ImageBuilder {
         self
     }
 
+    /// Adds a security counter.
+    #[must_use]
+    pub fn security_counter(self, value: u32) -> Self {
+        self.protected_tlv(tlv::SECURITY_COUNTER, value.to_le_bytes().to_vec())
+    }
+
+    /// Adds the need for another image, in at least this version.
+    #[must_use]
+    pub fn dependency(self, image: u8, min_version: ImageVersion) -> Self {
+        self.protected_tlv(tlv::DEPENDENCY, Dependency { image, min_version }.emit().to_vec())
+    }
+
     /// The image, signed.
     ///
     /// # Errors
@@ -81,13 +93,13 @@ impl ImageBuilder {
     pub fn sign(&self, key: &SigningKey) -> Result<Vec<u8>, KeyError> {
         let mut image = self.hashed_part();
         let digest: [u8; 32] = Sha256::digest(&image).into();
-        let signature = key.sign(&digest)?;
+        let signature = key.sign(&image)?;
         let area = emit_area(
             tlv::INFO_MAGIC,
             &[
                 (tlv::SHA256, &digest[..]),
                 (tlv::KEY_HASH, &key.public().hash()[..]),
-                (tlv::ECDSA_SIGNATURE, &signature[..]),
+                (key.public().signature_type().tlv(), &signature[..]),
             ],
         );
         image.extend_from_slice(&area);
@@ -125,7 +137,7 @@ impl ImageBuilder {
     }
 }
 
-fn emit_area(magic: u16, entries: &[(u16, &[u8])]) -> Vec<u8> {
+pub(super) fn emit_area(magic: u16, entries: &[(u16, &[u8])]) -> Vec<u8> {
     let total: usize = 4 + entries.iter().map(|(_, value)| 4 + value.len()).sum::<usize>();
     let mut area = Vec::with_capacity(total);
     area.extend_from_slice(&magic.to_le_bytes());

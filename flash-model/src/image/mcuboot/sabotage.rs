@@ -7,6 +7,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
+use super::build::emit_area;
 use super::header::{HEADER_LEN, ImageHeader};
 use super::keys::SigningKey;
 use super::tlv::{self, TlvWalk};
@@ -79,11 +80,12 @@ impl Sabotage {
                 broken[middle.min(tlvs.saturating_sub(1))] ^= 0x10;
             }
             Self::Signature => {
-                let at = value_of(image, &info, tlv::ECDSA_SIGNATURE).ok_or(ImageError::KeyUnknown)?;
-                // The last byte of the number s: the DER structure stays right.
+                let kind = info.signature_type().ok_or(ImageError::KeyUnknown)?.tlv();
+                let at = value_of(image, &info, kind).ok_or(ImageError::KeyUnknown)?;
+                // For ECDSA the last byte of the number s: the DER structure stays right.
                 broken[at.end - 1] ^= 0x01;
             }
-            Self::Key => return sign_again(image, &header, unprotected),
+            Self::Key => return sign_again(image, &info, unprotected),
             Self::Truncated => broken.truncate(payload + (tlvs - payload) / 2),
             Self::Size => {
                 let lie = ImageHeader { image_size: 0x7fff_ffff, ..header };
@@ -130,22 +132,17 @@ fn value_of(image: &[u8], info: &ImageInfo, kind: u16) -> Option<Range<usize>> {
     found
 }
 
-/// Replaces the unprotected TLVs by those of a key nobody trusts.
-fn sign_again(image: &[u8], header: &ImageHeader, unprotected: usize) -> Result<Vec<u8>, ImageError> {
-    let foreign = SigningKey::from_seed(b"a key no bootloader trusts").map_err(|_| ImageError::KeyUnknown)?;
+/// Replaces the unprotected TLVs by those of a key nobody trusts, of the same type.
+fn sign_again(image: &[u8], info: &ImageInfo, unprotected: usize) -> Result<Vec<u8>, ImageError> {
+    let kind = info.signature_type().ok_or(ImageError::KeyUnknown)?;
+    let foreign = SigningKey::stranger(kind).map_err(|_| ImageError::KeyUnknown)?;
     let mut signed = image[..unprotected].to_vec();
-    debug_assert_eq!(header.hashed_len(), u32::try_from(signed.len()).ok());
+    debug_assert_eq!(info.header.hashed_len(), u32::try_from(signed.len()).ok());
     let digest: [u8; 32] = Sha256::digest(&signed).into();
-    let signature = foreign.sign(&digest).map_err(|_| ImageError::SignatureInvalid)?;
-    let total = 4 + 3 * 4 + 32 + 32 + signature.len();
-    signed.extend_from_slice(&tlv::INFO_MAGIC.to_le_bytes());
-    signed.extend_from_slice(&u16::try_from(total).unwrap_or(u16::MAX).to_le_bytes());
-    for (kind, value) in
-        [(tlv::SHA256, &digest[..]), (tlv::KEY_HASH, &foreign.public().hash()[..]), (tlv::ECDSA_SIGNATURE, &signature)]
-    {
-        signed.extend_from_slice(&kind.to_le_bytes());
-        signed.extend_from_slice(&u16::try_from(value.len()).unwrap_or(u16::MAX).to_le_bytes());
-        signed.extend_from_slice(value);
-    }
+    let signature = foreign.sign(&signed).map_err(|_| ImageError::SignatureInvalid)?;
+    signed.extend_from_slice(&emit_area(
+        tlv::INFO_MAGIC,
+        &[(tlv::SHA256, &digest[..]), (tlv::KEY_HASH, &foreign.public().hash()[..]), (kind.tlv(), &signature)],
+    ));
     Ok(signed)
 }

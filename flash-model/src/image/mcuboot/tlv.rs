@@ -17,8 +17,14 @@ pub const KEY_HASH: u16 = 0x01;
 pub const PUBLIC_KEY: u16 = 0x02;
 /// SHA-256 image hash.
 pub const SHA256: u16 = 0x10;
+/// RSA-2048 signature with PSS.
+pub const RSA2048_SIGNATURE: u16 = 0x20;
 /// ECDSA signature, DER.
 pub const ECDSA_SIGNATURE: u16 = 0x22;
+/// RSA-3072 signature with PSS.
+pub const RSA3072_SIGNATURE: u16 = 0x23;
+/// Ed25519 signature over the image hash.
+pub const ED25519_SIGNATURE: u16 = 0x24;
 /// Required version of another image.
 pub const DEPENDENCY: u16 = 0x40;
 /// Security counter, 32 bits.
@@ -26,8 +32,22 @@ pub const SECURITY_COUNTER: u16 = 0x50;
 
 /// Types that may stand in the unprotected area (mcuboot: `image_validate.c`,
 /// `allowed_unprot_tlvs`, without pure signatures and HMAC-SHA512).
-const ALLOWED_UNPROTECTED: [u16; 14] =
-    [KEY_HASH, PUBLIC_KEY, SHA256, 0x11, 0x12, 0x20, 0x21, ECDSA_SIGNATURE, 0x23, 0x24, 0x30, 0x31, 0x32, 0x33];
+const ALLOWED_UNPROTECTED: [u16; 14] = [
+    KEY_HASH,
+    PUBLIC_KEY,
+    SHA256,
+    0x11,
+    0x12,
+    RSA2048_SIGNATURE,
+    0x21,
+    ECDSA_SIGNATURE,
+    RSA3072_SIGNATURE,
+    ED25519_SIGNATURE,
+    0x30,
+    0x31,
+    0x32,
+    0x33,
+];
 
 /// Whether the bootloader accepts this type outside the protected area.
 #[must_use]
@@ -44,11 +64,11 @@ pub fn name(kind: u16) -> &'static str {
         SHA256 => "SHA256",
         0x11 => "SHA384",
         0x12 => "SHA512",
-        0x20 => "RSA2048_PSS",
+        RSA2048_SIGNATURE => "RSA2048_PSS",
         0x21 => "ECDSA224",
         ECDSA_SIGNATURE => "ECDSA_SIG",
-        0x23 => "RSA3072_PSS",
-        0x24 => "ED25519",
+        RSA3072_SIGNATURE => "RSA3072_PSS",
+        ED25519_SIGNATURE => "ED25519",
         0x25 => "SIG_PURE",
         0x30 => "ENC_RSA2048",
         0x31 => "ENC_KW",

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::header::ImageHeader;
-use super::keys::PublicKey;
+use super::keys::{PublicKey, SignatureType};
 use super::tlv::{self, TlvWalk};
 use crate::flash::{Area, Flash};
 
@@ -98,6 +98,14 @@ pub enum ImageError {
         /// In the device.
         device: u32,
     },
+    /// Signed in another way than the bootloader was built for.
+    #[error("the image is signed with {found}, this bootloader takes {expected} only")]
+    SignatureType {
+        /// In the image.
+        found: SignatureType,
+        /// Of the bootloader.
+        expected: SignatureType,
+    },
     /// Signed in the name of a known key, but wrongly.
     #[error("the signature is not valid")]
     SignatureInvalid,
@@ -180,7 +188,8 @@ pub struct Verified {
 
 /// The bootloader's image check with its keys.
 ///
-/// Without keys a matching hash is enough, as in a bootloader built without signatures. Outcomes of
+/// A bootloader is built for one type of signature: that of the first key. Keys of another type never
+/// match. Without keys a matching hash is enough, as in a bootloader built without signatures. Outcomes of
 /// signature checks are remembered by content, because cutting a boot everywhere asks for the same
 /// few signatures thousands of times.
 #[derive(Debug, Default)]
@@ -191,8 +200,6 @@ pub struct Verifier {
 
 /// Signature checks that are remembered; then the memory is emptied.
 const REMEMBERED_MAX: usize = 4096;
-/// Longest signature that is looked at, in bytes (mcuboot: `SIG_BUF_SIZE` for ECDSA).
-const SIGNATURE_MAX: u16 = 128;
 
 impl Verifier {
     /// A verifier that trusts these keys.
@@ -205,6 +212,12 @@ impl Verifier {
     #[must_use]
     pub fn keys(&self) -> &[PublicKey] {
         &self.keys
+    }
+
+    /// What signatures it checks; `None` without keys.
+    #[must_use]
+    pub fn signature_type(&self) -> Option<SignatureType> {
+        self.keys.first().map(PublicKey::signature_type)
     }
 
     /// All checks of the bootloader, in its order (mcuboot: `bootutil_img_validate`).
@@ -239,6 +252,8 @@ impl Verifier {
         let mut counter_seen = false;
         let mut key: Option<usize> = None;
         let mut signature: Option<bool> = None;
+        let expected = self.signature_type();
+        let mut other = None;
         while let Some(entry) = walk.next_entry(source)? {
             if !entry.protected && !tlv::allowed_unprotected(entry.kind) {
                 return Err(ImageError::TlvNotAllowed(entry.kind));
@@ -267,18 +282,21 @@ impl Verifier {
                         return Err(overrun);
                     }
                     // As the bootloader compares: a shorter hash matches by its first bytes.
-                    key = self.keys.iter().position(|key| key.hash()[..value.len()] == value);
+                    key = self
+                        .keys
+                        .iter()
+                        .position(|key| Some(key.signature_type()) == expected && key.hash()[..value.len()] == value);
                 }
-                tlv::ECDSA_SIGNATURE => {
+                kind if expected.is_some_and(|expected| expected.tlv() == kind) => {
                     let Some(index) = key.take() else { continue };
-                    if entry.len > SIGNATURE_MAX {
+                    if !expected.is_some_and(|expected| expected.takes_len(entry.len)) {
                         return Err(ImageError::SignatureInvalid);
                     }
                     let mut value = vec![0; usize::from(entry.len)];
                     if !source.read(entry.offset, &mut value) {
                         return Err(overrun);
                     }
-                    signature = Some(self.check_signature(index, &hash, &value));
+                    signature = Some(self.check_signature(source, &header, index, &hash, &value));
                 }
                 tlv::SECURITY_COUNTER => {
                     let Some(device) = counter else { continue };
@@ -295,7 +313,7 @@ impl Verifier {
                     }
                     counter_seen = true;
                 }
-                _ => {}
+                kind => other = other.or(SignatureType::of_tlv(kind)),
             }
         }
         if !hash_seen {
@@ -305,7 +323,12 @@ impl Verifier {
             _ if self.keys.is_empty() => {}
             Some(true) => {}
             Some(false) => return Err(ImageError::SignatureInvalid),
-            None => return Err(ImageError::KeyUnknown),
+            None => {
+                return Err(match (other, expected) {
+                    (Some(found), Some(expected)) => ImageError::SignatureType { found, expected },
+                    _ => ImageError::KeyUnknown,
+                });
+            }
         }
         if counter.is_some() && !counter_seen {
             return Err(ImageError::SecurityCounterMissing);
@@ -313,7 +336,14 @@ impl Verifier {
         Ok(Verified { hash, total_len })
     }
 
-    fn check_signature(&self, key: usize, digest: &[u8; 32], signature: &[u8]) -> bool {
+    fn check_signature(
+        &self,
+        source: &dyn ImageSource,
+        header: &ImageHeader,
+        key: usize,
+        digest: &[u8; 32],
+        signature: &[u8],
+    ) -> bool {
         let mut content = Sha256::new();
         content.update(self.keys[key].hash());
         content.update(digest);
@@ -323,7 +353,12 @@ impl Verifier {
         if let Some(valid) = remembered.get(&content) {
             return *valid;
         }
-        let valid = self.keys[key].verify(digest, signature);
+        let mut signed = || {
+            let len = header.hashed_len()?;
+            let mut bytes = Vec::with_capacity(len.min(source.len()) as usize);
+            source.visit(0, len, &mut |piece| bytes.extend_from_slice(piece)).then_some(bytes)
+        };
+        let valid = self.keys[key].verify_digest(digest, &mut signed, signature);
         if remembered.len() >= REMEMBERED_MAX {
             remembered.clear();
         }
