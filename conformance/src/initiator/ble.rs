@@ -209,7 +209,7 @@ impl<'a> BleWire<'a> {
     fn write(&mut self, packet: &[u8]) {
         let Some(link) = self.link else { return };
         let mut fragments = self.policy.fragments(packet, value_max(link));
-        if self.policy.abandons(packet) {
+        if fragments.len() > 1 && self.policy.abandons(packet) {
             fragments.pop();
         }
         for fragment in fragments {

@@ -54,7 +54,8 @@ impl<'a> Packet<'a> {
     pub(super) fn of_written(written: &Written) -> Packet<'static> {
         let data = hex(&written.bytes);
         let shape = if written.len > written.announced { Shape::Wrong } else { Shape::Whole };
-        let packet = Packet::of_datagram(&data, written.announced.max(written.len), written.lost, shape);
+        let lost = written.lost || written.last.is_none();
+        let packet = Packet::of_datagram(&data, written.announced.max(written.len), lost, shape);
         Packet { header: Cow::Owned(packet.header.into_owned()), content: Cow::Owned(packet.content.into_owned()), ..packet }
     }
 

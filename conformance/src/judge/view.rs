@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use brickproof_simulator::smp::{Command, Field, SmpMessage};
+use brickproof_simulator::smp::{Command, Field, Frame, SmpMessage};
 use brickproof_simulator::trace::{
     AttRecord, BootRecord, CccdRecord, Direction, InitiatorEvent, Kind, LinkEvent, PowerEvent, Record, RunRecord, StateRecord, StepBy, hex,
 };
@@ -172,9 +172,11 @@ impl<'a> View<'a> {
                     view.shows_att = true;
                     view.entries.push(Entry { place, event: Event::Att(att), by });
                     let Some(written) = view.written_at(record.n) else { continue };
-                    let (packet, lost) = (Packet::of_written(written), written.lost);
+                    let packet = Packet::of_written(written);
                     view.sent += 1;
-                    view.arrived += usize::from(!lost);
+                    view.arrived += usize::from(!packet.lost);
+                    // Its header can be read, whether or not it is ever completed.
+                    view.decoded += 1;
                     Event::Sent(packet)
                 }
                 Kind::Cccd(cccd) => Event::Cccd(cccd),
@@ -228,7 +230,10 @@ impl<'a> View<'a> {
     fn is_no_packet(&self, cause: Option<u64>, message: &SmpMessage) -> bool {
         let Some(index) = cause.and_then(|cause| self.stream.of.get(&cause)) else { return false };
         let packet = index.and_then(|index| self.stream.packets.get(index)).filter(|packet| packet.last == cause);
-        packet.is_none_or(|packet| packet.bytes.get(6) != Some(&message.sequence))
+        let header = packet.and_then(|packet| Frame::parse_header(&packet.bytes).ok()).map(|(frame, _)| {
+            (frame.op.number(), frame.group, frame.sequence, frame.command)
+        });
+        header != Some((message.op, message.group, message.sequence, message.command))
     }
 
     /// Whether the requests can be read: a capture may hold only what went over the air.

@@ -24,7 +24,7 @@ pub(super) fn all() -> Vec<Mutant> {
         policy("gives up at insufficient authentication", "BLE-10", &[], &Link(PairsOnlyAfterEncryption)),
         policy("gives up at insufficient encryption", "BLE-10", &[], &Link(PairsOnlyAfterAuthentication)),
         policy("refuses short intervals", "BLE-11", &[], &Link(KeepsParameters)),
-        policy("takes a new link for the old one", "RST-04", &["BLE-03"], &Link(Remembers)),
+        policy("takes a new link for the old one", "RST-04", &["BLE-03", "SMP-14"], &Link(Remembers)),
     ]
 }
 
@@ -132,8 +132,8 @@ impl Policy for Oversized {
 struct Flood;
 
 impl Policy for Flood {
-    fn window(&self, _: Option<usize>) -> usize {
-        8
+    fn window(&self, buffers: Option<usize>) -> usize {
+        buffers.unwrap_or(1)
     }
 }
 
