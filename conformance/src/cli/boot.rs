@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use brickproof_flash_model::boot::mcuboot::explain::{Explanation, Names};
 use brickproof_flash_model::boot::mcuboot::{Boot, Mcuboot, Outcome, Slot, SwapType};
 use brickproof_flash_model::flash::{
     Controller, Cut, Flash, Hook, Interruption, Operation, OperationKind, Tear, TearModel, Verdict,
@@ -14,8 +15,9 @@ use clap::Args;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::dump::{DeviceFile, device_file};
-use super::options::keys;
+use super::dump::{self, DeviceFile, device_file};
+use super::explain_text::{self, Of};
+use super::options::{development_key, keys, style};
 use super::{Failure, print, print_json};
 use crate::library;
 
@@ -68,10 +70,12 @@ struct Answer {
     started: Option<Started>,
     /// What is in the slots afterwards.
     images: Vec<Image>,
-    /// What the trailers asked for before.
+    /// What the trailers asked for before; with `--cut`, before the boot that was cut.
     swap_type: SwapType,
     /// Why it did what it did.
     decisions: Vec<String>,
+    /// What was in the flash before the boot, in words; with `--cut`, what the cut left.
+    explanation: Explanation,
     /// Flash operations.
     operations: u64,
     /// SHA-256 of the first flash device afterwards; of all, by name, in `flash_sha256_by_device`.
@@ -117,12 +121,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         .fold(library::target(&arguments.target)?, |target, key| target.trusting(key));
     let mcuboot = target.mcuboot()?;
     let mut flash = target.layout.blank_flash();
-    for file in &arguments.flash {
-        file.load(&target.layout, &mut flash)?;
+    for note in dump::load(&arguments.flash, &target.layout, &mut flash)? {
+        eprintln!("brickproof: {note}");
     }
     let asked = mcuboot.swap_type(&flash).map_err(|error| Failure::Usage(error.to_string()))?;
-    let before = images(&mcuboot, &flash);
-    let interrupted = mcuboot.interrupted_swap(&flash).ok().flatten();
+    let names = Names { layout: &target.layout, development_key: &development_key };
+    let dumped = arguments.cut.is_none().then(|| mcuboot.explain(&flash, &names));
 
     let mut recorder =
         Recorder { layout: &target.layout, cut: arguments.cut, lines: String::new(), keep: arguments.ops.is_some() };
@@ -138,16 +142,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     if let Some(path) = &arguments.ops {
         super::write_file(path, recorder.lines.as_bytes())?;
     }
-    for file in &arguments.flash_out {
-        file.save(&target.layout, &flash)?;
-    }
-    let answer = answer(&boot, images(&mcuboot, &flash), asked, operations, &target.layout, &flash);
+    dump::save(&arguments.flash_out, &target.layout, &flash)?;
+    // Of a boot that was cut the question is what that leaves.
+    let explanation = dumped.unwrap_or_else(|| mcuboot.explain(&flash, &names));
+    let answer = answer(&boot, images(&mcuboot, &flash), asked, explanation, operations, &target.layout, &flash);
     if arguments.json {
         print_json(&answer)?;
     } else {
-        let mut text = String::new();
-        explain_before(&mut text, &before, asked, interrupted.is_some());
-        explain_boot(&mut text, &answer, boot.as_ref().err().copied());
+        let of = match arguments.cut {
+            Some(_) => Of::Cut { interruption: answer.reason.as_deref().unwrap_or_default(), operations },
+            None => Of::Dump,
+        };
+        let mut text = explain_text::explain(&target.name, &answer.explanation, of, style(&std::io::stdout()));
+        match of {
+            Of::Dump if operations > 0 => after(&mut text, &answer),
+            Of::Dump | Of::Cut { .. } => hashes(&mut text, "", &answer),
+        }
         print(&text)?;
     }
     Ok(u8::from(answer.outcome == "brick"))
@@ -157,6 +167,7 @@ fn answer(
     boot: &Result<Boot, Interruption>,
     images: Vec<Image>,
     swap_type: SwapType,
+    explanation: Explanation,
     operations: u64,
     layout: &Layout,
     flash: &Flash,
@@ -189,6 +200,7 @@ fn answer(
         images,
         swap_type,
         decisions: boot.as_ref().map_or(Vec::new(), |boot| boot.decisions.iter().map(ToString::to_string).collect()),
+        explanation,
         operations,
         flash_sha256: flash.devices().first().map(|device| hex(&device.sha256())).unwrap_or_default(),
         flash_sha256_by_device: hashes,
@@ -226,17 +238,23 @@ fn images(mcuboot: &Mcuboot, flash: &Flash) -> Vec<Image> {
         .collect()
 }
 
-fn explain_before(text: &mut String, images: &[Image], asked: SwapType, interrupted: bool) {
-    let _ = writeln!(text, "before");
-    for image in images {
+/// What is in the slots after the boot.
+fn after(text: &mut String, answer: &Answer) {
+    let _ = writeln!(text, "\nafter it");
+    for image in &answer.images {
         explain_image(text, image);
     }
-    let what = match asked {
-        SwapType::None => "no swap".to_owned(),
-        swap => format!("a {swap} swap"),
-    };
-    let resumed = if interrupted { ", and a swap was interrupted" } else { "" };
-    let _ = writeln!(text, "  the trailers ask for {what}{resumed}\n");
+    hashes(text, "  ", answer);
+}
+
+fn hashes(text: &mut String, indent: &str, answer: &Answer) {
+    if indent.is_empty() {
+        text.push('\n');
+    }
+    for (device, hash) in &answer.flash_sha256_by_device {
+        let device = if answer.flash_sha256_by_device.len() > 1 { format!(" of {device}") } else { String::new() };
+        let _ = writeln!(text, "{indent}flash sha256{device} {hash}");
+    }
 }
 
 fn explain_image(text: &mut String, image: &Image) {
@@ -245,8 +263,12 @@ fn explain_image(text: &mut String, image: &Image) {
         (Some(version), None) => format!("version {version}, no hash"),
         (None, _) => "no image".to_owned(),
     };
-    let verdict = image.problem.as_ref().map_or("valid".to_owned(), |problem| format!("not valid: {problem}"));
-    let _ = writeln!(text, "  {:<10} {name}; {verdict}", image.slot);
+    let verdict = match (&image.version, &image.problem) {
+        (None, _) => "",
+        (_, None) => "; valid",
+        (_, Some(_)) => "; NOT VALID",
+    };
+    let _ = writeln!(text, "  {:<10} {name}{verdict}", image.slot);
     let trailer = &image.trailer;
     let size = trailer.swap_size.map_or(String::new(), |size| format!(", swap size {size}"));
     let _ = writeln!(
@@ -254,35 +276,6 @@ fn explain_image(text: &mut String, image: &Image) {
         "  {:<10} trailer: magic {}, swap type {}, copy_done {}, image_ok {}{size}",
         "", trailer.magic, trailer.swap_type, trailer.copy_done, trailer.image_ok
     );
-}
-
-fn explain_boot(text: &mut String, answer: &Answer, interruption: Option<Interruption>) {
-    let _ = writeln!(text, "boot");
-    for decision in &answer.decisions {
-        let _ = writeln!(text, "  {decision}");
-    }
-    let count = answer.operations;
-    match (&answer.started, &answer.reason, interruption) {
-        (_, _, Some(interruption)) => {
-            let _ = writeln!(text, "  {interruption} after {count} flash operations\n");
-        }
-        (Some(started), ..) => {
-            let _ = writeln!(
-                text,
-                "  starts version {} at {:#x} after {count} flash operations\n",
-                started.version, started.offset
-            );
-        }
-        (None, reason, _) => {
-            let reason = reason.as_deref().unwrap_or_default();
-            let _ = writeln!(text, "  BRICK after {count} flash operations: {reason}\n");
-        }
-    }
-    let _ = writeln!(text, "after");
-    for image in &answer.images {
-        explain_image(text, image);
-    }
-    let _ = writeln!(text, "  flash sha256 {}", answer.flash_sha256);
 }
 
 /// A line of `--ops`.

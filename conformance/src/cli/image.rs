@@ -4,13 +4,13 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use brickproof_flash_model::image::mcuboot::{
-    ImageBuilder, ImageVersion, PublicKey, Sabotage, SigningKey, Verifier, inspect, tlv,
+    ImageBuilder, ImageVersion, PublicKey, Sabotage, SigningKey, Verifier, inspect, tlv, words,
 };
 use brickproof_simulator::trace::hex;
 use clap::{Args, Subcommand};
 use sha2::{Digest, Sha256};
 
-use super::options::keys;
+use super::options::{development_key, keys};
 use super::{Failure, print, print_json, read_file, write_file};
 
 #[derive(Debug, Subcommand)]
@@ -84,7 +84,8 @@ fn show(files: &[PathBuf], json: bool) -> Result<u8, Failure> {
             .iter()
             .map(|(kind, protected, value)| {
                 serde_json::json!({
-                    "type": kind, "name": tlv::name(*kind), "protected": protected, "len": value.len(), "value": hex(value),
+                    "type": kind, "name": tlv::name(*kind), "meaning": words::tlv_type(*kind), "protected": protected,
+                    "len": value.len(), "value": hex(value), "says": tlv_says(*kind, value),
                 })
             })
             .collect();
@@ -94,21 +95,32 @@ fn show(files: &[PathBuf], json: bool) -> Result<u8, Failure> {
             "  version {}, {} bytes of image, {trailing} bytes behind it",
             header.version, info.total_len
         );
+        let set = words::header_flags(header.flags);
+        let set = if set.is_empty() { String::new() } else { format!(" ({})", set.join(", ")) };
         let _ = writeln!(
             text,
-            "  header {:#x} bytes, payload {} bytes, flags {:#x}, load address {:#x}",
+            "  header {:#x} bytes, payload {} bytes, flags {:#x}{set}, load address {:#x}",
             header.header_size, header.image_size, header.flags, header.load_address
         );
         for (kind, protected, value) in &info.tlvs {
             let area = if *protected { "protected " } else { "" };
             let shown = hex(&value[..value.len().min(32)]);
             let more = if value.len() > 32 { "..." } else { "" };
-            let _ = writeln!(text, "  {area}{} ({kind:#06x}), {} bytes: {shown}{more}", tlv::name(*kind), value.len());
+            let _ = writeln!(
+                text,
+                "  {area}{} ({kind:#06x}): {}\n    {} bytes: {shown}{more}",
+                tlv::name(*kind),
+                words::tlv_type(*kind),
+                value.len()
+            );
+            if let Some(says) = tlv_says(*kind, value) {
+                let _ = writeln!(text, "    {says}");
+            }
         }
         let _ = writeln!(text, "  file sha256 {sha256}");
         all.push(serde_json::json!({
             "file": name.to_string(), "version": header.version.to_string(), "header_size": header.header_size,
-            "payload_size": header.image_size, "flags": header.flags, "load_address": header.load_address,
+            "payload_size": header.image_size, "flags": header.flags, "flag_names": words::header_flags(header.flags), "load_address": header.load_address,
             "total_len": info.total_len, "hash": info.hash.map(|hash| hex(&hash)), "file_sha256": sha256, "tlvs": tlvs,
         }));
     }
@@ -118,6 +130,19 @@ fn show(files: &[PathBuf], json: bool) -> Result<u8, Failure> {
         print(&text)?;
     }
     Ok(0)
+}
+
+/// What the value of a TLV says; of a key also whether everybody has it.
+fn tlv_says(kind: u16, value: &[u8]) -> Option<String> {
+    let key = match kind {
+        tlv::KEY_HASH => value.try_into().ok(),
+        tlv::PUBLIC_KEY => Some(Sha256::digest(value).into()),
+        _ => None,
+    };
+    if let Some(name) = key.and_then(|hash: [u8; 32]| development_key(&hash)) {
+        return Some(format!("{name}: a debug key, everybody has its private half"));
+    }
+    words::tlv_value(kind, value)
 }
 
 fn verify(files: &[PathBuf], paths: &[PathBuf], slot_size: u32) -> Result<u8, Failure> {

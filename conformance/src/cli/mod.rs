@@ -3,6 +3,7 @@
 mod boot;
 mod doctor;
 mod dump;
+mod explain_text;
 mod image;
 mod list;
 mod new;

@@ -17,6 +17,7 @@
 pub mod ble;
 pub mod in_process;
 pub mod link_policy;
+pub mod personality;
 pub mod policy;
 pub mod session;
 pub mod udp;

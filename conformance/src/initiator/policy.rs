@@ -3,7 +3,7 @@
 use brickproof_simulator::smp::{SmpMessage, Version};
 
 use super::link_policy::{GoodCentral, LinkPolicy};
-use super::update::{Job, Report};
+use super::update::{Entry, Job, Report};
 
 /// Packet buffer of a device that does not tell its size, in bytes.
 pub const DEFAULT_BUFFER: usize = 384;
@@ -24,6 +24,17 @@ impl FirstChunk {
     pub const WHOLE: Self = Self { len: true, sha: true };
     /// Nothing: for chunks that are not the first.
     pub const NONE: Self = Self { len: false, sha: false };
+}
+
+/// How an image is marked before the reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// For test: the boot after the next goes back, unless it is confirmed.
+    Test,
+    /// For good.
+    Confirm,
+    /// Not at all.
+    Nothing,
 }
 
 /// What the built-in initiator decides. The defaults are right; a mutant overrides one.
@@ -197,8 +208,49 @@ pub trait Policy: Sync {
         job.tlv_hash.to_vec()
     }
 
-    /// Whether the image is marked for test before the reset.
-    fn marks_for_test(&self) -> bool {
+    /// Whether it asks what the device has before it uploads.
+    fn looks_before_uploading(&self) -> bool {
+        true
+    }
+
+    /// Whether an image that the device has already is not uploaded again.
+    fn skips_what_is_there(&self) -> bool {
+        true
+    }
+
+    /// Whether it resets the device while another image is pending or in its test.
+    fn clears_the_way(&self) -> bool {
+        true
+    }
+
+    /// Why a list of images cannot be made sense of; never, by default.
+    fn finds_fault_with(&self, list: &SmpMessage) -> Option<&'static str> {
+        let _ = list;
+        None
+    }
+
+    /// Which entry of a list is the running image.
+    fn running<'l>(&self, images: &'l [Entry]) -> Option<&'l Entry> {
+        images.iter().find(|image| image.is(Entry::ACTIVE))
+    }
+
+    /// How the image is marked before the reset.
+    fn marks(&self) -> Mark {
+        Mark::Test
+    }
+
+    /// Whether the confirmation names the hash of the image; without one the running image is meant.
+    fn confirms_by_hash(&self) -> bool {
+        false
+    }
+
+    /// Whether it stops when the device refuses to mark the image.
+    fn heeds_a_refused_mark(&self) -> bool {
+        true
+    }
+
+    /// Whether it looks for the mark in the list that answers it.
+    fn verifies_the_mark(&self) -> bool {
         true
     }
 

@@ -40,6 +40,11 @@ pub trait Tamper: Sync {
     fn datagrams(&self, packet: Vec<u8>) -> Vec<Vec<u8>> {
         vec![self.sent(packet)]
     }
+
+    /// The bytes that are sent instead of these lines of a serial port.
+    fn lines(&self, bytes: Vec<u8>) -> Vec<u8> {
+        bytes
+    }
 }
 
 /// Changes nothing.

@@ -21,7 +21,7 @@ const NOT_SUPPORTED: i64 = 8;
 /// Looks at every successful answer that `concerns` says something about, and at what followed.
 fn aborts(view: &View<'_>, concerns: impl Fn(&SmpMessage) -> Option<String>) -> CheckOutcome {
     let mut seen = Seen::default();
-    for (at, request) in view.answered() {
+    for (&at, &request) in &view.answered {
         let (Some(entry), Some(Entry { event: Event::Request(request), .. })) =
             (view.entries.get(at), view.entries.get(request))
         else {

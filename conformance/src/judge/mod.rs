@@ -13,11 +13,11 @@
 //! | `protocol` | SMP-08 |
 //! | `answers` | SMP-09, SMP-10, SMP-12 |
 //! | `retries` | SMP-11, SMP-13, SMP-14 |
-//! | `transport` | UDP-01 |
+//! | `transport` | UDP-01, SER-01 |
 //! | `ble` | BLE-01 to BLE-08, BLE-10, BLE-11, RST-04 |
 //! | `split` | BLE-09 |
 //! | `upload` | UPL-01 to UPL-13, RST-05 |
-//! | `state` | STA-02, STA-03, STA-07, STA-08 |
+//! | `state` | STA-01 to STA-10 |
 //! | `reset` | RST-01, RST-02, RST-03 |
 //! | `expect` | expectations of the scenario, and what must hold after every scenario |
 

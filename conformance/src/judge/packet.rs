@@ -119,7 +119,11 @@ fn announced(head: &[u8]) -> Option<u64> {
 
 /// Whether a whole request begins at this offset and fits what is left.
 fn is_packet(head: &[u8], offset: u64, left: u64) -> bool {
-    let Some(rest) = usize::try_from(offset).ok().and_then(|offset| head.get(offset..)) else { return false };
+    let rest = usize::try_from(offset).ok().and_then(|offset| head.get(offset..)).unwrap_or_default();
+    if rest.is_empty() {
+        // It was not kept. A header and a body are more likely than so many bytes too much.
+        return left > HEADER_LEN;
+    }
     let Ok((frame, payload)) = Frame::parse_header(rest) else { return false };
     frame.op.is_request()
         && frame.reserved == (0, 0)

@@ -3,7 +3,7 @@
 use brickproof_simulator::smp::{Command, SmpMessage};
 use brickproof_simulator::trace::StepBy;
 
-use super::view::{Event, View, is, offset};
+use super::view::{Event, View, is, offset, words};
 use super::{Check, CheckOutcome, Seen};
 
 /// The requirements judged here.
@@ -14,12 +14,13 @@ fn failures_are_recognised(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     // A failed request that matters, until something shows that it was noticed.
     let mut failed: Option<&SmpMessage> = None;
+    let mut failed_chunk = None;
     let mut failed_at = None;
     // Where the last chunk started, and whether the update is past its reset.
     let (mut chunk, mut was_reset) = (0, false);
     // Chunks under way, and whether there were ever several.
     let (mut open, mut windows) = (0, false);
-    for entry in &view.entries {
+    for (place, entry) in view.entries.iter().enumerate() {
         match &entry.event {
             Event::Answer(answer) if is(answer, Command::ImageUpload) => open = 0.max(open - 1),
             Event::Request(request) if is(request, Command::ImageUpload) => {
@@ -32,9 +33,15 @@ fn failures_are_recognised(view: &View<'_>) -> CheckOutcome {
             Event::Answer(answer) if matters(answer) => {
                 failed = answer.failure().is_some().then_some(answer);
                 failed_at = failed.map(|_| entry.place);
+                failed_chunk = view.answered.get(&place).and_then(|at| view.request(*at)).and_then(offset);
             }
             Event::Request(request) if entry.by == StepBy::Tool => {
-                let again = is(request, Command::ImageUpload) && offset(request).unwrap_or(0) <= chunk;
+                let again = is(request, Command::ImageUpload) && offset(request) <= failed_chunk.or(Some(chunk));
+                if let Some(at) = failed_at.filter(|_| again) {
+                    // Once more from there: it was not taken for a success.
+                    seen.met(at.n);
+                    (failed, failed_at) = (None, None);
+                }
                 // Past the reset, another one is how a device is sent back to its old image.
                 let back = was_reset && is(request, Command::Reset);
                 was_reset |= is(request, Command::Reset);
@@ -46,7 +53,6 @@ fn failures_are_recognised(view: &View<'_>) -> CheckOutcome {
                     && is(request, Command::ImageUpload)
                     && failed_at.is_some_and(|at| entry.place.at_us.saturating_sub(at.at_us) <= CROSSING_US);
                 if let Some(answer) = failed
-                    && !again
                     && !back
                     && !crossing
                     && goes_on(answer, request)
@@ -105,12 +111,4 @@ fn goes_on(failed: &SmpMessage, request: &SmpMessage) -> bool {
 
 fn name(message: &SmpMessage) -> &str {
     message.name.as_deref().unwrap_or("a request")
-}
-
-fn words(answer: &SmpMessage) -> String {
-    match answer.failure() {
-        Some((Some(group), rc)) => format!("was answered with err: group {group}, rc {rc}"),
-        Some((None, rc)) => format!("was answered with rc {rc}"),
-        None => "was answered".to_owned(),
-    }
 }

@@ -34,7 +34,7 @@ struct Other<'a> {
 /// SMP-11: after a refusal of the version, or an answer in version 0, requests have the other version.
 fn follows_the_version(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
-    let answered = view.answered();
+    let answered = &view.answered;
     let mut other: Option<Other<'_>> = None;
     // Each process is judged by the first time.
     let mut judged = false;
@@ -85,44 +85,45 @@ fn why(other: &Other<'_>) -> String {
 /// SMP-13: a busy device is asked again after a pause, and not without end.
 fn busy_devices_get_time(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
-    let answered = view.answered();
-    // The request that the device was busy for, when, and how often in a row.
-    let mut busy: Option<(&SmpMessage, Place, u32)> = None;
+    let answered = &view.answered;
+    // Requests that the device was busy for, when, and how often in a row; several with a window.
+    let mut busy: Vec<(&SmpMessage, Place, u32)> = Vec::new();
     for (at, entry) in view.entries.iter().enumerate() {
         match &entry.event {
             Event::Answer(answer) if is_needed(answer) => {
                 let Some(request) = answered.get(&at).and_then(|at| view.request(*at)) else { continue };
-                let before = busy.take().filter(|(other, ..)| same(other, request));
                 if answer.failure() != Some((None, BUSY)) {
+                    busy.retain(|(other, ..)| (other.group, other.command) != (request.group, request.command));
                     continue;
                 }
-                let count = before.map_or(0, |(_, _, count)| count) + 1;
+                let place = busy.iter().position(|(other, ..)| same(other, request));
+                let count = place.map_or(0, |place| busy.remove(place).2) + 1;
                 if count > REPEATED_MAX {
                     seen.violated(&entry.place, format!("asks a busy device the same for the {count}th time"));
                     continue;
                 }
-                busy = Some((request, entry.place, count));
+                busy.push((request, entry.place, count));
             }
             Event::Request(request) => {
-                let Some((asked, place, _)) = busy.filter(|(asked, ..)| same(asked, request)) else { continue };
+                let Some((asked, place, _)) = busy.iter().find(|(asked, ..)| same(asked, request)) else { continue };
                 let pause = entry.place.at_us.saturating_sub(place.at_us);
                 if pause < PAUSE_MIN_US {
                     let name = asked.name.as_deref().unwrap_or("a request");
                     let pause = pause / 1000;
                     seen.violated(&entry.place, format!("repeats `{name}` {pause} ms after the device was busy"));
-                    busy = None;
+                    busy.clear();
                 } else {
                     seen.met(place.n);
                 }
             }
             Event::Exited(_) | Event::Reported { .. } => {
                 let bad = !matches!(entry.event, Event::Exited(Some(0)) | Event::Reported { success: true, .. });
-                match busy.take() {
-                    Some((_, _, 1)) if bad => seen.violated(&entry.place, "gives up when the device is busy once"),
-                    _ => {}
+                if bad && !busy.is_empty() && busy.iter().all(|(.., count)| *count == 1) {
+                    seen.violated(&entry.place, "gives up when the device is busy once");
                 }
+                busy.clear();
             }
-            Event::Started | Event::Power(_) => busy = None,
+            Event::Started | Event::Power(_) => busy.clear(),
             _ => {}
         }
     }

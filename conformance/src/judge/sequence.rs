@@ -83,6 +83,8 @@ fn sequence_advances_by_one(view: &View<'_>) -> CheckOutcome {
             Event::Answer(answer) if last.is_some_and(|last| belongs(answer, &last.header)) => {
                 answered_at = Some(entry.place.at_us);
             }
+            // The packet may be one that is not seen here.
+            Event::Line(line) if line.lost || line.error.is_some() || line.abandoned > 0 => last = None,
             // A client may count anew on a new link.
             Event::Started | Event::Link(_) | Event::Power(_) | Event::Boot(_) => last = None,
             _ => {}
@@ -104,7 +106,7 @@ struct Foreign<'a> {
 /// Seen in uploads, where what was taken from an answer shows in the next chunk, or in the end of it all.
 fn foreign_answers_are_passed_over(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
-    let answered = view.answered();
+    let answered = &view.answered;
     let mut foreign: Option<Foreign<'_>> = None;
     for (at, entry) in view.entries.iter().enumerate() {
         match &entry.event {

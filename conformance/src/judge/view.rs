@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use brickproof_simulator::smp::{Command, Field, Frame, SmpMessage};
 use brickproof_simulator::trace::{
-    AttRecord, BootRecord, CccdRecord, Direction, InitiatorEvent, Kind, LinkEvent, PowerEvent, Record, RunRecord, StateRecord, StepBy, hex,
+    AttRecord, BootRecord, CccdRecord, Direction, InitiatorEvent, Kind, LinkEvent, PowerEvent, Record, RunRecord,
+    SerialPart, StateRecord, StepBy, hex,
 };
 use brickproof_simulator::world::{ACCEPTED, REFUSED};
 
@@ -29,6 +30,8 @@ pub(super) enum Event<'a> {
     Started,
     /// A packet was sent; what follows shows whether it arrived.
     Sent(Packet<'a>),
+    /// A line was sent over a serial port.
+    Line(Line<'a>),
     /// A request that reached the target.
     Request(&'a SmpMessage),
     /// An answer that left the target.
@@ -53,6 +56,19 @@ pub(super) enum Event<'a> {
     Finally,
     /// The initiator's own verdict.
     Reported { success: bool, message: &'a str },
+}
+
+/// A line that was sent over a serial port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Line<'a> {
+    pub(super) part: SerialPart,
+    /// Length in bytes with the line feed.
+    pub(super) len: u64,
+    /// Why the receiver drops it.
+    pub(super) error: Option<&'a str>,
+    /// Bytes of an unfinished packet that the receiver drops because this line begins another.
+    pub(super) abandoned: u64,
+    pub(super) lost: bool,
 }
 
 /// An event with its place and with who chose the step it belongs to.
@@ -100,6 +116,9 @@ pub(super) struct View<'a> {
     pub(super) shows_att: bool,
     /// Whether a pairing has failed.
     pub(super) pairing_failed: bool,
+    /// For every answer the request that it answers, as places in `entries`. Of several requests that look
+    /// the same it is the first without an answer; what answers nothing is not there.
+    pub(super) answered: BTreeMap<usize, usize>,
 }
 
 impl<'a> View<'a> {
@@ -119,6 +138,7 @@ impl<'a> View<'a> {
             stream: Stream::new(trace),
             shows_att: false,
             pairing_failed: false,
+            answered: BTreeMap::new(),
         };
         let mut by = StepBy::Tool;
         let shapes = packet::shapes(trace);
@@ -166,6 +186,15 @@ impl<'a> View<'a> {
                         LinkEvent::Disconnected { .. } => Event::Link(&DOWN),
                         _ => continue,
                     }
+                }
+                Kind::SerialFrame { direction: Direction::ToTarget, len, part, error, abandoned, lost, .. } => {
+                    Event::Line(Line {
+                        part: *part,
+                        len: *len,
+                        error: error.as_deref(),
+                        abandoned: *abandoned,
+                        lost: lost.is_some(),
+                    })
                 }
                 Kind::Link(link) => Event::Link(link),
                 Kind::Att(att) => {
@@ -217,6 +246,7 @@ impl<'a> View<'a> {
             };
             view.entries.push(Entry { place, event, by });
         }
+        view.answered = pairs(&view.entries);
         view
     }
 
@@ -239,27 +269,6 @@ impl<'a> View<'a> {
     /// Whether the requests can be read: a capture may hold only what went over the air.
     pub(super) fn is_decoded(&self) -> bool {
         self.arrived == 0 || self.decoded > 0
-    }
-
-    /// For every answer the request that it answers, as places in `entries`. Of several requests that look
-    /// the same it is the first without an answer; what answers nothing is not there.
-    pub(super) fn answered(&self) -> BTreeMap<usize, usize> {
-        let mut open: Vec<(usize, (u16, u8, u8))> = Vec::new();
-        let mut pairs = BTreeMap::new();
-        let key = |message: &SmpMessage| (message.group, message.command, message.sequence);
-        for (at, entry) in self.entries.iter().enumerate() {
-            match &entry.event {
-                Event::Started => open.clear(),
-                Event::Request(request) => open.push((at, key(request))),
-                Event::Answer(answer) => {
-                    if let Some(place) = open.iter().position(|(_, other)| *other == key(answer)) {
-                        pairs.insert(at, open.remove(place).0);
-                    }
-                }
-                _ => {}
-            }
-        }
-        pairs
     }
 
     /// The request at this place.
@@ -304,6 +313,30 @@ impl<'a> View<'a> {
     }
 }
 
+/// Which answer belongs to which request.
+fn pairs(entries: &[Entry<'_>]) -> BTreeMap<usize, usize> {
+    let mut open: Vec<(usize, &SmpMessage)> = Vec::new();
+    let mut pairs = BTreeMap::new();
+    let key = |message: &SmpMessage| (message.group, message.command, message.sequence);
+    for (at, entry) in entries.iter().enumerate() {
+        match &entry.event {
+            Event::Started => open.clear(),
+            Event::Request(request) => {
+                // The number is used again: what had it is not waited for any more, unless this is it again.
+                open.retain(|(_, other)| key(other) != key(request) || same(other, request));
+                open.push((at, request));
+            }
+            Event::Answer(answer) => {
+                if let Some(place) = open.iter().position(|(_, other)| key(other) == key(answer)) {
+                    pairs.insert(at, open.remove(place).0);
+                }
+            }
+            _ => {}
+        }
+    }
+    pairs
+}
+
 /// Whether both are the same request but for version and sequence number.
 pub(super) fn same(one: &SmpMessage, other: &SmpMessage) -> bool {
     (one.op, one.group, one.command, &one.body) == (other.op, other.group, other.command, &other.body)
@@ -335,4 +368,86 @@ pub(super) fn active(message: &SmpMessage) -> Option<&str> {
     let images = message.body.get("images").and_then(Field::list)?;
     let running = images.iter().find(|image| image.get("active").and_then(Field::boolean) == Some(true))?;
     running.get("hash").and_then(Field::hex)
+}
+
+/// One entry of a list of images; flags that are left out are not set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Listed<'a> {
+    /// Image number; 0 when it is left out.
+    pub(super) image: i64,
+    pub(super) slot: i64,
+    pub(super) hash: Option<&'a str>,
+    pub(super) pending: bool,
+    pub(super) confirmed: bool,
+    pub(super) active: bool,
+    pub(super) permanent: bool,
+}
+
+impl Listed<'_> {
+    /// Whether the next boot swaps it in, for test or for good.
+    pub(super) fn is_marked(&self) -> bool {
+        self.pending || self.permanent
+    }
+
+    /// Whether it is the image with this hash, or has none that could be compared with it.
+    pub(super) fn may_be(&self, hash: Option<&str>) -> bool {
+        match (self.hash, hash) {
+            (Some(own), Some(other)) => own == other || own.len() != other.len(),
+            _ => true,
+        }
+    }
+
+    /// Whether it runs, and the next boot goes back to another one.
+    pub(super) fn is_in_test(&self) -> bool {
+        self.active && !self.confirmed
+    }
+}
+
+/// The list of images in an answer to a state request; `None` for anything else and for failures.
+pub(super) fn listed(answer: &SmpMessage) -> Option<Vec<Listed<'_>>> {
+    if !is(answer, Command::ImageState) || answer.failure().is_some() {
+        return None;
+    }
+    let images = answer.body.get("images").and_then(Field::list)?;
+    let entry = |image| {
+        let number = |key: &str| Field::get(image, key).and_then(Field::number);
+        let flag = |key: &str| Field::get(image, key).and_then(Field::boolean).unwrap_or(false);
+        Listed {
+            image: number("image").unwrap_or(0),
+            slot: number("slot").unwrap_or(-1),
+            hash: Field::get(image, "hash").and_then(Field::hex),
+            pending: flag("pending"),
+            confirmed: flag("confirmed"),
+            active: flag("active"),
+            permanent: flag("permanent"),
+        }
+    };
+    Some(images.iter().map(entry).collect())
+}
+
+/// Whether it is a write of the image state: test or confirm.
+pub(super) fn writes_state(request: &SmpMessage) -> bool {
+    is(request, Command::ImageState) && request.is_write()
+}
+
+/// Op of the answer to a write.
+const WRITE_RESPONSE: u8 = 3;
+
+/// Whether it answers a write of the image state.
+pub(super) fn answers_state_write(answer: &SmpMessage) -> bool {
+    is(answer, Command::ImageState) && answer.op == WRITE_RESPONSE
+}
+
+/// The hash that a write of the image state names; an empty one is none.
+pub(super) fn named_hash(request: &SmpMessage) -> Option<&str> {
+    request.body.get("hash").and_then(Field::hex).filter(|hash| !hash.is_empty())
+}
+
+/// How a request was answered, in words.
+pub(super) fn words(answer: &SmpMessage) -> String {
+    match answer.failure() {
+        Some((Some(group), rc)) => format!("was answered with err: group {group}, rc {rc}"),
+        Some((None, rc)) => format!("was answered with rc {rc}"),
+        None => "was answered".to_owned(),
+    }
 }

@@ -10,9 +10,10 @@ pub(super) fn all() -> Vec<(&'static str, &'static dyn Policy)> {
         ("sequence numbers that start high", &HighSequence),
         ("maps of indefinite length", &IndefiniteMaps),
         ("headers of version 0", &Original),
+        ("a confirmation with the hash", &ConfirmsByHash),
         ("a window of three chunks", &Window),
         ("a window of small chunks, from a high sequence number", &SmallWindow),
-        ("parameters are never asked for", &NeverAsks),
+        ("parameters are never asked for", &ParamsUnasked),
     ]
 }
 
@@ -48,6 +49,14 @@ impl Policy for Original {
     }
 }
 
+struct ConfirmsByHash;
+
+impl Policy for ConfirmsByHash {
+    fn confirms_by_hash(&self) -> bool {
+        true
+    }
+}
+
 struct Window;
 
 impl Policy for Window {
@@ -72,9 +81,9 @@ impl Policy for SmallWindow {
     }
 }
 
-struct NeverAsks;
+struct ParamsUnasked;
 
-impl Policy for NeverAsks {
+impl Policy for ParamsUnasked {
     fn asks_params(&self) -> bool {
         false
     }

@@ -17,10 +17,10 @@ pub(super) fn all() -> Vec<Mutant> {
         wire("has a key twice", "SMP-04", &[], &KeyTwice),
         policy("numbers every request the same, several at once", "SMP-05", &["SMP-06"], &Unnumbered),
         policy("counts in threes", "SMP-06", &[], &Threes),
-        policy("takes any answer for its own", "SMP-07", &[], &Credulous),
-        policy("takes a refusal for a success", "SMP-08", &[], &DeafToErrors),
+        policy("takes any answer for its own", "SMP-07", &["UPL-04"], &Credulous),
+        policy("takes a refusal for a success", "SMP-08", &["STA-03", "STA-04", "UPL-09"], &DeafToErrors),
         policy("takes rc 0 for a failure", "SMP-09", &[], &AnyRc),
-        policy("wants something in every answer", "SMP-09", &[], &NothingIsWrong),
+        policy("wants something in every answer", "SMP-09", &["RST-03"], &NothingIsWrong),
         policy("wants to know every key", "SMP-10", &[], &Strict),
         policy("insists on its version", "SMP-11", &[], &Stubborn),
         policy("cannot do without parameters", "SMP-12", &[], &Needy),
@@ -30,6 +30,9 @@ pub(super) fn all() -> Vec<Mutant> {
         policy("never stops asking", "SMP-14", &[], &Persistent),
         wire("cuts packets in two", "UDP-01", &[], &Halves),
         wire("puts two packets in a datagram", "UDP-01", &[], &Pairs),
+        wire("sends long lines", "SER-01", &[], &LongLines),
+        wire("sends a wrong checksum", "SER-01", &[], &WrongChecksum),
+        wire("leaves packets unfinished", "SER-01", &[], &Unfinished),
     ]
 }
 
@@ -231,5 +234,41 @@ impl Tamper for Pairs {
         // Its parameters, asked for again each time, with a number of their own.
         packet.extend_from_slice(&[0x08, 0, 0, 1, 0, 0, 0xee, 6, 0xa0]);
         packet
+    }
+}
+
+struct LongLines;
+
+impl Tamper for LongLines {
+    fn lines(&self, bytes: Vec<u8>) -> Vec<u8> {
+        // The second frame goes on where the first should end.
+        match bytes.windows(3).position(|window| window == b"\n\x04\x14") {
+            Some(end) => [&bytes[..end], &bytes[end + 3..]].concat(),
+            None => bytes,
+        }
+    }
+}
+
+struct WrongChecksum;
+
+impl Tamper for WrongChecksum {
+    fn lines(&self, mut bytes: Vec<u8>) -> Vec<u8> {
+        // In the middle of the first frame: the header.
+        if let Some(byte) = bytes.get_mut(8) {
+            *byte = if *byte == b'A' { b'B' } else { b'A' };
+        }
+        bytes
+    }
+}
+
+struct Unfinished;
+
+impl Tamper for Unfinished {
+    fn lines(&self, bytes: Vec<u8>) -> Vec<u8> {
+        // The first of several frames comes twice: what it began is thrown away.
+        match bytes.windows(3).position(|window| window == b"\n\x04\x14") {
+            Some(end) => [&bytes[..=end], &bytes].concat(),
+            None => bytes,
+        }
     }
 }

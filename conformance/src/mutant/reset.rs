@@ -1,11 +1,11 @@
 //! Mutants that break the rules of resets.
 
 use super::{Mutant, policy};
-use crate::initiator::policy::Policy;
+use crate::initiator::policy::{Mark, Policy};
 
 pub(super) fn all() -> Vec<Mutant> {
     vec![
-        policy("resets halfway through the upload", "RST-01", &["STA-08"], &Hasty),
+        policy("resets halfway through the upload", "RST-01", &["STA-03", "STA-08"], &Hasty),
         policy("fails without an answer to the reset", "RST-02", &[], &Formal),
         policy("waits five seconds for a swap", "RST-03", &["RST-02"], &Impatient),
     ]
@@ -18,8 +18,8 @@ impl Policy for Hasty {
         500
     }
 
-    fn marks_for_test(&self) -> bool {
-        false
+    fn marks(&self) -> Mark {
+        Mark::Nothing
     }
 }
 

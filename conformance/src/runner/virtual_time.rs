@@ -6,9 +6,9 @@ use brickproof_simulator::world::World;
 use super::case::{Case, Ended, SETTLE_STARTS};
 use crate::air::Air;
 use crate::initiator::ble::BleWire;
-use crate::initiator::in_process::{InProcess, block_on};
+use crate::initiator::in_process::{Console, InProcess, block_on};
 use crate::initiator::policy::{Policy, Reporter, Truthful, WellBehaved};
-use crate::initiator::update;
+use crate::initiator::update::{self, Report};
 use crate::initiator::wire::{Tamper, Tampered, Untouched};
 
 /// Longest time that a target is given to settle after the initiator is done, in microseconds: virtual
@@ -25,18 +25,36 @@ pub(super) fn run(case: &Case, world: &mut World, trace: &mut Vec<Record>) -> En
 
 /// Runs a case with another policy, wire or reporter: how mutants are run.
 pub fn run_with(case: &Case, world: &mut World, policy: &dyn Policy, tamper: &dyn Tamper, reporter: &dyn Reporter) {
+    if case.air == Air::InProcessBle {
+        return run_over(case, world, reporter, |world| {
+            let mut wire = Tampered::new(BleWire::new(world, policy.link()), tamper);
+            block_on(update::run(&mut wire, &case.job(), policy))
+        });
+    }
+    run_over(case, world, reporter, |world| {
+        let mut wire = Tampered::new(InProcess::new(world), tamper);
+        block_on(update::run(&mut wire, &case.job(), policy))
+    });
+}
+
+/// Runs a case over the lines of a serial port.
+pub fn run_over_console(
+    case: &Case,
+    world: &mut World,
+    policy: &dyn Policy,
+    tamper: &dyn Tamper,
+    reporter: &dyn Reporter,
+) {
+    run_over(case, world, reporter, |world| {
+        let mut wire = Tampered::new(Console::new(world, tamper), tamper);
+        block_on(update::run(&mut wire, &case.job(), policy))
+    });
+}
+
+fn run_over(case: &Case, world: &mut World, reporter: &dyn Reporter, run: impl FnOnce(&mut World) -> Report) {
     run_until(world, START_US, World::serving);
     world.record(Kind::Initiator(InitiatorEvent::Started { what: "the built-in initiator".into() }));
-    let truth = {
-        let job = case.job();
-        if case.air == Air::InProcessBle {
-            let mut wire = Tampered::new(BleWire::new(world, policy.link()), tamper);
-            block_on(update::run(&mut wire, &job, policy))
-        } else {
-            let mut wire = Tampered::new(InProcess::new(world), tamper);
-            block_on(update::run(&mut wire, &job, policy))
-        }
-    };
+    let truth = run(world);
     let report = reporter.report(truth);
     world.record(Kind::Initiator(InitiatorEvent::Reported { success: report.success, message: report.message }));
     settle(world);

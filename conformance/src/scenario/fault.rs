@@ -99,6 +99,7 @@ enum Do {
     ForeignAnswer(ChangeEntry),
     Refuse(RefuseEntry),
     LoseRequest,
+    Stall(Duration),
     Inject(InjectEntry),
     FlashFails(FlashFailsEntry),
     StrayWrite(StrayWriteEntry),
@@ -223,6 +224,7 @@ impl Do {
             Self::Refuse(RefuseEntry { rc: 0, .. }) => return Err("rc 0 is a success: it refuses nothing".into()),
             Self::Refuse(refusal) => Action::Refuse(Refusal { group: refusal.group, rc: refusal.rc }),
             Self::LoseRequest => Action::LoseRequest,
+            Self::Stall(by) => Action::Stall { us: by.us },
             Self::Inject(inject) => {
                 let op = if inject.op == OpEntry::Write { Op::Write } else { Op::Read };
                 Action::Inject { packet: request(op, inject.group, inject.command, &fields(&inject.body)?) }
@@ -311,8 +313,9 @@ impl When {
                 "`when` needs exactly one of: after, swap-progress, upload-progress, request, answer, fragment".to_owned()
             );
         }
-        if self.last && self.answer.as_deref() != Some(Command::ImageUpload.name()) {
-            return Err("`last` is about the last chunk: it needs answer = \"image-upload\"".into());
+        let upload = Some(Command::ImageUpload.name());
+        if self.last && self.answer.as_deref() != upload && self.request.as_deref() != upload {
+            return Err("`last` is about the last chunk: it needs request or answer = \"image-upload\"".into());
         }
         let nth = self.nth.unwrap_or(1);
         if nth == 0 {

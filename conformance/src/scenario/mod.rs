@@ -48,7 +48,9 @@
 //! | `{ request = "image-state", flash-operation = 1, nth = 1, tear = "nothing" }` | at a flash operation of a write request |
 //! | `{ request = "image-upload", op = "write", nth = 3, times = 1 }` | before a request is handled; `"any"` is every command, `times` may be `"always"` |
 //! | `{ fragment = 30 }` | over Bluetooth LE, before a write that continues a packet, the 30th of the run |
-//! | `{ answer = "reset", nth = 1, times = 1 }` | when an answer is about to be sent; `last = true` is the answer to the last chunk of an upload |
+//! | `{ answer = "reset", nth = 1, times = 1 }` | when an answer is about to be sent |
+//!
+//! `last = true` beside `request` or `answer` is the last chunk of an upload.
 //!
 //! `tear` says what the interrupted operation leaves: `nothing` of it (the default), its `first-half`,
 //! `all-but-last` byte, or `noise`, any bytes, drawn from the seed of the run.
@@ -63,6 +65,7 @@
 //! | `{ change-answer = { set = { match = false }, remove = ["off"], version = 0, images = "reversed" } }` | the answer is changed; `images` is `reversed`, `frugal`, `without-hash`, `sha512`, `without-flags` or `empty` |
 //! | `{ foreign-answer = { set = { off = 0 } } }` | before it comes a changed copy with another sequence number |
 //! | `{ refuse = { rc = 10 } }`, `{ refuse = { group = 1, rc = 9 } }` | the request of `{ request = .. }` is not carried out; this is its answer |
+//! | `{ stall = "35 s" }` | the device takes so much longer over the request of `{ request = .. }` |
 //! | `"lose-request"` | the request of `{ request = .. }` never arrives |
 //! | `{ inject = { group = 1, command = 5, op = "write", body = { slot = 2 } } }` | somebody else sends this request |
 //! | `{ stray-write = { partition = "bootloader", offset = 0 } }` | the application writes zeros there |

@@ -12,7 +12,7 @@ use brickproof_flash_model::boot::mcuboot::{Boot, Outcome, Slot};
 use brickproof_flash_model::flash::{Controller, Flash, Hook, Interruption};
 use brickproof_flash_model::image::mcuboot::{SlotSource, inspect};
 
-use crate::smp::{Answer, Environment, Recovery, Server, recovery};
+use crate::smp::{Answer, BootloaderMode, Environment, Kept, Recovery, Server, recovery};
 use crate::trace::Cause;
 
 pub use application::{Behaviour, RunningImage};
@@ -26,6 +26,8 @@ pub struct Persistent {
     pub flash: Flash,
     /// RAM that keeps its contents through a reset, not through a power loss.
     pub retained: Retained,
+    /// Settings and files of the application; `None` before the first start, which makes them.
+    pub kept: Option<Kept>,
     /// Boots so far.
     pub boots: u64,
 }
@@ -34,7 +36,7 @@ impl Persistent {
     /// A board with this flash that was never started.
     #[must_use]
     pub fn new(flash: Flash) -> Self {
-        Self { flash, retained: Retained::default(), boots: 0 }
+        Self { flash, retained: Retained::default(), kept: None, boots: 0 }
     }
 }
 
@@ -46,6 +48,17 @@ pub const BOOT_MODE_BOOTLOADER: u8 = 1;
 pub struct Retained {
     /// Zephyr's boot mode: 0 normal, 1 bootloader.
     pub boot_mode: u8,
+    /// The real-time clock, once it was set.
+    pub clock: Option<Clock>,
+}
+
+/// A clock that was set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clock {
+    /// What it was set to, in milliseconds since 1970.
+    pub unix_ms: i64,
+    /// When, in microseconds of the world's time.
+    pub set_at_us: u64,
 }
 
 impl Retained {
@@ -65,8 +78,16 @@ pub struct Device {
 /// What a device runs.
 #[derive(Debug, Clone)]
 enum Program {
-    Application { image: RunningImage, server: Server },
-    Recovery { server: Recovery, reason: String },
+    Application {
+        image: RunningImage,
+        /// Absolute number of the slot it runs from.
+        running_slot: u32,
+        server: Server,
+    },
+    Recovery {
+        server: Recovery,
+        reason: String,
+    },
 }
 
 /// How a start ended.
@@ -106,13 +127,19 @@ pub fn power_on(board: &Board, mut persistent: Persistent, cause: Cause, hook: &
         }
     }
     match &boot.outcome {
-        Outcome::Boot { header, hash, .. } => {
+        Outcome::Boot { offset, header, hash } => {
+            // Where images do not move, the newer one may run from the other slot.
+            let secondary = board.mcuboot.area(Slot::Secondary);
+            let from_secondary = *offset == secondary.offset && *offset != board.mcuboot.area(Slot::Primary).offset;
+            let running = if from_secondary { Slot::Secondary } else { Slot::Primary };
             // A bootloader that does not validate still starts the image that is there.
-            let slot = SlotSource { flash: &persistent.flash, area: board.mcuboot.area(Slot::Primary) };
+            let slot = SlotSource { flash: &persistent.flash, area: board.mcuboot.area(running) };
             let hash = hash.or_else(|| inspect(&slot).ok().and_then(|info| info.hash));
             let image = RunningImage { hash, version: header.version, behaviour: board.behaviour(hash) };
-            let server = Server::new(board.smp.clone());
-            Started::Running(Device { persistent, program: Program::Application { image, server } }, boot)
+            let kept = persistent.kept.get_or_insert_with(|| Kept::factory(&board.smp));
+            let server = Server::new(board.smp.clone(), kept);
+            let program = Program::Application { image, running_slot: u32::from(from_secondary), server };
+            Started::Running(Device { persistent, program }, boot)
         }
         Outcome::NoBootableImage { .. } | Outcome::Halt { .. } => Started::Dead(persistent, boot),
     }
@@ -188,7 +215,7 @@ impl Device {
         }
     }
 
-    /// Handles one packet.
+    /// Handles one packet that arrived at `now_us`.
     ///
     /// # Errors
     /// The [`Interruption`] that ended it.
@@ -196,18 +223,24 @@ impl Device {
         &mut self,
         board: &Board,
         battery: Battery,
+        now_us: u64,
         packet: &[u8],
         hook: &mut dyn Hook,
     ) -> Result<Answer, Interruption> {
         let mut flash = Controller::new(&mut self.persistent.flash, hook);
         match &mut self.program {
             Program::Recovery { server, .. } => server.handle(packet, &mut flash, &board.mcuboot),
-            Program::Application { image, server } => {
+            Program::Application { image, running_slot, server } => {
                 let mut environment = Environment {
                     flash: &mut flash,
                     mcuboot: &board.mcuboot,
+                    running_slot: *running_slot,
                     refuse_upload: board.battery.refuses(battery),
                     refuse_confirm: image.behaviour.refuses_confirm(),
+                    storage: board.layout.area("storage"),
+                    kept: self.persistent.kept.get_or_insert_default(),
+                    retained: &mut self.persistent.retained,
+                    now_us,
                 };
                 server.handle(packet, &mut environment)
             }
@@ -223,8 +256,14 @@ impl Device {
         use brickproof_flash_model::boot::mcuboot::RequestError;
         use brickproof_flash_model::flash::FlashError;
 
+        let Program::Application { running_slot, .. } = self.program else { return Ok(()) };
         let mut flash = Controller::new(&mut self.persistent.flash, hook);
-        match board.mcuboot.set_confirmed(&mut flash) {
+        let slot = if running_slot == 0 { Slot::Primary } else { Slot::Secondary };
+        let confirmed = match (board.smp.bootloader, board.mcuboot.pair(0)) {
+            (BootloaderMode::DirectXipWithRevert, Some(pair)) => pair.set_next_direct_xip(&mut flash, slot, true),
+            _ => board.mcuboot.set_confirmed(&mut flash),
+        };
+        match confirmed {
             Err(RequestError::Flash(FlashError::Interrupted(interruption))) => Err(interruption),
             Ok(()) | Err(_) => Ok(()),
         }

@@ -4,70 +4,20 @@
 //! plain `rc` failure. The body reader is not bounded by the length field of the header: it sees the
 //! rest of the packet. Agreement with the real server is tested in `tests/golden_smp.rs`.
 
+use std::collections::BTreeMap;
+
 use brickproof_flash_model::boot::mcuboot::Mcuboot;
 use brickproof_flash_model::flash::{Area, Controller, Interruption};
 
 use super::cbor::Writer;
-use super::codes::{ImageError, SmpError, group};
-use super::frame::{Frame, HEADER_LEN, Op, Version};
+use super::codes::SmpError;
+use super::config::ServerConfig;
+use super::dispatch::{self, Exchange, Failure};
+use super::file_group::Transfer;
+use super::frame::{Frame, HEADER_LEN, Version};
 use super::image_group::{ImageGroup, Upload};
-use super::os_group;
-
-/// The release of Zephyr whose answers are given, where releases differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ZephyrRelease {
-    /// Major number.
-    pub major: u8,
-    /// Minor number.
-    pub minor: u8,
-}
-
-impl ZephyrRelease {
-    /// Erasing an erased slot succeeds; before, it was answered with error 1.
-    pub(super) fn erases_erased_slots(self) -> bool {
-        self >= Self { major: 3, minor: 5 }
-    }
-}
-
-impl Default for ZephyrRelease {
-    fn default() -> Self {
-        Self { major: 4, minor: 2 }
-    }
-}
-
-/// How the server was built.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerConfig {
-    /// Size of a packet buffer in bytes (`CONFIG_MCUMGR_TRANSPORT_NETBUF_SIZE`).
-    pub buffer_size: u16,
-    /// Number of packet buffers (`CONFIG_MCUMGR_TRANSPORT_NETBUF_COUNT`).
-    pub buffer_count: u8,
-    /// Which release answers.
-    pub zephyr: ZephyrRelease,
-    /// From the answer to a reset request to the reset, in microseconds
-    /// (`CONFIG_MCUMGR_GRP_OS_RESET_MS`).
-    pub reset_delay_us: u64,
-    /// Bytes gathered before they are written to flash (`CONFIG_IMG_BLOCK_BUF_SIZE`).
-    pub write_block: u32,
-    /// Whether the parameters command is built in (`CONFIG_MCUMGR_GRP_OS_MCUMGR_PARAMS`).
-    pub params: bool,
-    /// Slots beyond the two of the image, by absolute slot number from 2.
-    pub other_slots: Vec<Area>,
-}
-
-impl Default for ServerConfig {
-    fn default() -> Self {
-        Self {
-            buffer_size: 2475,
-            buffer_count: 4,
-            zephyr: ZephyrRelease::default(),
-            reset_delay_us: 250_000,
-            write_block: 512,
-            params: true,
-            other_slots: Vec::new(),
-        }
-    }
-}
+use super::vendor_group;
+use crate::device::Retained;
 
 /// Why the application refuses a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,16 +26,48 @@ pub struct Refused {
     pub rc: u16,
 }
 
+/// What the application keeps in flash beside the images.
+///
+/// It is kept by content, not by flash operation: a power loss leaves the last complete state.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// Saved settings; the erase of the storage partition takes them.
+    pub settings: BTreeMap<String, Vec<u8>>,
+    /// Files by full path.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+impl Kept {
+    /// What a new device keeps.
+    #[must_use]
+    pub fn factory(config: &ServerConfig) -> Self {
+        Self {
+            settings: config.settings.as_ref().map(|settings| settings.values.clone()).unwrap_or_default(),
+            files: config.files.as_ref().map(|files| files.files.clone()).unwrap_or_default(),
+        }
+    }
+}
+
 /// What the server needs from the device while it handles one packet.
 pub struct Environment<'a, 'flash> {
     /// The flash.
     pub flash: &'a mut Controller<'flash>,
     /// The bootloader whose trailers are read and written.
     pub mcuboot: &'a Mcuboot,
+    /// Absolute number of the slot the application runs from: 0, but for direct-xip.
+    pub running_slot: u32,
     /// Set when the application lets no chunk of an upload pass.
     pub refuse_upload: Option<Refused>,
     /// Set when the application does not let the running image be confirmed.
     pub refuse_confirm: Option<Refused>,
+    /// The storage partition, if there is one.
+    pub storage: Option<Area>,
+    /// Saved settings and files.
+    pub kept: &'a mut Kept,
+    /// RAM that keeps its contents through a reset: boot mode and clock.
+    pub retained: &'a mut Retained,
+    /// Time in microseconds.
+    pub now_us: u64,
 }
 
 /// What came of one packet.
@@ -97,41 +79,30 @@ pub struct Answer {
     pub reset: bool,
 }
 
-/// A failed request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// Answered with `rc`; ends the packet.
-    Smp(u16),
-    /// Answered with `err` in version 1, with a translated `rc` in version 0.
-    Image(ImageError),
-    /// Not answered: power is gone.
-    Interrupted(Interruption),
-}
-
-impl From<SmpError> for Failure {
-    fn from(error: SmpError) -> Self {
-        Self::Smp(error as u16)
-    }
-}
-
-impl From<ImageError> for Failure {
-    fn from(error: ImageError) -> Self {
-        Self::Image(error)
-    }
-}
-
 /// The server of one device, from one power-on to the next power-off.
 #[derive(Debug, Clone)]
 pub struct Server {
-    config: ServerConfig,
-    images: ImageGroup,
+    pub(super) config: ServerConfig,
+    pub(super) images: ImageGroup,
+    /// Values of the settings in RAM.
+    pub(super) settings: BTreeMap<String, Vec<u8>>,
+    /// The open file.
+    pub(super) transfer: Option<Transfer>,
 }
 
+/// The body of an answer, and whether the rest of the packet is looked at.
+type Body = (Vec<u8>, bool);
+
 impl Server {
-    /// A server that has just started.
+    /// A server that has just started and loaded its settings.
     #[must_use]
-    pub fn new(config: ServerConfig) -> Self {
-        Self { config, images: ImageGroup::default() }
+    pub fn new(config: ServerConfig, kept: &Kept) -> Self {
+        let mut settings = config.settings.as_ref().map(|settings| settings.values.clone()).unwrap_or_default();
+        for (key, value) in &mut settings {
+            // A deleted setting is back at its default after a restart.
+            value.clone_from(kept.settings.get(key).unwrap_or(&value.clone()));
+        }
+        Self { config, images: ImageGroup::default(), settings, transfer: None }
     }
 
     /// How it was built.
@@ -159,26 +130,19 @@ impl Server {
     pub fn handle(&mut self, packet: &[u8], device: &mut Environment<'_, '_>) -> Result<Answer, Interruption> {
         let mut answer = Answer::default();
         let mut rest = packet;
+        // The reason stays from one request of the packet to the next one that has no handler.
+        let mut reason = None;
         while let Ok((frame, announced)) = Frame::parse_header(rest) {
             let body = &rest[HEADER_LEN..];
-            let result = if usize::from(announced) > body.len() {
-                Err(SmpError::Corrupt.into())
+            let (bytes, go_on) = if usize::from(announced) > body.len() {
+                self.plain(SmpError::Corrupt as u16, None)
             } else if !frame.op.is_request() {
-                Err(SmpError::NotSupported.into())
+                self.plain(SmpError::NotSupported as u16, None)
             } else {
-                self.handle_request(&frame, body, device, &mut answer)
-            };
-            let (bytes, go_on) = match result {
-                Err(Failure::Interrupted(interruption)) => return Err(interruption),
-                Err(Failure::Smp(rc)) => (rc_body(rc), false),
-                Err(Failure::Image(error)) if frame.version == Version::V0 => {
-                    (rc_body(error.translated() as u16), false)
-                }
-                Err(Failure::Image(error)) => (err_body(error), true),
-                Ok(bytes) => (bytes, true),
+                self.request(&frame, body, device, &mut reason, &mut answer)?
             };
             let (bytes, go_on) = if HEADER_LEN + bytes.len() > usize::from(self.config.buffer_size) {
-                (rc_body(SmpError::TooLarge as u16), false)
+                self.plain(SmpError::TooLarge as u16, None)
             } else {
                 (bytes, go_on)
             };
@@ -191,44 +155,77 @@ impl Server {
         Ok(answer)
     }
 
-    /// The body of the answer to one request.
-    fn handle_request(
+    /// Answers one request of a version that is looked at.
+    fn request(
         &mut self,
         frame: &Frame,
         body: &[u8],
         device: &mut Environment<'_, '_>,
+        reason: &mut Option<&'static str>,
         answer: &mut Answer,
-    ) -> Result<Vec<u8>, Failure> {
-        if matches!(frame.version, Version::Undefined(_)) {
-            return Err(SmpError::TooNew.into());
+    ) -> Result<Body, Interruption> {
+        match frame.version {
+            Version::V0 if !self.config.original_protocol => return Ok(self.plain(SmpError::TooOld as u16, None)),
+            Version::Undefined(_) => return Ok(self.plain(SmpError::TooNew as u16, None)),
+            Version::V0 | Version::V1 => {}
         }
-        let mut map = Writer::new();
+        let mut exchange = Exchange { body, map: self.open_map(), reason: None, reset: false, translated: None };
+        let result = if let Some(canned) = vendor_group::find(&self.config, frame) {
+            *reason = None;
+            vendor_group::answer(canned, &mut exchange)
+        } else if let Some(handler) = dispatch::handler(&self.config, frame.group, frame.command, frame.op) {
+            *reason = None;
+            handler(self, &mut exchange, device)
+        } else {
+            Err(SmpError::NotSupported.into())
+        };
+        answer.reset |= exchange.reset;
+        *reason = exchange.reason.or(*reason);
+        match result {
+            Err(Failure::Interrupted(interruption)) => return Err(interruption),
+            Err(Failure::Smp(rc)) => return Ok(self.plain(rc, *reason)),
+            Err(Failure::Group { group, code, translated }) => {
+                exchange.map = self.open_map();
+                exchange.put_error(group, code, translated);
+            }
+            Ok(()) => {}
+        }
+        if frame.version == Version::V0
+            && let Some(rc) = exchange.translated
+        {
+            return Ok(self.plain(rc, *reason));
+        }
+        if frame.version == Version::V0 && matches!(result, Err(Failure::Group { translated: None, .. })) {
+            // A failure that its group translates to none. The real server sends a packet it never wrote.
+            exchange.map = self.open_map();
+        }
+        exchange.map.end();
+        Ok((exchange.map.into_bytes(), true))
+    }
+
+    fn open_map(&self) -> Writer {
+        let mut map = Writer::with_encoding(self.config.map_encoding);
         map.begin_map();
-        match (frame.group, frame.command, frame.op) {
-            (group::OS, 0, _) => os_group::echo(body, &mut map)?,
-            (group::OS, 5, Op::Write) => answer.reset = true,
-            (group::OS, 6, Op::Read) if self.config.params => os_group::params(&self.config, &mut map),
-            (group::IMAGE, 0, Op::Read) => self.images.read_state(device, &mut map)?,
-            (group::IMAGE, 0, Op::Write) => self.images.write_state(body, device, &mut map)?,
-            (group::IMAGE, 1, Op::Write) => self.images.upload(&self.config, body, device, &mut map)?,
-            (group::IMAGE, 5, Op::Write) => self.images.erase(&self.config, body, device)?,
-            _ => return Err(SmpError::NotSupported.into()),
+        map
+    }
+
+    /// The answer that ends a packet.
+    fn plain(&self, rc: u16, reason: Option<&'static str>) -> Body {
+        let mut map = self.open_map();
+        map.text("rc").unsigned(rc.into());
+        if let Some(reason) = reason.filter(|_| self.config.verbose_errors) {
+            map.text("rsn").text(reason);
         }
         map.end();
-        Ok(map.into_bytes())
+        (map.into_bytes(), false)
     }
 }
 
-fn rc_body(rc: u16) -> Vec<u8> {
-    let mut map = Writer::new();
-    map.begin_map().text("rc").unsigned(rc.into()).end();
-    map.into_bytes()
-}
-
-fn err_body(error: ImageError) -> Vec<u8> {
-    let mut map = Writer::new();
-    map.begin_map().text("err").begin_map();
-    map.text("group").unsigned(group::IMAGE.into()).text("rc").unsigned(error as u64);
-    map.end().end();
-    map.into_bytes()
+impl Exchange<'_> {
+    /// `rc: 0`, where the build says so.
+    pub(super) fn success(&mut self, config: &ServerConfig) {
+        if config.legacy_rc {
+            self.map.text("rc").unsigned(0);
+        }
+    }
 }

@@ -130,6 +130,7 @@ impl World {
             return self.begin_work(work, None, None, cause);
         }
         let message = SmpMessage::parse(packet);
+        let mut stall_us = 0;
         let mut struck = Vec::new();
         if let Machine::Running(device) = &self.machine
             && let Some((offset, size)) = device.upload()
@@ -137,7 +138,8 @@ impl World {
         {
             struck.extend(self.faults.at_upload(offset, size));
         }
-        struck.extend(self.faults.at_request(&message));
+        let last = self.is_last_chunk(&message);
+        struck.extend(self.faults.at_request(&message, last));
         for (id, action) in struck {
             self.fire(&id, &action);
             match action {
@@ -148,6 +150,10 @@ impl World {
                     return;
                 }
                 Action::LoseRequest => return,
+                Action::Stall { us } => {
+                    stall_us = us;
+                    continue;
+                }
                 // The other request was there first.
                 Action::Inject { .. } => {
                     let injected = self.inbox.pop_back();
@@ -169,6 +175,19 @@ impl World {
         let cut = fault.map(|(_, n, tear)| CutAt::Operation { n, tear });
         let work = Work::Request { peer, packet: packet.to_vec(), battery: self.battery };
         self.begin_work(work, cut, fault.map(|(index, ..)| index), cause);
+        if let Some(activity) = &mut self.activity {
+            activity.ends_at += stall_us;
+        }
+    }
+
+    /// Whether this chunk ends where the image does.
+    fn is_last_chunk(&self, request: &SmpMessage) -> bool {
+        let Machine::Running(device) = &self.machine else { return false };
+        let number = |key: &str| request.body.get(key).and_then(Field::number).and_then(|n| u64::try_from(n).ok());
+        let len = request.body.get("data").and_then(Field::bytes_sha256).map_or(0, |(len, _)| len);
+        let (Some(off), true) = (number("off"), request.known() == Some(Command::ImageUpload)) else { return false };
+        let size = device.upload().map(|(_, size)| u64::from(size)).filter(|_| off > 0).or(number("len"));
+        size == Some(off.saturating_add(len))
     }
 
     /// The application confirms itself.
@@ -186,7 +205,7 @@ impl World {
         let mut timed = Timed::new(&board, board.timing, self.now, cut, self.wants.flash);
         let ending = match &work {
             Work::Request { peer, packet, battery } => device
-                .handle(&board, *battery, packet, &mut timed)
+                .handle(&board, *battery, self.now, packet, &mut timed)
                 .map(|answer| Ending::Answered { peer: *peer, answer, cause }),
             Work::Confirm | Work::Boot(_) => device.confirm_itself(&board, &mut timed).map(|()| Ending::Idle),
         };
@@ -291,6 +310,7 @@ impl World {
                 | Action::Battery(_)
                 | Action::Refuse(_)
                 | Action::LoseRequest
+                | Action::Stall { .. }
                 | Action::Inject { .. }
                 | Action::FlashFails { .. }
                 | Action::StrayWrite { .. } => self.send(peer, packet, Some(cause)),
@@ -322,7 +342,7 @@ impl World {
                 }
             }
             (Machine::Running(mut device), Work::Request { packet, battery, .. }) => {
-                let _ = device.handle(&board, battery, &packet, &mut timed);
+                let _ = device.handle(&board, battery, activity.started_at, &packet, &mut timed);
                 Some(device.power_off())
             }
             (Machine::Running(mut device), _) => {

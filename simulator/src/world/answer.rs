@@ -21,7 +21,7 @@ pub struct Refusal {
 /// What is changed in an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Change {
-    /// Keys that get a value.
+    /// Keys that get a value; `rc` 0 only in a success.
     pub set: BTreeMap<String, Field>,
     /// Keys that go.
     pub remove: Vec<String>,
@@ -97,7 +97,12 @@ fn changed(packet: &[u8], change: &Change, away: u8) -> Option<Vec<u8>> {
     for key in &change.remove {
         map.remove(&text(key));
     }
+    let failed = [text("rc"), text("err")].iter().any(|key| map.contains_key(key));
     for (key, field) in &change.set {
+        if key == "rc" && *field == Field::Number(0) && failed {
+            // A failure stays one.
+            continue;
+        }
         map.insert(text(key), value(field));
     }
     if let Some(images) = change.images {

@@ -38,7 +38,7 @@ pub struct Selector {
     pub command: Option<Command>,
     /// Only writes, or only reads; `None` for both.
     pub write: Option<bool>,
-    /// Only the answer to the last chunk of an upload.
+    /// Only the last chunk of an upload.
     pub last: bool,
     /// The first of them that it strikes, from 1.
     pub nth: u32,
@@ -146,6 +146,11 @@ pub enum Action {
     Refuse(Refusal),
     /// The request never arrives.
     LoseRequest,
+    /// The device takes so much longer over the request, in microseconds.
+    Stall {
+        /// Microseconds.
+        us: u64,
+    },
     /// Somebody else sends a request.
     Inject {
         /// The packet.
@@ -197,7 +202,7 @@ impl Action {
     /// Whether it concerns one request.
     #[must_use]
     pub fn about_request(&self) -> bool {
-        matches!(self, Self::Refuse(_) | Self::LoseRequest)
+        matches!(self, Self::Refuse(_) | Self::LoseRequest | Self::Stall { .. })
     }
 }
 
@@ -220,6 +225,7 @@ impl fmt::Display for Action {
                 write!(f, "the request is refused with err: group {group}, rc {rc}")
             }
             Self::LoseRequest => f.write_str("the request is lost"),
+            Self::Stall { us } => write!(f, "the device takes {} s longer", seconds(us)),
             Self::Inject { packet } => {
                 let message = SmpMessage::parse(packet);
                 write!(f, "somebody else sends group {}, command {}", message.group, message.command)
@@ -376,11 +382,11 @@ impl Faults {
         )
     }
 
-    /// The fault that strikes before this request is handled. Counts the request.
-    pub(super) fn at_request(&mut self, message: &SmpMessage) -> Option<(String, Action)> {
+    /// The fault that strikes before this request, which may be the last chunk, is handled. Counts the request.
+    pub(super) fn at_request(&mut self, message: &SmpMessage, last: bool) -> Option<(String, Action)> {
         self.at_message(
             message,
-            false,
+            last,
             |trigger| if let Trigger::Request(selector) = trigger { Some(selector) } else { None },
         )
     }

@@ -512,7 +512,8 @@ impl World {
             | Action::ChangeAnswer(_)
             | Action::ForeignAnswer(_)
             | Action::Refuse(_)
-            | Action::LoseRequest => {}
+            | Action::LoseRequest
+            | Action::Stall { .. } => {}
         }
     }
 

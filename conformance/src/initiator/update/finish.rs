@@ -2,6 +2,7 @@
 
 use brickproof_simulator::smp::{Command, Op};
 
+use super::super::policy::Mark;
 use super::super::session::Value;
 use super::super::wire::Wire;
 use super::list::Entry;
@@ -13,27 +14,40 @@ const RESET_PAUSE_US: u64 = 1_000_000;
 const POLL_US: u64 = 1_000_000;
 
 impl<W: Wire> Update<'_, W> {
-    pub(super) async fn test(&mut self) -> Result<(), String> {
-        let body = [("hash", Value::Bytes(self.policy.hash(self.job))), ("confirm", Value::Boolean(false))];
+    /// Marks the image, for test or for good, and looks whether the device says so.
+    pub(super) async fn mark(&mut self) -> Result<(), String> {
+        let for_good = self.policy.marks() == Mark::Confirm;
+        let body = [("hash", Value::Bytes(self.policy.hash(self.job))), ("confirm", Value::Boolean(for_good))];
         let Some(answer) = self.session.request(Command::ImageState, Op::Write, &body, REQUEST_US).await else {
             // The request may have been carried out: the list tells.
             return self.is_pending_or_running().await;
         };
         if self.policy.is_failure(&answer) {
             let (group, rc) = answer.failure().unwrap_or((None, 0));
-            return Err(format!("the device refuses to test the image: {}", refusal(group, rc)));
+            if !self.policy.heeds_a_refused_mark() {
+                return Ok(());
+            }
+            return Err(format!("the device refuses to mark the image: {}", refusal(group, rc)));
         }
-        let entries = self.entries(&answer).unwrap_or_default();
-        if answer.failure().is_some() || entries.iter().any(|image| image.is(Entry::PENDING)) {
+        if answer.failure().is_some() || !self.policy.verifies_the_mark() {
+            return Ok(());
+        }
+        let entries = self.entries(&answer)?;
+        if entries.iter().any(|image| self.may_be_ours(image) && image.is_marked()) {
             Ok(())
         } else {
-            Err("the device accepts the test and does not show the image as pending".into())
+            Err("the device accepts the mark and does not show the image as pending".into())
         }
     }
 
-    pub(super) async fn is_pending_or_running(&mut self) -> Result<(), String> {
+    /// Whether this entry has the hash of the image, or none that could be compared with it.
+    fn may_be_ours(&self, image: &Entry) -> bool {
+        image.hash == self.hash || image.hash.len() != self.hash.len()
+    }
+
+    async fn is_pending_or_running(&mut self) -> Result<(), String> {
         let images = self.list().await?;
-        let ready = |image: &Entry| image.hash == self.hash && (image.is(Entry::PENDING) || image.is(Entry::ACTIVE));
+        let ready = |image: &Entry| image.hash == self.hash && (image.is_marked() || image.is(Entry::ACTIVE));
         if images.iter().any(ready) {
             Ok(())
         } else {
@@ -79,7 +93,10 @@ impl<W: Wire> Update<'_, W> {
     }
 
     pub(super) async fn confirm(&mut self) -> Result<String, String> {
-        let body = [("confirm", Value::Boolean(true))];
+        let mut body = vec![("confirm", Value::Boolean(true))];
+        if self.policy.confirms_by_hash() {
+            body.push(("hash", Value::Bytes(self.policy.hash(self.job))));
+        }
         for _ in 0..self.policy.unanswered_max() {
             // Each time anew: without an answer the device may have reset, and swapped back.
             if self.policy.looks_before_confirming()
@@ -95,7 +112,7 @@ impl<W: Wire> Update<'_, W> {
                 return Err(format!("the device refuses to confirm the image: {}", refusal(group, rc)));
             }
             let images = self.entries(&answer)?;
-            let running = images.iter().find(|image| image.is(Entry::ACTIVE));
+            let running = self.policy.running(&images);
             return match running {
                 Some(image) if image.hash == self.hash && image.is(Entry::CONFIRMED) => {
                     let kept = if image.is(Entry::PERMANENT) { "for good" } else { "and is confirmed" };
@@ -110,7 +127,7 @@ impl<W: Wire> Update<'_, W> {
     /// Whether the new image runs and may be confirmed; what to say when it is confirmed already.
     async fn look(&mut self) -> Result<Option<String>, String> {
         let images = self.list().await?;
-        let Some(running) = images.iter().find(|image| image.is(Entry::ACTIVE)) else {
+        let Some(running) = self.policy.running(&images) else {
             return Err("the device lists no running image".into());
         };
         if running.hash != self.hash {

@@ -5,21 +5,51 @@ use brickproof_simulator::smp::{Command, Field, Op, SmpMessage};
 use super::super::wire::Wire;
 use super::{REQUEST_US, Update, refusal};
 
-/// One entry of an image list.
-pub(super) struct Entry {
-    pub(super) slot: i64,
-    pub(super) hash: String,
+/// One entry of an image list; what the list leaves out is false, empty or -1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Slot inside its image.
+    pub slot: i64,
+    /// Its hash in hexadecimal.
+    pub hash: String,
     flags: [bool; 4],
 }
 
 impl Entry {
-    pub(super) const PENDING: usize = 0;
-    pub(super) const CONFIRMED: usize = 1;
-    pub(super) const ACTIVE: usize = 2;
-    pub(super) const PERMANENT: usize = 3;
+    /// The next boot swaps it in.
+    pub const PENDING: usize = 0;
+    /// It stays.
+    pub const CONFIRMED: usize = 1;
+    /// It runs.
+    pub const ACTIVE: usize = 2;
+    /// The next boot swaps it in for good.
+    pub const PERMANENT: usize = 3;
 
-    pub(super) fn is(&self, flag: usize) -> bool {
+    /// The entries of a list; `None` when the answer holds none.
+    #[must_use]
+    pub fn all(answer: &SmpMessage) -> Option<Vec<Self>> {
+        let images = answer.body.get("images").and_then(Field::list)?;
+        let entry = |image: &Field| {
+            let flag = |name: &str| image.get(name).and_then(Field::boolean).unwrap_or(false);
+            Self {
+                slot: image.get("slot").and_then(Field::number).unwrap_or(-1),
+                hash: image.get("hash").and_then(Field::hex).unwrap_or_default().to_owned(),
+                flags: [flag("pending"), flag("confirmed"), flag("active"), flag("permanent")],
+            }
+        };
+        Some(images.iter().map(entry).collect())
+    }
+
+    /// Whether this flag is set.
+    #[must_use]
+    pub fn is(&self, flag: usize) -> bool {
         self.flags[flag]
+    }
+
+    /// Whether the next boot swaps it in, for test or for good.
+    #[must_use]
+    pub fn is_marked(&self) -> bool {
+        self.is(Self::PENDING) || self.is(Self::PERMANENT)
     }
 }
 
@@ -37,17 +67,9 @@ impl<W: Wire> Update<'_, W> {
         if let Some((group, rc)) = answer.failure() {
             return Err(format!("the device refuses to list its images: {}", refusal(group, rc)));
         }
-        let images = answer.body.get("images").and_then(Field::list).unwrap_or_default();
-        Ok(images
-            .iter()
-            .map(|image| {
-                let flag = |name: &str| image.get(name).and_then(Field::boolean).unwrap_or(false);
-                Entry {
-                    slot: image.get("slot").and_then(Field::number).unwrap_or(-1),
-                    hash: image.get("hash").and_then(Field::hex).unwrap_or_default().to_owned(),
-                    flags: [flag("pending"), flag("confirmed"), flag("active"), flag("permanent")],
-                }
-            })
-            .collect())
+        if let Some(fault) = self.policy.finds_fault_with(answer) {
+            return Err(format!("the list of images makes no sense: {fault}"));
+        }
+        Ok(Entry::all(answer).unwrap_or_default())
     }
 }

@@ -1,25 +1,28 @@
 //! The whole update, as straight-line code.
 //!
-//! Parameters, list, upload (resumed by `sha` after a lost link, started again when the device has
+//! Parameters, list, resets while something is in the way, upload (resumed by `sha` after a lost link, started again when the device has
 //! forgotten it), test, reset, patience while the device swaps, list, confirm.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | `list` | what the device has |
+//! | `prepare` | what of it makes the upload needless or is in its way |
 //! | `upload` | parameters and chunks |
 //! | `finish` | test, reset, waiting, confirm |
 
 mod finish;
 mod list;
+mod prepare;
 mod upload;
 
 use brickproof_simulator::trace::{InitiatorEvent, StepBy, hex};
 
-use super::policy::Policy;
+use super::policy::{Mark, Policy};
 use super::session::Session;
 use super::wire::Wire;
 use crate::scenario::Task;
-use list::Entry;
+pub use list::Entry;
+use prepare::There;
 
 /// What the initiator is given.
 #[derive(Debug, Clone)]
@@ -66,19 +69,27 @@ impl<W: Wire> Update<'_, W> {
     async fn run(&mut self) -> Result<String, String> {
         self.step("list");
         let (chunk, window) = self.limits().await?;
-        let images = self.list().await?;
-        if images.iter().any(|image| image.hash == self.hash && image.is(Entry::ACTIVE)) {
-            return Ok("the image runs already".into());
+        let there = self.prepare().await?;
+        match there {
+            There::Confirmed => return Ok("the image runs already".into()),
+            There::Testing if self.job.task == Task::TestOnly => return Ok("the image is in its test already".into()),
+            There::Testing => {
+                self.step("confirm");
+                return self.confirm().await;
+            }
+            There::Absent => {
+                if self.job.task == Task::EraseAndUpdate {
+                    self.step("erase");
+                    self.erase().await?;
+                }
+                self.step("upload");
+                self.upload(chunk, window).await?;
+            }
+            There::Uploaded | There::Pending => {}
         }
-        if self.job.task == Task::EraseAndUpdate {
-            self.step("erase");
-            self.erase().await?;
-        }
-        self.step("upload");
-        self.upload(chunk, window).await?;
-        if self.policy.marks_for_test() {
+        if there != There::Pending && self.policy.marks() != Mark::Nothing {
             self.step("test");
-            self.test().await?;
+            self.mark().await?;
         }
         self.step("reset");
         self.reset().await?;
@@ -96,7 +107,7 @@ impl<W: Wire> Update<'_, W> {
     }
 }
 
-fn refusal(group: Option<i64>, rc: i64) -> String {
+pub(super) fn refusal(group: Option<i64>, rc: i64) -> String {
     match group {
         Some(group) => format!("group {group}, error {rc}"),
         None => format!("rc {rc}"),

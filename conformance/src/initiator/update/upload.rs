@@ -165,6 +165,7 @@ impl<W: Wire> Update<'_, W> {
             _ => (self.policy.later_chunk(), REQUEST_US),
         };
         let body = self.chunk(offset, end, fields);
+        progress.restarts += u32::from(offset == 0 && progress.first == First::Restarted);
         if progress.open.is_empty() {
             progress.since_us = self.session.wire.now_us();
         }
@@ -207,7 +208,13 @@ impl<W: Wire> Update<'_, W> {
             progress.turn(chunk.offset);
             return Ok(());
         }
-        if answer.failure() == Some((None, BUSY)) && progress.busy < self.policy.busy_retries() {
+        let busy = answer.failure() == Some((None, BUSY));
+        if busy && progress.turned {
+            // The rest of the window meets the same.
+            progress.turn(progress.next);
+            return Ok(());
+        }
+        if busy && progress.busy < self.policy.busy_retries() {
             progress.busy += 1;
             progress.turn(chunk.offset);
             self.session.wire.sleep(self.policy.busy_pause_us()).await;
@@ -224,7 +231,7 @@ impl<W: Wire> Update<'_, W> {
             }
         }
         if self.policy.is_failure(answer) {
-            if progress.refused < self.policy.refused_retries() {
+            if !busy && progress.refused < self.policy.refused_retries() {
                 progress.refused += 1;
                 progress.turn(chunk.offset);
                 return Ok(());
@@ -253,7 +260,6 @@ impl<W: Wire> Update<'_, W> {
         }
         if next == 0 {
             progress.first = First::Restarted;
-            progress.restarts += 1;
             if progress.restarts > RESTARTS_MAX {
                 return Err("the device forgets the upload again and again".into());
             }

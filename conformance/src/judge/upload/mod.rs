@@ -31,7 +31,6 @@ const CHECKS: &[(&str, Check)] = &[
     ("UPL-02", upload_is_named_by_the_file),
     ("UPL-03", first_fields_come_once),
     ("UPL-06", data_are_the_image),
-    ("UPL-12", chunks_are_whole_units),
 ];
 
 /// Shortest data of a first chunk: an image header.
@@ -43,7 +42,7 @@ fn first_chunk_is_complete(view: &View<'_>) -> CheckOutcome {
     let mut begun = false;
     for entry in &view.entries {
         let Event::Request(request) = &entry.event else { continue };
-        if !is(request, Command::ImageUpload) {
+        if !is(request, Command::ImageUpload) || request.malformed.is_some() {
             continue;
         }
         if !std::mem::replace(&mut begun, true) && offset(request).is_some_and(|off| off > 0) {
@@ -100,13 +99,22 @@ fn data_are_the_image(view: &View<'_>) -> CheckOutcome {
     seen.outcome()
 }
 
-/// UPL-02: a first chunk names the upload by the whole SHA-256 of the file.
+/// UPL-02: the first chunk of a process names the upload by the whole SHA-256 of the file.
 fn upload_is_named_by_the_file(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     let file = hex(&view.images.update.sha256);
+    // What comes later is another requirement.
+    let mut named = false;
     for entry in &view.entries {
-        let Event::Request(request) = &entry.event else { continue };
-        if !is(request, Command::ImageUpload) || offset(request) != Some(0) {
+        let request = match &entry.event {
+            Event::Request(request) if is(request, Command::ImageUpload) => request,
+            Event::Started => {
+                named = false;
+                continue;
+            }
+            _ => continue,
+        };
+        if offset(request) != Some(0) || std::mem::replace(&mut named, true) {
             continue;
         }
         match request.body.get("sha").and_then(Field::hex) {
@@ -149,7 +157,7 @@ const UNIT_MAX: i64 = 32;
 fn chunks_are_whole_units(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     let mut recovery = false;
-    let answered = view.answered();
+    let answered = &view.answered;
     for (at, entry) in view.entries.iter().enumerate() {
         match &entry.event {
             Event::Boot(boot) => recovery = boot.outcome == "recovery",

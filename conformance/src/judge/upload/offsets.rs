@@ -49,6 +49,8 @@ fn follows_returned_offset(view: &View<'_>) -> CheckOutcome {
                 }
                 chunks.sent(request);
             }
+            // A chunk that did not arrive is one without an answer, too.
+            Event::Sent(packet) if packet.lost && is(&packet.header, Command::ImageUpload) => may_restart = true,
             Event::Answer(answer) if is(answer, Command::ImageUpload) && chunks.answered(answer) => {
                 let returned = offset(answer).filter(|off| !complete(view, *off));
                 expected = returned.filter(|_| answer.failure().is_none());
@@ -56,7 +58,7 @@ fn follows_returned_offset(view: &View<'_>) -> CheckOutcome {
             }
             Event::Step | Event::Power(PowerEvent::Off { .. }) | Event::Link(LinkEvent::Down { .. }) => {
                 may_restart = true;
-                chunks = Chunks::default();
+                chunks.forget();
             }
             _ => {}
         }
@@ -114,7 +116,7 @@ fn gives_up_a_stalled_upload(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     // The offset that was returned last, and how many chunks have started there since it was returned first.
     let mut stuck: Option<(i64, u32)> = None;
-    let answered = view.answered();
+    let answered = &view.answered;
     for (at, entry) in view.entries.iter().enumerate() {
         match &entry.event {
             Event::Answer(answer) if is(answer, Command::ImageUpload) && answered.contains_key(&at) => {
@@ -181,6 +183,11 @@ impl Chunks {
         if self.window > 1 { self.window } else { 0 }
     }
 
+    /// Nothing is under way any more. How many chunks it may be is a habit that stays.
+    fn forget(&mut self) {
+        *self = Self { window: self.window, ..Self::default() };
+    }
+
     fn open(&self) -> bool {
         !self.open.is_empty()
     }
@@ -203,7 +210,7 @@ impl Chunks {
     pub(super) fn answered(&mut self, answer: &SmpMessage) -> bool {
         let Some(at) = self.open.iter().position(|(sequence, ..)| *sequence == answer.sequence) else { return false };
         let end = self.open.drain(..=at).next_back().map(|(.., end)| end);
-        self.turned |= answer.failure().is_none() && offset(answer) != end;
+        self.turned = answer.failure().is_none() && offset(answer) != end;
         self.open.is_empty()
     }
 }

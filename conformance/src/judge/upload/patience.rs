@@ -55,7 +55,7 @@ fn gives_up(slow: &SmpMessage, request: &SmpMessage) -> bool {
 /// as it was at work.
 fn waits(view: &View<'_>, budget: impl Fn(&SmpMessage) -> Option<u64>) -> CheckOutcome {
     let mut seen = Seen::default();
-    let answers = view.answered();
+    let answers = &view.answered;
     let slow = answers.iter().filter_map(|(answer, request)| {
         let (entry, answered_us) = (view.entries.get(*request)?, view.entries.get(*answer)?.place.at_us);
         let Event::Request(message) = &entry.event else { return None };

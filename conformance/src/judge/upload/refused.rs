@@ -75,7 +75,7 @@ fn refusals_end_the_upload(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     // The refusal, and the chunks since.
     let mut refused: Option<(Place, usize)> = None;
-    let answered = view.answered();
+    let answered = &view.answered;
     let mut chunks = Chunks::default();
     for (at, entry) in view.entries.iter().enumerate() {
         match &entry.event {

@@ -77,6 +77,8 @@ fn lost_uploads_have_an_end(view: &View<'_>) -> CheckOutcome {
             Event::Link(LinkEvent::Down { .. }) | Event::Power(PowerEvent::Off { .. }) if under_way => {
                 lost = Some(entry.place);
             }
+            // What was given up for a reset was not lost.
+            Event::Request(request) if is(request, Command::Reset) => under_way = false,
             Event::Exited(code) => match (lost.take(), code) {
                 (Some(_), Some(0)) => {
                     seen.violated(&entry.place, "the link was lost during the upload, and the tool ends with 0");

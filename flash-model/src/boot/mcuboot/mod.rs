@@ -13,6 +13,7 @@
 //! | [`counters`] | security counters of the device |
 //! | [`request`] | what the application writes: set-pending, set-confirmed |
 //! | [`report`] | what a boot did and why |
+//! | [`explain`] | what is in the slots, what is wrong with it and what would help, in words |
 //!
 //! # One boot
 //!
@@ -31,6 +32,7 @@
 
 pub mod counters;
 mod dependencies;
+pub mod explain;
 pub mod overwrite_only;
 pub mod pair;
 pub mod report;

@@ -52,7 +52,7 @@ pub struct Pair {
     pub(super) write_size: u32,
     /// The bootloader has other images as well.
     pub(super) several: bool,
-    verifier: Arc<Verifier>,
+    pub(super) verifier: Arc<Verifier>,
 }
 
 impl Pair {

@@ -6,7 +6,7 @@
 //! | secondary, test | magic unset | magic, swap info |
 //! | secondary, permanent | magic unset | magic, image_ok, swap info |
 //! | secondary | magic good | nothing: a test request is not made permanent |
-//! | secondary | magic bad | [`RequestError::BadImage`] |
+//! | secondary | magic bad | erases the slot; [`RequestError::BadImage`] |
 //! | primary, confirm | magic good, image_ok unset | image_ok |
 //! | primary, confirm | magic good, image_ok set or bad; magic unset | nothing |
 //! | primary, confirm | magic bad | [`RequestError::BadVector`] |
@@ -33,24 +33,80 @@ pub enum RequestError {
 }
 
 impl Pair {
+    /// Asks for the image in a slot at the next boot, as `boot_set_next` does for all modes that move
+    /// images; `active` says whether the slot is the one that runs, which can only be confirmed.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn set_next(
+        &self,
+        flash: &mut Controller<'_>,
+        slot: Slot,
+        active: bool,
+        confirm: bool,
+    ) -> Result<(), RequestError> {
+        let trailer = self.trailer(slot);
+        let state = trailer.read(flash.flash())?;
+        match (state.magic, active) {
+            (Magic::Good, true) if state.image_ok == Flag::Unset => Ok(trailer.write_image_ok(flash)?),
+            (Magic::Good, _) | (Magic::Unset, true) => Ok(()),
+            (Magic::Unset, false) => {
+                trailer.write_magic(flash)?;
+                if confirm {
+                    trailer.write_image_ok(flash)?;
+                }
+                let swap = if confirm { SwapType::Permanent } else { SwapType::Test };
+                Ok(trailer.write_swap_info(flash, swap)?)
+            }
+            (Magic::Bad, true) => Err(RequestError::BadVector),
+            (Magic::Bad, false) => {
+                // The slot cannot be used any more as it is; whether the erase succeeds is not looked at.
+                for sector in &self.sectors[slot.index()] {
+                    match flash.erase(trailer.area(), sector.offset, sector.size) {
+                        Err(FlashError::Interrupted(interruption)) => {
+                            return Err(FlashError::Interrupted(interruption).into());
+                        }
+                        Ok(()) | Err(_) => {}
+                    }
+                }
+                Err(RequestError::BadImage)
+            }
+        }
+    }
+
+    /// The same for direct-xip with revert: the magic makes an image be tried, and a confirmed one has
+    /// copy_done as if it had been tried already.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn set_next_direct_xip(
+        &self,
+        flash: &mut Controller<'_>,
+        slot: Slot,
+        confirm: bool,
+    ) -> Result<(), RequestError> {
+        let trailer = self.trailer(slot);
+        let state = trailer.read(flash.flash())?;
+        match state.magic {
+            Magic::Bad => return Err(RequestError::BadImage),
+            Magic::Unset => trailer.write_magic(flash)?,
+            Magic::Good => {}
+        }
+        if confirm && state.copy_done == Flag::Unset {
+            trailer.write_copy_done(flash)?;
+        }
+        if confirm && state.image_ok == Flag::Unset {
+            trailer.write_image_ok(flash)?;
+        }
+        Ok(())
+    }
+
     /// Asks for the secondary image at the next boot.
     ///
     /// # Errors
     /// [`RequestError`].
     pub fn set_pending(&self, flash: &mut Controller<'_>, permanent: bool) -> Result<(), RequestError> {
-        let trailer = self.trailer(Slot::Secondary);
-        match trailer.read(flash.flash())?.magic {
-            Magic::Good => Ok(()),
-            Magic::Bad => Err(RequestError::BadImage),
-            Magic::Unset => {
-                trailer.write_magic(flash)?;
-                if permanent {
-                    trailer.write_image_ok(flash)?;
-                }
-                let swap = if permanent { SwapType::Permanent } else { SwapType::Test };
-                Ok(trailer.write_swap_info(flash, swap)?)
-            }
-        }
+        self.set_next(flash, Slot::Secondary, false, permanent)
     }
 
     /// Keeps the running image.
@@ -58,13 +114,7 @@ impl Pair {
     /// # Errors
     /// [`RequestError`].
     pub fn set_confirmed(&self, flash: &mut Controller<'_>) -> Result<(), RequestError> {
-        let trailer = self.trailer(Slot::Primary);
-        let state = trailer.read(flash.flash())?;
-        match state.magic {
-            Magic::Bad => Err(RequestError::BadVector),
-            Magic::Good if state.image_ok == Flag::Unset => Ok(trailer.write_image_ok(flash)?),
-            Magic::Good | Magic::Unset => Ok(()),
-        }
+        self.set_next(flash, Slot::Primary, true, true)
     }
 }
 

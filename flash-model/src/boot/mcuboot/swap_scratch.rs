@@ -129,7 +129,7 @@ fn part(pair: &Pair, end: usize) -> Result<(usize, u32), Stop> {
 }
 
 /// `find_swap_count`.
-fn step_count(pair: &Pair, swap_size: u32) -> Result<u32, Stop> {
+pub(super) fn step_count(pair: &Pair, swap_size: u32) -> Result<u32, Stop> {
     let mut end = sector_count(pair, swap_size)?;
     let mut steps = 0;
     while end > 0 {

@@ -16,6 +16,8 @@ pub mod flags {
     pub const ENCRYPTED_AES256: u32 = 0x8;
     /// Not to be booted by itself.
     pub const NON_BOOTABLE: u32 = 0x10;
+    /// Runs from one address only: that of the slot it was linked for.
+    pub const ROM_FIXED: u32 = 0x100;
     /// Payload compressed with LZMA1.
     pub const COMPRESSED_LZMA1: u32 = 0x200;
     /// Payload compressed with LZMA2.

@@ -16,6 +16,7 @@
 //! | [`build`] | [`ImageBuilder`]: images of any size and version, signed |
 //! | [`sabotage`] | [`Sabotage`]: one thing wrong with an otherwise good image |
 //! | [`keys`] | [`SigningKey`] and [`PublicKey`] of each [`SignatureType`]; published keys |
+//! | [`words`] | what TLVs and flags are, in words |
 
 pub mod build;
 pub mod header;
@@ -24,6 +25,7 @@ pub mod sabotage;
 pub mod tlv;
 pub mod verify;
 pub mod version;
+pub mod words;
 
 pub use build::ImageBuilder;
 pub use header::{IMAGE_MAGIC, ImageHeader};

@@ -1,11 +1,15 @@
 //! Reading and writing the image state (zephyr: `img_mgmt_state.c`).
 
-use brickproof_flash_model::boot::mcuboot::{RequestError, Slot, SwapType};
+use brickproof_flash_model::boot::mcuboot::RequestError;
 
 use super::super::cbor::{MapReader, Type, Writer};
 use super::super::codes::{ImageError, SmpError};
-use super::super::server::{Environment, Failure};
-use super::{ImageGroup, flash_failure, slots};
+use super::super::config::BootloaderMode;
+use super::super::dispatch::{Exchange, Failure};
+use super::super::server::{Environment, Server};
+use super::next_boot::{Kind, next_boot};
+use super::slots::{self, Slots, opposite};
+use super::{Result, flash_failure};
 
 /// Flags of one list entry.
 #[derive(Default)]
@@ -16,101 +20,146 @@ struct Flags {
     permanent: bool,
 }
 
-impl ImageGroup {
-    /// Lists the images, flags as the next boot will treat them:
-    ///
-    /// | next boot | running image | other image |
-    /// |---|---|---|
-    /// | none | active, confirmed | |
-    /// | test | active, confirmed | pending |
-    /// | permanent | active, confirmed | pending, permanent |
-    /// | revert | active | confirmed |
-    pub(in super::super) fn read_state(&self, device: &Environment<'_, '_>, map: &mut Writer) -> Result<(), Failure> {
-        let next = slots::next_boot(device)?;
-        let running = Flags { active: true, confirmed: next != SwapType::Revert, ..Flags::default() };
-        let other = match next {
-            SwapType::None | SwapType::Fail => Flags::default(),
-            SwapType::Test => Flags { pending: true, ..Flags::default() },
-            SwapType::Permanent => Flags { pending: true, permanent: true, ..Flags::default() },
-            SwapType::Revert => Flags { confirmed: true, ..Flags::default() },
-        };
-        map.text("images").begin_list();
-        for (number, slot, flags) in [(0u32, Slot::Primary, running), (1, Slot::Secondary, other)] {
-            // A slot without a readable image is left out.
-            let Ok(info) = slots::read_info(device.flash.flash(), device.mcuboot.area(slot)) else { continue };
-            map.begin_map();
-            map.text("slot").unsigned(number.into());
-            map.text("version").text(&info.header.version.smp_text());
-            map.text("hash").bytes(&info.hash);
-            map.text("bootable").boolean(slots::bootable(&info.header));
-            map.text("pending").boolean(flags.pending);
-            map.text("confirmed").boolean(flags.confirmed);
-            map.text("active").boolean(flags.active);
-            map.text("permanent").boolean(flags.permanent);
-            map.end();
-        }
-        map.end();
-        map.text("splitStatus").unsigned(0);
-        Ok(())
-    }
-
-    /// Tests or confirms an image; answers with the list.
-    pub(in super::super) fn write_state(
-        &mut self,
-        body: &[u8],
-        device: &mut Environment<'_, '_>,
-        map: &mut Writer,
-    ) -> Result<(), Failure> {
-        let request = MapReader::read(body, [("hash", Type::Bytes), ("confirm", Type::Boolean)])
-            .map_err(|_| SmpError::Invalid)?;
-        let confirm = request.boolean(1).unwrap_or(false);
-        let slot = match request.bytes(0).unwrap_or_default() {
-            [] if confirm => Slot::Primary,
-            [] => return Err(ImageError::InvalidHash.into()),
-            hash if hash.len() != 32 => return Err(ImageError::InvalidHash.into()),
-            hash => find_by_hash(device, hash).ok_or(ImageError::HashNotFound)?,
-        };
-        set_next_boot(device, slot, confirm)?;
-        self.read_state(device, map)
-    }
-}
-
-fn find_by_hash(device: &Environment<'_, '_>, hash: &[u8]) -> Option<Slot> {
-    [Slot::Primary, Slot::Secondary].into_iter().find(|slot| {
-        slots::read_info(device.flash.flash(), device.mcuboot.area(*slot)).is_ok_and(|info| info.hash == hash)
-    })
-}
-
-/// Which requests are allowed when (`img_mgmt_set_next_boot_slot`):
+/// Lists the images, flags as the next boot will treat them:
 ///
-/// | next boot | test secondary | confirm secondary | confirm primary |
+/// | next boot | active slot | other slot |
+/// |---|---|---|
+/// | same | active, confirmed | |
+/// | other, test | active, confirmed | pending |
+/// | other, for good | active, confirmed | pending, permanent |
+/// | revert | active | confirmed |
+pub(super) fn read(server: &mut Server, exchange: &mut Exchange<'_>, device: &mut Environment<'_, '_>) -> Result {
+    let slots = Slots::new(&server.config, device);
+    exchange.map.text("images").begin_list();
+    for image in 0..u32::from(server.config.image_count) {
+        let (next, kind) = next_boot(&slots, device, image)?;
+        let active = slots.active_slot(image);
+        let flags_of = |slot: u32| {
+            if slot == active {
+                return Flags { active: true, confirmed: kind != Kind::Revert, ..Flags::default() };
+            }
+            match kind {
+                _ if next == Some(active) => Flags::default(),
+                Kind::Normal => Flags { pending: true, permanent: true, ..Flags::default() },
+                Kind::Test => Flags { pending: true, ..Flags::default() },
+                Kind::Revert => Flags { confirmed: true, ..Flags::default() },
+            }
+        };
+        let first = active.min(opposite(active));
+        for slot in [first, first + 1] {
+            put(&mut exchange.map, &slots, device, slot, &flags_of(slot));
+        }
+    }
+    exchange.map.end();
+    if !server.config.frugal_list {
+        exchange.map.text("splitStatus").unsigned(0);
+    }
+    Ok(())
+}
+
+/// Writes a list entry; a slot without a readable image has none.
+fn put(map: &mut Writer, slots: &Slots<'_>, device: &Environment<'_, '_>, slot: u32, flags: &Flags) {
+    let Ok(info) = slots.info(device, slot) else { return };
+    map.begin_map();
+    if slots.config.image_count > 1 {
+        map.text("image").unsigned(u64::from(slot) / 2);
+    }
+    map.text("slot").unsigned(u64::from(slot) % 2);
+    map.text("version").text(&info.header.version.smp_text());
+    map.text("hash").bytes(&info.hash);
+    for (name, value) in [
+        ("bootable", slots::bootable(&info.header)),
+        ("pending", flags.pending),
+        ("confirmed", flags.confirmed),
+        ("active", flags.active),
+        ("permanent", flags.permanent),
+    ] {
+        if value || !slots.config.frugal_list {
+            map.text(name).boolean(value);
+        }
+    }
+    map.end();
+}
+
+/// Tests or confirms an image; answers with the list.
+pub(super) fn write(server: &mut Server, exchange: &mut Exchange<'_>, device: &mut Environment<'_, '_>) -> Result {
+    let request = MapReader::read(exchange.body, [("hash", Type::Bytes), ("confirm", Type::Boolean)])
+        .map_err(|_| SmpError::Invalid)?;
+    let slots = Slots::new(&server.config, device);
+    let confirm = request.boolean(1).unwrap_or(false);
+    let slot = match request.bytes(0).unwrap_or_default() {
+        [] if confirm => slots.active_slot(slots.active_image()),
+        [] => return Err(ImageError::InvalidHash.into()),
+        hash if hash.len() != 32 => return Err(ImageError::InvalidHash.into()),
+        hash => (0..slots.count())
+            .find(|slot| slots.info(device, *slot).is_ok_and(|info| info.hash == hash))
+            .ok_or(ImageError::HashNotFound)?,
+    };
+    let changes = if slots.config.bootloader == BootloaderMode::DirectXipWithRevert {
+        let active = slots.active_slot(slots.active_image());
+        if slot == active && !confirm {
+            return Err(ImageError::SettingTestToActiveDenied.into());
+        }
+        true
+    } else {
+        allowed(&slots, device, slot, confirm)?
+    };
+    if changes {
+        set_next_boot(&slots, device, slot, confirm)?;
+    }
+    read(server, exchange, device)
+}
+
+/// Which requests are allowed when (`img_mgmt_set_next_boot_slot`); `false` where there is nothing to do:
+///
+/// | next boot | test other | confirm other | confirm active |
 /// |---|---|---|---|
-/// | none | written | written | nothing to do |
-/// | test | nothing to do | 28 | 28 |
-/// | permanent | 28 | nothing to do | 28 |
+/// | same | written | written | nothing to do |
+/// | other, test | nothing to do | 28 | 28 |
+/// | other, for good | 28 | nothing to do | 28 |
 /// | revert | 28 | nothing to do | written |
 ///
-/// Testing the primary image is refused with 33 in every state.
-fn set_next_boot(device: &mut Environment<'_, '_>, slot: Slot, confirm: bool) -> Result<(), Failure> {
-    if !confirm && slot == Slot::Primary {
+/// Testing the active slot is refused with 33 in every state, and confirming an image that does not run
+/// with 32 where the build does not allow it.
+fn allowed(slots: &Slots<'_>, device: &Environment<'_, '_>, slot: u32, confirm: bool) -> Result<bool> {
+    let config = slots.config;
+    let image = slot / 2;
+    let active = slots.active_slot(image);
+    let (next, kind) = next_boot(slots, device, image)?;
+    if confirm && image != slots.active_image() {
+        let secondary = config.allow_confirm_non_active_image_secondary && slot != active;
+        if !config.allow_confirm_non_active_image_any && !secondary {
+            return Err(ImageError::ConfirmationDenied.into());
+        }
+    }
+    if confirm && slot != active && !config.allow_confirm_non_active_slot {
+        return Err(ImageError::ConfirmationDenied.into());
+    }
+    if !confirm && slot == active {
         return Err(ImageError::SettingTestToActiveDenied.into());
     }
-    match (slots::next_boot(device)?, slot, confirm) {
-        (SwapType::None | SwapType::Fail, Slot::Primary, _)
-        | (SwapType::Test, Slot::Secondary, false)
-        | (SwapType::Permanent | SwapType::Revert, Slot::Secondary, true) => return Ok(()),
-        (SwapType::None | SwapType::Fail, Slot::Secondary, _) | (SwapType::Revert, Slot::Primary, _) => {}
-        (SwapType::Test | SwapType::Permanent | SwapType::Revert, ..) => {
-            return Err(ImageError::AlreadyPending.into());
-        }
+    let next_is_slot = next == Some(slot);
+    match kind {
+        Kind::Test if !confirm && next_is_slot => Ok(false),
+        Kind::Test => Err(ImageError::AlreadyPending.into()),
+        Kind::Normal | Kind::Revert if confirm && next_is_slot => Ok(false),
+        Kind::Normal if slot == active && next != Some(active) => Err(ImageError::AlreadyPending.into()),
+        Kind::Normal if !confirm && next_is_slot => Err(ImageError::AlreadyPending.into()),
+        Kind::Revert if !confirm => Err(ImageError::AlreadyPending.into()),
+        Kind::Normal | Kind::Revert => Ok(true),
     }
-    let written = if slot == Slot::Primary {
-        if let Some(refused) = &device.refuse_confirm {
-            return Err(Failure::Smp(refused.rc));
-        }
-        device.mcuboot.set_confirmed(device.flash)
+}
+
+fn set_next_boot(slots: &Slots<'_>, device: &mut Environment<'_, '_>, slot: u32, confirm: bool) -> Result {
+    let active = slot == slots.active_slot(slot / 2);
+    if let Some(refused) = device.refuse_confirm.as_ref().filter(|_| active) {
+        return Err(Failure::Smp(refused.rc));
+    }
+    let (pair, which) = slots.pair(device, slot).ok_or(ImageError::FlashOpen)?;
+    let written = if slots.config.bootloader == BootloaderMode::DirectXipWithRevert {
+        pair.set_next_direct_xip(device.flash, which, active || confirm)
     } else {
-        device.mcuboot.set_pending(device.flash, confirm)
+        pair.set_next(device.flash, which, active, confirm)
     };
     written.map_err(|error| match error {
         RequestError::Flash(error) => flash_failure(error, ImageError::FlashWrite),

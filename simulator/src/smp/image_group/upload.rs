@@ -1,13 +1,17 @@
-//! Uploading an image (zephyr: `img_mgmt.c`, `zephyr_img_mgmt.c`, `flash_img.c`).
+//! Uploading an image (zephyr: `img_mgmt.c`, `zephyr_img_mgmt.c`).
 
-use brickproof_flash_model::boot::mcuboot::Slot;
 use brickproof_flash_model::flash::Area;
-use brickproof_flash_model::image::mcuboot::{IMAGE_MAGIC, ImageHeader};
+use brickproof_flash_model::image::mcuboot::{IMAGE_MAGIC, ImageHeader, header};
 
-use super::super::cbor::{MapReader, Type, Writer};
+use super::super::cbor::{MapReader, Type};
 use super::super::codes::{ImageError, SmpError};
-use super::super::server::{Environment, Failure, ServerConfig};
-use super::{ImageGroup, flash_failure, slots};
+use super::super::config::{BootloaderMode, TooLarge};
+use super::super::dispatch::{Exchange, Failure};
+use super::super::server::{Environment, Server};
+use super::next_boot::{compare, in_use};
+use super::slots::{self, Slots, opposite};
+use super::writer::ImageWriter;
+use super::{ImageGroup, Result};
 
 /// Length of an image header in bytes.
 const HEADER_LEN: usize = 32;
@@ -17,17 +21,14 @@ const SHA_MAX: usize = 32;
 /// The upload under way.
 #[derive(Debug, Clone)]
 pub(in super::super) struct Upload {
-    area: Area,
+    slot: u32,
     /// Next expected offset.
     offset: u32,
     /// Announced size.
     size: u32,
     /// What the client gave to recognise it by; may be shortened, may be empty.
     sha: Vec<u8>,
-    /// Accepted bytes that are not in flash yet.
-    pending: Vec<u8>,
-    /// Bytes in flash.
-    written: u32,
+    writer: ImageWriter,
 }
 
 impl Upload {
@@ -37,199 +38,231 @@ impl Upload {
 }
 
 /// A request with its fields read.
-struct Request<'a> {
+struct Chunk<'a> {
+    image: u32,
     data: &'a [u8],
     len: Option<u32>,
-    off: u32,
+    off: Option<u32>,
     sha: &'a [u8],
     upgrade: bool,
 }
 
-impl ImageGroup {
-    /// Takes one chunk; the answer is the next expected offset.
-    pub(in super::super) fn upload(
-        &mut self,
-        config: &ServerConfig,
-        body: &[u8],
-        device: &mut Environment<'_, '_>,
-        map: &mut Writer,
-    ) -> Result<(), Failure> {
-        let keys = [
-            ("image", Type::Unsigned),
-            ("data", Type::Bytes),
-            ("len", Type::Unsigned),
-            ("off", Type::Unsigned),
-            ("sha", Type::Bytes),
-            ("upgrade", Type::Boolean),
-        ];
-        let request = MapReader::read(body, keys).map_err(|_| SmpError::Invalid)?;
-        // The server takes the largest number for "not given".
-        let given = |index: usize| request.unsigned(index).filter(|number| *number != u32::MAX);
-        let chunk = given(3).ok_or(ImageError::InvalidOffset).map(|off| Request {
-            data: request.bytes(1).unwrap_or_default(),
-            len: given(2),
-            off,
-            sha: request.bytes(4).unwrap_or_default(),
-            upgrade: request.boolean(5).unwrap_or(false),
-        });
-        let result = chunk.map_err(Failure::from).and_then(|chunk| self.take_chunk(config, &chunk, device));
-        match result {
-            Ok(offset) => {
-                map.text("off").unsigned(offset.into());
-                Ok(())
-            }
-            Err(failure) => {
-                // Every failure forgets the upload, so that its sha no longer resumes it.
-                self.upload = None;
-                Err(failure)
-            }
-        }
-    }
-
-    fn take_chunk(
-        &mut self,
-        config: &ServerConfig,
-        request: &Request<'_>,
-        device: &mut Environment<'_, '_>,
-    ) -> Result<u32, Failure> {
-        if request.off == 0 {
-            if let Some(offset) = self.first_chunk(request, device)? {
-                return Ok(offset);
-            }
-        } else {
-            let (offset, size) = self.upload.as_ref().map_or((0, 0), Upload::progress);
-            if request.off != offset {
-                // No error: the data are dropped and the client learns what is expected.
-                return Ok(offset);
-            }
-            if u64::from(request.off) + request.data.len() as u64 > u64::from(size) {
-                return Err(ImageError::DataOverrun.into());
-            }
-            refuse(device)?;
-        }
-        let upload = self.upload.as_mut().ok_or(ImageError::Unknown)?;
-        let end = u64::from(upload.offset) + request.data.len() as u64;
-        let last = end == u64::from(upload.size) && !request.data.is_empty();
-        write(config, upload, request.data, last, device)?;
-        upload.offset = u32::try_from(end).map_err(|_| ImageError::FlashWrite)?;
-        let offset = upload.offset;
-        if last {
-            self.upload = None;
-        }
-        Ok(offset)
-    }
-
-    /// Checks a first chunk and starts a new upload; `Some` offset when one is resumed instead.
-    fn first_chunk(&mut self, request: &Request<'_>, device: &mut Environment<'_, '_>) -> Result<Option<u32>, Failure> {
-        let header: &[u8; HEADER_LEN] = request.data.first_chunk().ok_or(ImageError::InvalidImageHeader)?;
-        let header = ImageHeader::parse(header);
-        let size = request.len.ok_or(ImageError::InvalidLength)?;
-        if header.magic != IMAGE_MAGIC {
-            return Err(ImageError::InvalidImageHeaderMagic.into());
-        }
-        if request.sha.len() > SHA_MAX {
-            return Err(ImageError::InvalidHash.into());
-        }
-        if let Some(upload) = &self.upload
-            && !request.sha.is_empty()
-            && upload.sha == request.sha
-        {
-            return Ok(Some(upload.offset));
-        }
-        if slots::in_use(device, slots::SECONDARY)? {
-            return Err(ImageError::NoFreeSlot.into());
-        }
-        let area = device.mcuboot.area(Slot::Secondary);
-        if size > area.len {
-            return Err(ImageError::TooLarge.into());
-        }
-        if request.upgrade {
-            let running = slots::read_info(device.flash.flash(), device.mcuboot.area(Slot::Primary))
-                .map_err(|_| ImageError::VersionGet)?;
-            if running.header.version.release() >= header.version.release() {
-                return Err(ImageError::CurrentVersionIsNewer.into());
-            }
-        }
-        refuse(device)?;
-        if !slots::is_erased(device, area) {
-            erase_for(device, area, size)?;
-        }
-        self.upload =
-            Some(Upload { area, offset: 0, size, sha: request.sha.to_vec(), pending: Vec::new(), written: 0 });
-        Ok(None)
-    }
+/// What is done with a chunk.
+enum Action {
+    /// Nothing; the client learns which offset is expected.
+    Ignore(u32),
+    /// A new upload to this slot of this many bytes.
+    Start { slot: u32, area: Area, size: u32 },
+    /// The upload goes on.
+    Continue,
 }
 
-fn refuse(device: &Environment<'_, '_>) -> Result<(), Failure> {
-    match &device.refuse_upload {
-        Some(refused) => Err(Failure::Smp(refused.rc)),
-        None => Ok(()),
-    }
+/// A failure with its reason in words.
+type Refusal = (Failure, Option<&'static str>);
+
+fn refusal(error: ImageError, reason: &'static str) -> Refusal {
+    (error.into(), Some(reason))
 }
 
-/// Erases the sectors for `size` bytes and those of the trailer (`img_mgmt_erase_image_data`).
-fn erase_for(device: &mut Environment<'_, '_>, area: Area, size: u32) -> Result<(), Failure> {
-    let sector_at = |device: &Environment<'_, '_>, offset: u32| {
-        device
-            .flash
-            .geometry(area)
-            .and_then(|geometry| geometry.sector_at(area.offset + offset))
-            .map(|sector| (sector.offset - area.offset, sector.end() - area.offset))
-            .ok_or(Failure::from(ImageError::FlashErase))
+fn silent(failure: impl Into<Failure>) -> Refusal {
+    (failure.into(), None)
+}
+
+/// Takes one chunk; the answer is the next expected offset.
+pub(super) fn write(server: &mut Server, exchange: &mut Exchange<'_>, device: &mut Environment<'_, '_>) -> Result {
+    let keys = [
+        ("image", Type::Unsigned),
+        ("data", Type::Bytes),
+        ("len", Type::Unsigned),
+        ("off", Type::Unsigned),
+        ("sha", Type::Bytes),
+        ("upgrade", Type::Boolean),
+    ];
+    let request = MapReader::read(exchange.body, keys).map_err(|_| SmpError::Invalid)?;
+    // The server takes the largest number for "not given".
+    let given = |index: usize| request.unsigned(index).filter(|number| *number != u32::MAX);
+    let chunk = Chunk {
+        image: request.unsigned(0).unwrap_or(0),
+        data: request.bytes(1).unwrap_or_default(),
+        len: given(2),
+        off: given(3),
+        sha: request.bytes(4).unwrap_or_default(),
+        upgrade: request.boolean(5).unwrap_or(false),
     };
-    // A size of 0 wraps in the server to the page before the slot, which is outside: nothing is erased.
-    let end = match size.checked_sub(1) {
-        Some(last) => sector_at(device, last)?.1,
-        None => 0,
+    let Server { config, images, .. } = server;
+    let slots = Slots::new(config, device);
+    let taken = match inspect(&slots, images, &chunk, device) {
+        Ok(Action::Ignore(offset)) => Ok((offset, None)),
+        Ok(_) if device.refuse_upload.is_some() => {
+            // The application's own code stands in an answer that does not end the packet.
+            images.upload = None;
+            let rc = device.refuse_upload.as_ref().map_or(0, |refused| refused.rc);
+            exchange.map.text("rc").unsigned(rc.into());
+            return Ok(());
+        }
+        Ok(action) => take(&slots, images, &chunk, &action, device),
+        Err((failure, reason)) => {
+            exchange.reason = reason;
+            Err(failure)
+        }
     };
-    slots::erase(device.flash, area, 0, end)?;
-    let trailer = device.mcuboot.trailer(Slot::Secondary).copy_done_offset();
-    if trailer >= end {
-        let start = sector_at(device, trailer)?.0;
-        slots::erase(device.flash, area, start, area.len - start)?;
+    // Every failure forgets the upload, so that its sha no longer resumes it.
+    let (offset, matches) = taken.inspect_err(|_| images.upload = None)?;
+    exchange.success(config);
+    exchange.map.text("off").unsigned(offset.into());
+    if let Some(matches) = matches.filter(|_| config.image_check) {
+        exchange.map.text("match").boolean(matches);
     }
     Ok(())
 }
 
-/// Gathers bytes into blocks and writes full ones; the last chunk writes the rest
-/// (`flash_img_buffered_write`).
-fn write(
-    config: &ServerConfig,
-    upload: &mut Upload,
-    data: &[u8],
-    last: bool,
-    device: &mut Environment<'_, '_>,
-) -> Result<(), Failure> {
-    upload.pending.extend_from_slice(data);
-    let block = config.write_block.max(32) as usize;
-    let whole = upload.pending.len() / block * block;
-    let mut done = 0;
-    while done < whole {
-        write_block(upload, done..done + block, device)?;
-        done += block;
+/// Which rules a chunk meets, in this order (`img_mgmt_upload_inspect`). Changes nothing.
+fn inspect(
+    slots: &Slots<'_>,
+    images: &ImageGroup,
+    chunk: &Chunk<'_>,
+    device: &Environment<'_, '_>,
+) -> std::result::Result<Action, Refusal> {
+    let off = chunk.off.ok_or(refusal(ImageError::InvalidOffset, "header malformed"))?;
+    if off == 0 {
+        return inspect_first(slots, images, chunk, device);
     }
-    upload.pending.drain(..done);
-    if last && !upload.pending.is_empty() {
-        let unit = device.flash.geometry(upload.area).map_or(1, |geometry| geometry.program_unit()) as usize;
-        let erased = device.flash.geometry(upload.area).map_or(0xff, |geometry| geometry.erased_value());
-        let len = upload.pending.len();
-        upload.pending.resize(len.next_multiple_of(unit), erased);
-        write_block(upload, 0..upload.pending.len(), device)?;
-        upload.pending.clear();
+    let (offset, size) = images.upload.as_ref().map_or((0, 0), Upload::progress);
+    if off != offset {
+        return Ok(Action::Ignore(offset));
+    }
+    if u64::from(off) + chunk.data.len() as u64 > u64::from(size) {
+        return Err(refusal(ImageError::DataOverrun, "data overrun"));
+    }
+    Ok(Action::Continue)
+}
+
+fn inspect_first(
+    slots: &Slots<'_>,
+    images: &ImageGroup,
+    chunk: &Chunk<'_>,
+    device: &Environment<'_, '_>,
+) -> std::result::Result<Action, Refusal> {
+    let header: &[u8; HEADER_LEN] =
+        chunk.data.first_chunk().ok_or(refusal(ImageError::InvalidImageHeader, "header malformed"))?;
+    let header = ImageHeader::parse(header);
+    let size = chunk.len.ok_or(refusal(ImageError::InvalidLength, "header malformed"))?;
+    if header.magic != IMAGE_MAGIC {
+        return Err(refusal(ImageError::InvalidImageHeaderMagic, "magic mismatch"));
+    }
+    if chunk.sha.len() > SHA_MAX {
+        return Err(silent(ImageError::InvalidHash));
+    }
+    if let Some(upload) = images.upload.as_ref().filter(|upload| !chunk.sha.is_empty() && upload.sha == chunk.sha) {
+        return Ok(Action::Ignore(upload.offset));
+    }
+    let slot = target(slots, chunk.image, device).map_err(silent)?.ok_or(refusal(ImageError::NoFreeSlot, "no slot"))?;
+    let area = slots.area(device, slot).ok_or(refusal(ImageError::FlashOpen, "fa open fail"))?;
+    if size > area.len {
+        return Err(refusal(ImageError::TooLarge, "img too large"));
+    }
+    check_policy(slots, chunk.image, area, size, device)?;
+    if slots.config.reject_mismatched_slot
+        && header.flags & header::flags::ROM_FIXED != 0
+        && header.load_address != area.offset
+    {
+        return Err(refusal(ImageError::InvalidFlashAddress, "img addr mismatch"));
+    }
+    if chunk.upgrade {
+        let running = slots
+            .version(device, slots.active_slot(slots.active_image()))
+            .map_err(|_| silent(ImageError::VersionGet))?;
+        if compare(slots.config, running, header.version).is_ge() {
+            return Err(refusal(ImageError::CurrentVersionIsNewer, "downgrade"));
+        }
+    }
+    Ok(Action::Start { slot, area, size })
+}
+
+/// The slot an image goes to, if it is free (`img_mgmt_get_unused_slot_area_id`). It need not exist.
+fn target(slots: &Slots<'_>, image: u32, device: &Environment<'_, '_>) -> Result<Option<u32>> {
+    if slots.config.image_count > 1 {
+        let image = if image == u32::MAX { 0 } else { image };
+        let slot = opposite(slots.active_slot(image));
+        return Ok((!in_use(slots, device, slot)?).then_some(slot));
+    }
+    // With direct upload, 0 leaves the choice to the server, as without.
+    match image.checked_sub(1).filter(|_| slots.config.direct_upload) {
+        Some(slot) if slot > i32::MAX as u32 => Ok(None),
+        Some(slot) if slot < 2 && in_use(slots, device, slot)? => Ok(None),
+        Some(slot) => Ok(Some(slot)),
+        None => {
+            for slot in [0, 1] {
+                if !in_use(slots, device, slot)? {
+                    return Ok(Some(slot));
+                }
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// Leaves room for what the bootloader writes behind the image, where the build knows how much that is.
+fn check_policy(
+    slots: &Slots<'_>,
+    image: u32,
+    area: Area,
+    size: u32,
+    device: &Environment<'_, '_>,
+) -> std::result::Result<(), Refusal> {
+    let max = match slots.config.too_large {
+        TooLarge::Slot => return Ok(()),
+        TooLarge::BootloaderInfo { max } => max,
+        TooLarge::Sysbuild { footer } => {
+            if footer == 0 || slots.config.bootloader == BootloaderMode::FirmwareLoader {
+                return Ok(());
+            }
+            // The number of the image is taken for that of its slot.
+            let current = slots.area(device, image).ok_or(refusal(ImageError::FlashOpen, "fa open fail"))?;
+            if u64::from(current.len) >= u64::from(area.len) + u64::from(footer) {
+                return Ok(());
+            }
+            area.len.saturating_sub(footer)
+        }
+    };
+    if max > 0 && size > max {
+        return Err(refusal(ImageError::TooLarge, "img too large"));
     }
     Ok(())
 }
 
-fn write_block(
-    upload: &mut Upload,
-    range: std::ops::Range<usize>,
+/// Writes a chunk: the next expected offset, and behind the last chunk whether the hash agrees.
+fn take(
+    slots: &Slots<'_>,
+    images: &mut ImageGroup,
+    chunk: &Chunk<'_>,
+    action: &Action,
     device: &mut Environment<'_, '_>,
-) -> Result<(), Failure> {
-    let block = &upload.pending[range];
-    device
-        .flash
-        .program(upload.area, upload.written, block)
-        .map_err(|error| flash_failure(error, ImageError::FlashWrite))?;
-    upload.written += block.len() as u32;
-    Ok(())
+) -> Result<(u32, Option<bool>)> {
+    let config = slots.config;
+    if let Action::Start { slot, area, size } = *action {
+        let writer = ImageWriter::new(area, slots.image_offset(device, slot));
+        if config.image_check && chunk.sha.len() == SHA_MAX && writer.matches(chunk.sha, size, device) {
+            // The slot holds these very bytes: the upload is over before it begins.
+            images.upload = None;
+            return Ok((size, Some(true)));
+        }
+        if !config.progressive_erase && !slots::is_erased(device, area) {
+            writer.erase_for(slots.trailer(device, slot), size, device)?;
+        }
+        images.upload = Some(Upload { slot, offset: 0, size, sha: chunk.sha.to_vec(), writer });
+    }
+    let upload = images.upload.as_mut().ok_or(ImageError::Unknown)?;
+    let end = u64::from(upload.offset) + chunk.data.len() as u64;
+    let last = end == u64::from(upload.size) && !chunk.data.is_empty();
+    let trailer = slots.trailer(device, upload.slot);
+    upload.writer.write(config, trailer, chunk.data, last, device)?;
+    upload.offset = u32::try_from(end).map_err(|_| ImageError::FlashWrite)?;
+    let offset = upload.offset;
+    if !last {
+        return Ok((offset, None));
+    }
+    let matches = config.image_check && upload.writer.matches(&upload.sha, upload.size, device);
+    images.upload = None;
+    Ok((offset, Some(matches)))
 }

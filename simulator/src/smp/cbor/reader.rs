@@ -1,22 +1,9 @@
-//! CBOR as SMP uses it.
-//!
-//! [`Writer`] writes maps of definite or indefinite length. [`MapReader`] reads a request body the way
-//! the server does (zcbor 0.7 and `zcbor_bulk.c`): only a map, keys in any order, unknown keys skipped
-//! with their values, a known key twice or with the wrong type refused, numbers of at most 32 bits.
-//! Which malformed bodies are refused is part of what a server is, so a general reader would not do.
+//! Reading bodies exactly as the server does.
 
 use thiserror::Error;
 
-const UNSIGNED: u8 = 0;
-const NEGATIVE: u8 = 1;
-const BYTES: u8 = 2;
-const TEXT: u8 = 3;
-const LIST: u8 = 4;
-const MAP: u8 = 5;
-const TAG: u8 = 6;
-const SIMPLE: u8 = 7;
-const INDEFINITE: u8 = 31;
-const BREAK: u8 = 0xff;
+use super::{BREAK, BYTES, INDEFINITE, LIST, MAP, SIMPLE, TAG, TEXT, UNSIGNED};
+
 /// Deepest nesting that is followed while a value is skipped.
 const DEPTH_MAX: u8 = 64;
 
@@ -25,113 +12,19 @@ const DEPTH_MAX: u8 = 64;
 #[error("not a CBOR map the server accepts")]
 pub struct Malformed;
 
-/// Writes CBOR.
-#[derive(Debug, Clone, Default)]
-pub struct Writer {
-    bytes: Vec<u8>,
-}
-
-impl Writer {
-    /// Nothing yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The bytes.
-    #[must_use]
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
-    }
-
-    /// Starts a map that [`Writer::end`] closes.
-    pub fn begin_map(&mut self) -> &mut Self {
-        self.bytes.push(MAP << 5 | INDEFINITE);
-        self
-    }
-
-    /// Starts a map of `pairs` pairs.
-    pub fn map(&mut self, pairs: usize) -> &mut Self {
-        self.head(MAP, pairs as u64)
-    }
-
-    /// Starts a list that [`Writer::end`] closes.
-    pub fn begin_list(&mut self) -> &mut Self {
-        self.bytes.push(LIST << 5 | INDEFINITE);
-        self
-    }
-
-    /// Closes a map or list of indefinite length.
-    pub fn end(&mut self) -> &mut Self {
-        self.bytes.push(BREAK);
-        self
-    }
-
-    /// Writes a text, also as a key.
-    pub fn text(&mut self, text: &str) -> &mut Self {
-        self.head(TEXT, text.len() as u64);
-        self.bytes.extend_from_slice(text.as_bytes());
-        self
-    }
-
-    /// Writes a text that need not be UTF-8, as an echoing server does.
-    pub fn raw_text(&mut self, text: &[u8]) -> &mut Self {
-        self.head(TEXT, text.len() as u64);
-        self.bytes.extend_from_slice(text);
-        self
-    }
-
-    /// Writes a byte string.
-    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        self.head(BYTES, bytes.len() as u64);
-        self.bytes.extend_from_slice(bytes);
-        self
-    }
-
-    /// Writes a number.
-    pub fn unsigned(&mut self, number: u64) -> &mut Self {
-        self.head(UNSIGNED, number)
-    }
-
-    /// Writes a boolean.
-    pub fn boolean(&mut self, value: bool) -> &mut Self {
-        self.bytes.push(SIMPLE << 5 | if value { 21 } else { 20 });
-        self
-    }
-
-    fn head(&mut self, major: u8, value: u64) -> &mut Self {
-        let major = major << 5;
-        match value {
-            0..=23 => self.bytes.push(major | value as u8),
-            24..=0xff => self.bytes.extend_from_slice(&[major | 24, value as u8]),
-            0x100..=0xffff => {
-                self.bytes.push(major | 25);
-                self.bytes.extend_from_slice(&(value as u16).to_be_bytes());
-            }
-            0x1_0000..=0xffff_ffff => {
-                self.bytes.push(major | 26);
-                self.bytes.extend_from_slice(&(value as u32).to_be_bytes());
-            }
-            _ => {
-                self.bytes.push(major | 27);
-                self.bytes.extend_from_slice(&value.to_be_bytes());
-            }
-        }
-        self
-    }
-}
-
 /// A value of a key that the server knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value<'a> {
-    /// A number of at most 32 bits.
-    Unsigned(u32),
+    /// A number.
+    Unsigned(u64),
     /// A byte string.
     Bytes(&'a [u8]),
     /// A text, not checked for UTF-8.
     Text(&'a [u8]),
     /// A boolean.
     Boolean(bool),
+    /// A list of numbers of at most 32 bits.
+    Numbers(Vec<u32>),
 }
 
 /// The type a known key must have.
@@ -139,12 +32,16 @@ pub enum Value<'a> {
 pub enum Type {
     /// A number of at most 32 bits.
     Unsigned,
+    /// A number of at most 64 bits.
+    Unsigned64,
     /// A byte string.
     Bytes,
     /// A text.
     Text,
     /// A boolean.
     Boolean,
+    /// A list of numbers of at most 32 bits.
+    Numbers,
 }
 
 /// A request body: the values of the known keys, `None` where one is missing.
@@ -159,8 +56,21 @@ impl<'a, const N: usize> MapReader<'a, N> {
     /// # Errors
     /// [`Malformed`].
     pub fn read(body: &'a [u8], keys: [(&str, Type); N]) -> Result<Self, Malformed> {
+        let mut reader = Self { values: [const { None }; N] };
+        reader.scan(body, keys)?;
+        Ok(reader)
+    }
+
+    /// The same for a handler that goes on with what it has when the body is malformed.
+    #[must_use]
+    pub fn read_what_is_there(body: &'a [u8], keys: [(&str, Type); N]) -> Self {
+        let mut reader = Self { values: [const { None }; N] };
+        let _ = reader.scan(body, keys);
+        reader
+    }
+
+    fn scan(&mut self, body: &'a [u8], keys: [(&str, Type); N]) -> Result<(), Malformed> {
         let mut input = Input { rest: body };
-        let mut values = [None; N];
         let (major, additional) = input.peek()?;
         if major != MAP {
             return Err(Malformed);
@@ -178,7 +88,7 @@ impl<'a, const N: usize> MapReader<'a, N> {
                 None => input.rest.first() == Some(&BREAK),
             };
             if at_end {
-                return Ok(Self { values });
+                return Ok(());
             }
             let key = input.string(TEXT)?;
             if let Some(left) = &mut left {
@@ -186,16 +96,30 @@ impl<'a, const N: usize> MapReader<'a, N> {
                 *left = left.checked_sub(2).ok_or(Malformed)?;
             }
             match keys.iter().position(|(name, _)| name.as_bytes() == key) {
-                Some(index) if values[index].is_some() => return Err(Malformed),
-                Some(index) => values[index] = Some(input.value(keys[index].1)?),
+                Some(index) if self.values[index].is_some() => return Err(Malformed),
+                Some(index) => self.values[index] = Some(input.value(keys[index].1)?),
+                // What cannot be skipped ends the map, and an open map may end there: behind a key.
+                None if left.is_none() && input.rest.first() == Some(&BREAK) => return Ok(()),
                 None => input.skip(0)?,
             }
         }
     }
 
-    /// The number at this key.
+    /// Whether no known key was there.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.iter().all(Option::is_none)
+    }
+
+    /// The number at this key, if it has at most 32 bits.
     #[must_use]
     pub fn unsigned(&self, index: usize) -> Option<u32> {
+        self.unsigned64(index).and_then(|number| number.try_into().ok())
+    }
+
+    /// The number at this key.
+    #[must_use]
+    pub fn unsigned64(&self, index: usize) -> Option<u64> {
         match self.values[index] {
             Some(Value::Unsigned(number)) => Some(number),
             _ => None,
@@ -228,6 +152,44 @@ impl<'a, const N: usize> MapReader<'a, N> {
             _ => None,
         }
     }
+
+    /// The list at this key.
+    #[must_use]
+    pub fn numbers(&self, index: usize) -> Option<&[u32]> {
+        match &self.values[index] {
+            Some(Value::Numbers(numbers)) => Some(numbers),
+            _ => None,
+        }
+    }
+}
+
+/// The words of the list `argv`; whatever follows it, and whatever ends it, is not looked at
+/// (zephyr: `shell_mgmt.c`).
+///
+/// # Errors
+/// [`Malformed`] when there is no such list.
+pub fn command_line(body: &[u8]) -> Result<Vec<&[u8]>, Malformed> {
+    let mut input = Input { rest: body };
+    let mut left = input.begin(MAP)?;
+    loop {
+        if left == 0 {
+            return Err(Malformed);
+        }
+        let key = input.string(TEXT)?;
+        if key == b"argv" {
+            break;
+        }
+        input.skip(0)?;
+        left = left.saturating_sub(2);
+    }
+    let mut words = Vec::new();
+    let mut left = input.begin(LIST)?;
+    while left > 0 {
+        let Ok(word) = input.string(TEXT) else { break };
+        words.push(word);
+        left -= 1;
+    }
+    Ok(words)
 }
 
 struct Input<'a> {
@@ -266,6 +228,16 @@ impl<'a> Input<'a> {
         u32::try_from(self.head(4)?).map_err(|_| Malformed)
     }
 
+    /// Enters a map or list: the number of values in it, as many as there can be when it is open.
+    fn begin(&mut self, major: u8) -> Result<u64, Malformed> {
+        if self.peek()? == (major, INDEFINITE) {
+            self.rest = &self.rest[1..];
+            return Ok(u64::MAX);
+        }
+        let count = u64::from(self.small_head(major)?);
+        Ok(if major == MAP { count * 2 } else { count })
+    }
+
     fn string(&mut self, major: u8) -> Result<&'a [u8], Malformed> {
         let len = self.small_head(major)? as usize;
         let string = self.rest.get(..len).ok_or(Malformed)?;
@@ -275,21 +247,35 @@ impl<'a> Input<'a> {
 
     fn value(&mut self, wanted: Type) -> Result<Value<'a>, Malformed> {
         Ok(match wanted {
-            Type::Unsigned => Value::Unsigned(self.small_head(UNSIGNED)?),
+            Type::Unsigned => Value::Unsigned(self.small_head(UNSIGNED)?.into()),
+            Type::Unsigned64 if self.peek()?.0 == UNSIGNED => Value::Unsigned(self.head(8)?),
+            Type::Unsigned64 => return Err(Malformed),
             Type::Bytes => Value::Bytes(self.string(BYTES)?),
             Type::Text => Value::Text(self.string(TEXT)?),
-            Type::Boolean => match self.rest.first() {
-                Some(0xf4) => {
-                    self.rest = &self.rest[1..];
-                    Value::Boolean(false)
-                }
-                Some(0xf5) => {
-                    self.rest = &self.rest[1..];
-                    Value::Boolean(true)
-                }
+            // The long form, with the value in a byte of its own, is taken as well.
+            Type::Boolean if self.peek()?.0 == SIMPLE => match self.head(1)? {
+                20 => Value::Boolean(false),
+                21 => Value::Boolean(true),
                 _ => return Err(Malformed),
             },
+            Type::Boolean => return Err(Malformed),
+            Type::Numbers => Value::Numbers(self.numbers()?),
         })
+    }
+
+    fn numbers(&mut self) -> Result<Vec<u32>, Malformed> {
+        let mut left = self.begin(LIST)?;
+        let open = left == u64::MAX;
+        let mut numbers = Vec::new();
+        while left > 0 {
+            if open && self.rest.first() == Some(&BREAK) {
+                self.rest = &self.rest[1..];
+                break;
+            }
+            numbers.push(self.small_head(UNSIGNED)?);
+            left -= 1;
+        }
+        Ok(numbers)
     }
 
     fn skip(&mut self, depth: u8) -> Result<(), Malformed> {
@@ -321,8 +307,7 @@ impl<'a> Input<'a> {
                     self.skip(depth + 1)?;
                 }
             }
-            UNSIGNED | NEGATIVE | SIMPLE => {}
-            _ => return Err(Malformed),
+            _ => {}
         }
         Ok(())
     }
@@ -330,6 +315,7 @@ impl<'a> Input<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Writer;
     use super::*;
 
     fn read(body: &[u8]) -> Result<(Option<u32>, Option<&[u8]>), Malformed> {
@@ -376,5 +362,49 @@ mod tests {
         let mut body = b"\xa1\x61x".to_vec();
         body.extend(std::iter::repeat_n(0x81, 2000));
         assert_eq!(read(&body), Err(Malformed));
+    }
+
+    #[test]
+    fn an_open_map_may_end_behind_an_unknown_key_but_not_behind_a_known_one() {
+        assert_eq!(read(b"\xbf\x61x\xff"), Ok((None, None)));
+        assert_eq!(read(b"\xbf\x63off\xff"), Err(Malformed));
+        assert_eq!(read(b"\xa1\x61x\xff"), Err(Malformed));
+    }
+
+    #[test]
+    fn booleans_have_a_long_form() {
+        let confirm = |body: &[u8]| MapReader::read(body, [("c", Type::Boolean)]).map(|map| map.boolean(0));
+        assert_eq!(confirm(b"\xa1\x61c\xf8\x15"), Ok(Some(true)));
+        assert_eq!(confirm(b"\xa1\x61c\xf4"), Ok(Some(false)));
+        assert_eq!(confirm(b"\xa1\x61c\xf6"), Err(Malformed));
+        assert_eq!(confirm(b"\xa1\x61c\xf9\0\x15"), Err(Malformed));
+    }
+
+    #[test]
+    fn what_was_read_before_the_mistake_is_kept() {
+        let map =
+            MapReader::read_what_is_there(b"\xa2\x61f\xf5\x61g\x60", [("f", Type::Boolean), ("g", Type::Unsigned)]);
+        assert_eq!((map.boolean(0), map.unsigned(1)), (Some(true), None));
+    }
+
+    #[test]
+    fn words_of_a_command_line() {
+        assert_eq!(command_line(b"\xa2\x61x\x01\x64argv\x82\x61a\x61b"), Ok(vec![&b"a"[..], b"b"]));
+        assert_eq!(command_line(b"\xbf\x64argv\x9f\x61a\xff\xff"), Ok(vec![&b"a"[..]]));
+        assert_eq!(command_line(b"\xa1\x64argv\x80"), Ok(vec![]));
+        for body in [&b"\xa0"[..], b"\xa1\x64argv\x61a", b"\xa1\x61x\x80", b"\x80", b""] {
+            assert_eq!(command_line(body), Err(Malformed));
+        }
+    }
+
+    #[test]
+    fn lists_of_numbers() {
+        let groups =
+            |body: &[u8]| MapReader::read(body, [("g", Type::Numbers)]).map(|map| map.numbers(0).map(<[u32]>::to_vec));
+        assert_eq!(groups(b"\xa1\x61g\x82\x01\x18\x40"), Ok(Some(vec![1, 64])));
+        assert_eq!(groups(b"\xa1\x61g\x9f\x01\xff"), Ok(Some(vec![1])));
+        assert_eq!(groups(b"\xa0"), Ok(None));
+        assert_eq!(groups(b"\xa1\x61g\x81\x60"), Err(Malformed));
+        assert_eq!(groups(b"\xa1\x61g\x9a\xff\xff\xff\xff\x01"), Err(Malformed));
     }
 }
