@@ -10,6 +10,7 @@ use brickproof_flash_model::layout::Layout;
 use brickproof_simulator::air::{SerialAir, SerialPort};
 use brickproof_simulator::device::{BatteryPolicy, Board, FlashTiming, Persistent};
 use brickproof_simulator::smp::console::{Decoder, encode};
+use brickproof_simulator::smp::gatt::GattConfig;
 use brickproof_simulator::smp::{Frame, Op, ServerConfig, SmpMessage, Version};
 use brickproof_simulator::trace::{Direction, Kind, Record, SerialPart, Wants};
 use brickproof_simulator::world::{Carrier, Control, World};
@@ -27,6 +28,7 @@ fn board() -> (Board, Persistent) {
         layout,
         mcuboot,
         smp: ServerConfig { buffer_size: 256, ..ServerConfig::default() },
+        gatt: GattConfig::default(),
         recovery: None,
         usb: false,
         timing: FlashTiming::default(),

@@ -276,7 +276,10 @@ fn buffers_suffice(view: &View<'_>) -> CheckOutcome {
                 if wait <= max {
                     seen.met(entry.place.n);
                 } else {
-                    seen.violated(&entry.place, format!("{wait} requests wait for an answer, and {count} buffers are all there are"));
+                    seen.violated(
+                        &entry.place,
+                        format!("{wait} requests wait for an answer, and {count} buffers are all there are"),
+                    );
                 }
             }
             // Answers come in the order of the requests.

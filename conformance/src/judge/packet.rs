@@ -56,7 +56,11 @@ impl<'a> Packet<'a> {
         let shape = if written.len > written.announced { Shape::Wrong } else { Shape::Whole };
         let lost = written.lost || written.last.is_none();
         let packet = Packet::of_datagram(&data, written.announced.max(written.len), lost, shape);
-        Packet { header: Cow::Owned(packet.header.into_owned()), content: Cow::Owned(packet.content.into_owned()), ..packet }
+        Packet {
+            header: Cow::Owned(packet.header.into_owned()),
+            content: Cow::Owned(packet.content.into_owned()),
+            ..packet
+        }
     }
 
     /// Its length in bytes, where it is known.

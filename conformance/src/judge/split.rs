@@ -52,7 +52,8 @@ fn split_answers_are_understood(view: &View<'_>) -> CheckOutcome {
                 }
             }
             Event::Reported { .. } | Event::Exited(_) => {
-                let good = waiting.filter(|(.., answer)| good_news(view, answer)).map(|(place, count, _)| (place, count));
+                let good =
+                    waiting.filter(|(.., answer)| good_news(view, answer)).map(|(place, count, _)| (place, count));
                 let only_repeated = if understood { None } else { repeated };
                 if let Some((_, count)) = good.or(only_repeated) {
                     let what = format!("it fails after an answer that came in {count} notifications");
@@ -73,8 +74,6 @@ fn good_news(view: &View<'_>, answer: &SmpMessage) -> bool {
     is(answer, Command::ImageState)
         && images.iter().any(|image| {
             let hash = image.get("hash").and_then(Field::hex);
-            hash.is_some()
-                && hash == view.update_hash().as_deref()
-                && (flag(image, "pending") || flag(image, "active"))
+            hash.is_some() && hash == view.update_hash().as_deref() && (flag(image, "pending") || flag(image, "active"))
         })
 }

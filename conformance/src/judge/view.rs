@@ -164,7 +164,10 @@ impl<'a> View<'a> {
                 }
                 Kind::Message { direction: Direction::ToTarget, smp, .. } => {
                     view.decoded += 1;
-                    if record.cause.is_none_or(|cause| !shapes.contains_key(&cause) && !view.stream.of.contains_key(&cause)) {
+                    if record
+                        .cause
+                        .is_none_or(|cause| !shapes.contains_key(&cause) && !view.stream.of.contains_key(&cause))
+                    {
                         // Only the message was kept.
                         view.entries.push(Entry { place, event: Event::Sent(Packet::of_message(smp)), by });
                     }
@@ -260,9 +263,9 @@ impl<'a> View<'a> {
     fn is_no_packet(&self, cause: Option<u64>, message: &SmpMessage) -> bool {
         let Some(index) = cause.and_then(|cause| self.stream.of.get(&cause)) else { return false };
         let packet = index.and_then(|index| self.stream.packets.get(index)).filter(|packet| packet.last == cause);
-        let header = packet.and_then(|packet| Frame::parse_header(&packet.bytes).ok()).map(|(frame, _)| {
-            (frame.op.number(), frame.group, frame.sequence, frame.command)
-        });
+        let header = packet
+            .and_then(|packet| Frame::parse_header(&packet.bytes).ok())
+            .map(|(frame, _)| (frame.op.number(), frame.group, frame.sequence, frame.command));
         header != Some((message.op, message.group, message.sequence, message.command))
     }
 

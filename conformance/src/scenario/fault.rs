@@ -310,7 +310,8 @@ impl When {
         ];
         if given.iter().filter(|given| **given).count() != 1 {
             return Err(
-                "`when` needs exactly one of: after, swap-progress, upload-progress, request, answer, fragment".to_owned()
+                "`when` needs exactly one of: after, swap-progress, upload-progress, request, answer, fragment"
+                    .to_owned(),
             );
         }
         let upload = Some(Command::ImageUpload.name());

@@ -76,7 +76,11 @@ impl Gatt {
             let us = timeout.get_ref().us;
             if !TIMEOUT_US.contains(&us) {
                 let message = "no supervision timeout is that long or short".into();
-                return Err((timeout.span().start, message, "more than twice the interval of 50 ms: from 110 ms to 32 s"));
+                return Err((
+                    timeout.span().start,
+                    message,
+                    "more than twice the interval of 50 ms: from 110 ms to 32 s",
+                ));
             }
             let timeout = u16::try_from(us / TIMEOUT_UNIT_US).unwrap_or(ConnectionParameters::PREFERRED.timeout);
             parameters = ConnectionParameters { timeout, ..parameters };

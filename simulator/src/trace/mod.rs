@@ -8,8 +8,8 @@ mod record;
 
 pub use gatt::{AttRecord, CccdRecord, EndedBy, LinkEvent};
 pub use record::{
-    Artifact, BootRecord, Cause, Direction, FlashOp, FlashResult, ImageState, InitiatorEvent, Kind,
-    PowerEvent, Record, RunRecord, SerialPart, SlotState, StateRecord, StepBy, Trailer,
+    Artifact, BootRecord, Cause, Direction, FlashOp, FlashResult, ImageState, InitiatorEvent, Kind, PowerEvent, Record,
+    RunRecord, SerialPart, SlotState, StateRecord, StepBy, Trailer,
 };
 
 /// Version of the record format; the first record of a trace carries it.
