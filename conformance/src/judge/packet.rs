@@ -53,7 +53,11 @@ impl<'a> Packet<'a> {
     /// A packet that was written over Bluetooth LE, as far as it was.
     pub(super) fn of_written(written: &Written) -> Packet<'static> {
         let data = hex(&written.bytes);
-        let shape = if written.len > written.announced { Shape::Wrong } else { Shape::Whole };
+        let shape = match written.len.checked_sub(written.announced) {
+            None | Some(0) => Shape::Whole,
+            Some(more) if is_packet(&written.bytes, written.announced, more) => Shape::Several,
+            Some(_) => Shape::Wrong,
+        };
         let lost = written.lost || written.last.is_none();
         let packet = Packet::of_datagram(&data, written.announced.max(written.len), lost, shape);
         Packet {
