@@ -6,9 +6,8 @@ use brickproof_flash_model::boot::mcuboot::{Mcuboot, Options, Slot};
 use brickproof_flash_model::flash::TearModel;
 use brickproof_flash_model::image::mcuboot::{ImageBuilder, SigningKey, Verifier};
 use brickproof_flash_model::layout::Layout;
-use brickproof_simulator::device::{BatteryPolicy, Behaviour, Board, FlashTiming, Persistent};
+use brickproof_simulator::device::{Behaviour, Board, Persistent};
 use brickproof_simulator::smp::cbor::Writer;
-use brickproof_simulator::smp::gatt::GattConfig;
 use brickproof_simulator::smp::{Command, Frame, Op, ServerConfig, SmpMessage, Version};
 use brickproof_simulator::trace::{BootRecord, Cause, FlashResult, Kind, Wants};
 use brickproof_simulator::world::{Action, Control, Fault, SwapFilter, Trigger, World};
@@ -39,18 +38,10 @@ fn setup_with(new_len: usize, behaviour: Behaviour, buffer_count: u8) -> Setup {
     let mut flash = layout.blank_flash();
     flash.load(mcuboot.area(Slot::Primary), 0, &old).unwrap();
     let board = Board {
-        name: "tiny".into(),
-        layout,
-        mcuboot,
         smp: ServerConfig { buffer_size: 1024, buffer_count, ..ServerConfig::default() },
-        gatt: GattConfig::default(),
-        timing: FlashTiming::default(),
-        boot_timing: FlashTiming::default(),
         start_us: 100_000,
-        recovery: None,
-        usb: false,
-        battery: BatteryPolicy::default(),
         behaviours: vec![(hashes[1], behaviour)],
+        ..Board::new("tiny", layout, mcuboot)
     };
     let mut world = World::new(Arc::new(board), Persistent::new(flash), Wants::default());
     world.control(Control::Power(true));

@@ -8,9 +8,8 @@ use brickproof_flash_model::boot::mcuboot::{Mcuboot, Options, Slot};
 use brickproof_flash_model::image::mcuboot::{ImageBuilder, SigningKey, Verifier};
 use brickproof_flash_model::layout::Layout;
 use brickproof_simulator::air::{SerialAir, SerialPort};
-use brickproof_simulator::device::{BatteryPolicy, Board, FlashTiming, Persistent};
+use brickproof_simulator::device::{Board, Persistent};
 use brickproof_simulator::smp::console::{Decoder, encode};
-use brickproof_simulator::smp::gatt::GattConfig;
 use brickproof_simulator::smp::{Frame, Op, ServerConfig, SmpMessage, Version};
 use brickproof_simulator::trace::{Direction, Kind, Record, SerialPart, Wants};
 use brickproof_simulator::world::{Carrier, Control, World};
@@ -24,18 +23,9 @@ fn board() -> (Board, Persistent) {
     let mut flash = layout.blank_flash();
     flash.load(mcuboot.area(Slot::Primary), 0, &image).unwrap();
     let board = Board {
-        name: "tiny".into(),
-        layout,
-        mcuboot,
         smp: ServerConfig { buffer_size: 256, ..ServerConfig::default() },
-        gatt: GattConfig::default(),
-        recovery: None,
-        usb: false,
-        timing: FlashTiming::default(),
-        boot_timing: FlashTiming::default(),
         start_us: 100_000,
-        battery: BatteryPolicy::default(),
-        behaviours: Vec::new(),
+        ..Board::new("tiny", layout, mcuboot)
     };
     (board, Persistent::new(flash))
 }

@@ -8,7 +8,7 @@ mod application;
 mod battery;
 mod board;
 
-use brickproof_flash_model::boot::mcuboot::{Boot, Outcome, Slot};
+use brickproof_flash_model::boot::mcuboot::{Boot, Counters, Outcome, Slot};
 use brickproof_flash_model::flash::{Controller, Flash, Hook, Interruption};
 use brickproof_flash_model::image::mcuboot::{SlotSource, inspect};
 
@@ -24,6 +24,8 @@ pub use board::{Board, FlashTiming};
 pub struct Persistent {
     /// Every flash device.
     pub flash: Flash,
+    /// Security counters of the bootloader.
+    pub counters: Counters,
     /// RAM that keeps its contents through a reset, not through a power loss.
     pub retained: Retained,
     /// Settings and files of the application; `None` before the first start, which makes them.
@@ -36,7 +38,7 @@ impl Persistent {
     /// A board with this flash that was never started.
     #[must_use]
     pub fn new(flash: Flash) -> Self {
-        Self { flash, retained: Retained::default(), kept: None, boots: 0 }
+        Self { flash, counters: Counters::default(), retained: Retained::default(), kept: None, boots: 0 }
     }
 }
 
@@ -105,7 +107,7 @@ pub enum Started {
 pub fn power_on(board: &Board, mut persistent: Persistent, cause: Cause, hook: &mut dyn Hook) -> Started {
     persistent.retained = persistent.retained.after(cause);
     persistent.boots += 1;
-    let boot = board.mcuboot.boot(&mut Controller::new(&mut persistent.flash, hook));
+    let boot = board.mcuboot.boot_with(&mut Controller::new(&mut persistent.flash, hook), &mut persistent.counters);
     let boot = match boot {
         Err(interruption) => return Started::Interrupted(persistent, interruption),
         Ok(boot) => boot,
