@@ -87,7 +87,6 @@ impl Board {
             smp: ServerConfig::default(),
             gatt: GattConfig::default(),
             recovery: None,
-            gatt: GattConfig::default(),
             usb: false,
             timing: FlashTiming::default(),
             boot_timing: FlashTiming::default(),
