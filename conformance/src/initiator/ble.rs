@@ -143,7 +143,7 @@ impl<'a> BleWire<'a> {
             }
             _ => return self.give_up(),
         }
-        if !self.policy.late_notifications() && !self.switch_on() {
+        if !self.policy.late_notifications(self.before.is_none()) && !self.switch_on() {
             return self.give_up();
         }
         self.link.is_some()
@@ -209,7 +209,7 @@ impl<'a> BleWire<'a> {
     fn write(&mut self, packet: &[u8]) {
         let Some(link) = self.link else { return };
         let mut fragments = self.policy.fragments(packet, value_max(link));
-        if self.policy.abandons(packet) {
+        if fragments.len() > 1 && self.policy.abandons(packet) {
             fragments.pop();
         }
         for fragment in fragments {
@@ -242,7 +242,8 @@ impl Wire for BleWire<'_> {
         }
         self.make_room(packet.len());
         self.write(&packet);
-        if self.link.is_some_and(|link| !link.notifications) && self.policy.late_notifications() {
+        if self.link.is_some_and(|link| !link.notifications) {
+            // Put off until now.
             self.switch_on();
         }
     }

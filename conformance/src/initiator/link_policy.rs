@@ -31,8 +31,9 @@ pub trait LinkPolicy: Sync {
         &[0, 1]
     }
 
-    /// Whether notifications are switched on only after the first request.
-    fn late_notifications(&self) -> bool {
+    /// Whether notifications are switched on only after the first request of a link.
+    fn late_notifications(&self, first_link: bool) -> bool {
+        let _ = first_link;
         false
     }
 

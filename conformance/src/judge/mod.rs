@@ -14,12 +14,15 @@
 //! | `answers` | SMP-09, SMP-10, SMP-12 |
 //! | `retries` | SMP-11, SMP-13, SMP-14 |
 //! | `transport` | UDP-01, SER-01 |
+//! | `ble` | BLE-01 to BLE-08, BLE-10, BLE-11, RST-04 |
+//! | `split` | BLE-09 |
 //! | `upload` | UPL-01 to UPL-13, RST-05 |
 //! | `state` | STA-01 to STA-10 |
 //! | `reset` | RST-01, RST-02, RST-03 |
 //! | `expect` | expectations of the scenario, and what must hold after every scenario |
 
 mod answers;
+mod ble;
 mod expect;
 mod header;
 mod packet;
@@ -28,10 +31,12 @@ pub mod requirements;
 mod reset;
 mod retries;
 mod sequence;
+mod split;
 mod state;
 mod transport;
 mod upload;
 mod view;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -117,7 +122,7 @@ type Check = fn(&View<'_>) -> CheckOutcome;
 fn checks() -> impl Iterator<Item = (&'static str, Check)> {
     let protocol =
         [header::CHECKS, sequence::CHECKS, protocol::CHECKS, answers::CHECKS, retries::CHECKS, transport::CHECKS];
-    let rest = [state::CHECKS, reset::CHECKS];
+    let rest = [ble::CHECKS, split::CHECKS, state::CHECKS, reset::CHECKS];
     protocol.into_iter().flatten().chain(upload::checks()).chain(rest.into_iter().flatten()).copied()
 }
 

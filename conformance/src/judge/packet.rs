@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use brickproof_simulator::smp::{Frame, SmpMessage, Version};
-use brickproof_simulator::trace::{Direction, Kind, Record};
+use brickproof_simulator::trace::{Direction, Kind, Record, hex};
+
+use super::written::Written;
 
 /// Length of the header in bytes.
 const HEADER_LEN: u64 = 8;
@@ -46,6 +48,28 @@ impl<'a> Packet<'a> {
             _ => Cow::Borrowed(data),
         };
         Self { header: Cow::Owned(SmpMessage::parse(&bytes(data))), shape, lost, content, len }
+    }
+
+    /// A packet that was written over Bluetooth LE, as far as it was.
+    pub(super) fn of_written(written: &Written) -> Packet<'static> {
+        let data = hex(&written.bytes);
+        let shape = match written.len.checked_sub(written.announced) {
+            None | Some(0) => Shape::Whole,
+            Some(more) if is_packet(&written.bytes, written.announced, more) => Shape::Several,
+            Some(_) => Shape::Wrong,
+        };
+        let lost = written.lost || written.last.is_none();
+        let packet = Packet::of_datagram(&data, written.announced.max(written.len), lost, shape);
+        Packet {
+            header: Cow::Owned(packet.header.into_owned()),
+            content: Cow::Owned(packet.content.into_owned()),
+            ..packet
+        }
+    }
+
+    /// Its length in bytes, where it is known.
+    pub(super) fn size(&self) -> Option<u64> {
+        (self.len > 0).then_some(self.len)
     }
 
     pub(super) fn of_message(message: &'a SmpMessage) -> Self {
@@ -129,7 +153,8 @@ fn parts(head: &[u8], len: u64, following: &[(u64, u64, Vec<u8>)]) -> Option<usi
     None
 }
 
-fn bytes(data: &str) -> Vec<u8> {
+/// Bytes of a text in hexadecimal.
+pub(super) fn bytes(data: &str) -> Vec<u8> {
     (0..data.len() / 2)
         .filter_map(|at| data.get(2 * at..2 * at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
         .collect()

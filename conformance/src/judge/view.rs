@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use brickproof_simulator::smp::{Command, Field, SmpMessage};
+use brickproof_simulator::smp::{Command, Field, Frame, SmpMessage};
 use brickproof_simulator::trace::{
-    BootRecord, Direction, InitiatorEvent, Kind, LinkEvent, PowerEvent, Record, RunRecord, SerialPart, StateRecord,
-    StepBy, hex,
+    AttRecord, BootRecord, CccdRecord, Direction, InitiatorEvent, Kind, LinkEvent, PowerEvent, Record, RunRecord,
+    SerialPart, StateRecord, StepBy, hex,
 };
 use brickproof_simulator::world::{ACCEPTED, REFUSED};
 
 use super::packet::{self, Packet, Shape};
+use super::written::{Stream, Written};
 use crate::scenario::ImageSet;
+
+/// A connection has ended.
+static DOWN: LinkEvent = LinkEvent::Down { reason: String::new() };
 
 /// Where something is in the trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +36,14 @@ pub(super) enum Event<'a> {
     Request(&'a SmpMessage),
     /// An answer that left the target.
     Answer(&'a SmpMessage),
-    /// The target cannot be reached, or can be again.
+    /// The target cannot be reached, or can be again; a connection that ends or begins counts as that.
     Link(&'a LinkEvent),
+    /// A connection over Bluetooth LE changes.
+    Connection(&'a LinkEvent),
+    /// A packet of the Attribute Protocol.
+    Att(&'a AttRecord),
+    /// Notifications were switched on or off.
+    Cccd(&'a CccdRecord),
     /// Power.
     Power(&'a PowerEvent),
     /// A boot ended.
@@ -100,6 +110,12 @@ pub(super) struct View<'a> {
     /// What came of requests and writes of the scenario's own: state and words.
     pub(super) injected: Vec<(Place, &'a str, &'a str)>,
     pub(super) last: Place,
+    /// What was written over Bluetooth LE.
+    pub(super) stream: Stream,
+    /// Whether the air shows the Attribute Protocol.
+    pub(super) shows_att: bool,
+    /// Whether a pairing has failed.
+    pub(super) pairing_failed: bool,
     /// For every answer the request that it answers, as places in `entries`. Of several requests that look
     /// the same it is the first without an answer; what answers nothing is not there.
     pub(super) answered: BTreeMap<usize, usize>,
@@ -119,6 +135,9 @@ impl<'a> View<'a> {
             refused: Vec::new(),
             injected: Vec::new(),
             last: Place { n: 0, at_us: 0 },
+            stream: Stream::new(trace),
+            shows_att: false,
+            pairing_failed: false,
             answered: BTreeMap::new(),
         };
         let mut by = StepBy::Tool;
@@ -138,9 +157,17 @@ impl<'a> View<'a> {
                     view.decoded += 1;
                     continue;
                 }
+                // What a target makes of pieces is no request of the initiator's either.
+                Kind::Message { direction: Direction::ToTarget, smp, .. } if view.is_no_packet(record.cause, smp) => {
+                    view.decoded += 1;
+                    continue;
+                }
                 Kind::Message { direction: Direction::ToTarget, smp, .. } => {
                     view.decoded += 1;
-                    if record.cause.is_none_or(|cause| !shapes.contains_key(&cause)) {
+                    if record
+                        .cause
+                        .is_none_or(|cause| !shapes.contains_key(&cause) && !view.stream.of.contains_key(&cause))
+                    {
                         // Only the message was kept.
                         view.entries.push(Entry { place, event: Event::Sent(Packet::of_message(smp)), by });
                     }
@@ -153,6 +180,16 @@ impl<'a> View<'a> {
                     let shape = shapes.get(&record.n).copied().unwrap_or(Shape::Whole);
                     Event::Sent(Packet::of_datagram(data, *len, lost.is_some(), shape))
                 }
+                Kind::Link(link) if link.connection().is_some() => {
+                    view.shows_att = true;
+                    view.pairing_failed |= matches!(link, LinkEvent::PairingFailed { .. });
+                    view.entries.push(Entry { place, event: Event::Connection(link), by });
+                    match link {
+                        LinkEvent::Connected { .. } => Event::Link(&LinkEvent::Up),
+                        LinkEvent::Disconnected { .. } => Event::Link(&DOWN),
+                        _ => continue,
+                    }
+                }
                 Kind::SerialFrame { direction: Direction::ToTarget, len, part, error, abandoned, lost, .. } => {
                     Event::Line(Line {
                         part: *part,
@@ -163,6 +200,18 @@ impl<'a> View<'a> {
                     })
                 }
                 Kind::Link(link) => Event::Link(link),
+                Kind::Att(att) => {
+                    view.shows_att = true;
+                    view.entries.push(Entry { place, event: Event::Att(att), by });
+                    let Some(written) = view.written_at(record.n) else { continue };
+                    let packet = Packet::of_written(written);
+                    view.sent += 1;
+                    view.arrived += usize::from(!packet.lost);
+                    // Its header can be read, whether or not it is ever completed.
+                    view.decoded += 1;
+                    Event::Sent(packet)
+                }
+                Kind::Cccd(cccd) => Event::Cccd(cccd),
                 Kind::Power(power) => {
                     if let PowerEvent::Dead { reason } = power {
                         view.dead = Some((place, reason));
@@ -202,6 +251,22 @@ impl<'a> View<'a> {
         }
         view.answered = pairs(&view.entries);
         view
+    }
+
+    /// The packet that begins with this write.
+    pub(super) fn written_at(&self, n: u64) -> Option<&Written> {
+        let index = self.stream.of.get(&n).copied().flatten()?;
+        self.stream.packets.get(index).filter(|packet| packet.place.n == n)
+    }
+
+    /// Whether a message that the target has read in writes is not what the initiator has sent.
+    fn is_no_packet(&self, cause: Option<u64>, message: &SmpMessage) -> bool {
+        let Some(index) = cause.and_then(|cause| self.stream.of.get(&cause)) else { return false };
+        let packet = index.and_then(|index| self.stream.packets.get(index)).filter(|packet| packet.last == cause);
+        let header = packet
+            .and_then(|packet| Frame::parse_header(&packet.bytes).ok())
+            .map(|(frame, _)| (frame.op.number(), frame.group, frame.sequence, frame.command));
+        header != Some((message.op, message.group, message.sequence, message.command))
     }
 
     /// Whether the requests can be read: a capture may hold only what went over the air.

@@ -4,6 +4,7 @@
 //! three seams (policy, wire, report) and names what else falls with it; the test compares exactly. The
 //! [`legal_oddities`] must pass everything: they are the control against false verdicts.
 
+mod ble;
 mod oddity;
 mod protocol;
 mod reset;
@@ -62,11 +63,13 @@ const fn report(
 /// All mutants: at least one for each requirement.
 #[must_use]
 pub fn all() -> Vec<Mutant> {
-    [protocol::all(), upload::all(), state::all(), reset::all()].into_iter().flatten().collect()
+    [protocol::all(), ble::all(), upload::all(), state::all(), reset::all()].into_iter().flatten().collect()
 }
 
 /// Unusual initiators that do nothing wrong.
 #[must_use]
 pub fn legal_oddities() -> Vec<(&'static str, &'static dyn Policy)> {
-    oddity::all()
+    let mut all = oddity::all();
+    all.extend(ble::oddities());
+    all
 }

@@ -536,7 +536,6 @@ impl World {
 
     /// Ends a link on both sides.
     fn end(&mut self, number: u64, by: EndedBy) {
-        self.set_notifications(number, false, "disconnected");
         let Some(index) = self.links.links.iter().position(|link| link.number == number) else { return };
         for action in std::mem::take(&mut self.links.links[index].actions) {
             self.lost_action(number, &action, "the connection has ended before the link came back");
@@ -544,6 +543,7 @@ impl World {
         for (packet, _) in std::mem::take(&mut self.links.links[index].answers) {
             self.lost_answer(number, &packet, "the connection has ended before the link came back");
         }
+        self.set_notifications(number, false, "disconnected");
         let link = self.links.links.remove(index);
         // Requests of a connection that is gone are dropped.
         self.inbox.retain(|(peer, ..)| *peer != CONNECTION | number);

@@ -49,6 +49,8 @@ fn follows_returned_offset(view: &View<'_>) -> CheckOutcome {
                 }
                 chunks.sent(request);
             }
+            // A chunk that did not arrive is one without an answer, too.
+            Event::Sent(packet) if packet.lost && is(&packet.header, Command::ImageUpload) => may_restart = true,
             Event::Answer(answer) if is(answer, Command::ImageUpload) && chunks.answered(answer) => {
                 let returned = offset(answer).filter(|off| !complete(view, *off));
                 expected = returned.filter(|_| answer.failure().is_none());

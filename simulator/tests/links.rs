@@ -1,0 +1,255 @@
+//! Bluetooth LE links of a world: what survives an outage, who learns of what, and when.
+
+use std::sync::Arc;
+
+use brickproof_flash_model::boot::mcuboot::{Mcuboot, Options, Slot};
+use brickproof_flash_model::image::mcuboot::{ImageBuilder, SigningKey, Verifier};
+use brickproof_flash_model::layout::Layout;
+use brickproof_simulator::device::{Board, Persistent};
+use brickproof_simulator::smp::gatt::{AttError, GattConfig, Pairing, Security};
+use brickproof_simulator::smp::{Frame, Op, ServerConfig, SmpMessage, Version};
+use brickproof_simulator::trace::{EndedBy, Kind, Wants};
+use brickproof_simulator::world::{CentralAction, Control, GattEvent, World};
+use proptest::prelude::*;
+
+const VALUE: u16 = 0x12;
+const CCC: u16 = 0x13;
+const TIMEOUT_US: u64 = 420_000;
+const ENDED: GattEvent = GattEvent::Disconnected { by: EndedBy::Timeout, reason: 0x08 };
+
+/// A running target with this configuration.
+fn world(gatt: GattConfig) -> World {
+    let key = SigningKey::from_seed(b"tests").unwrap();
+    let layout = Layout::preset("tiny4-a4").unwrap();
+    let options = Options { max_sectors: 4, ..Options::default() };
+    let mcuboot = Mcuboot::new(&layout, options, Verifier::new(vec![key.public().clone()])).unwrap();
+    let image = ImageBuilder::new("1.0.0".parse().unwrap()).header_size(32).generated_payload(3000).sign(&key).unwrap();
+    let mut flash = layout.blank_flash();
+    flash.load(mcuboot.area(Slot::Primary), 0, &image).unwrap();
+    let smp = ServerConfig { buffer_size: 384, ..ServerConfig::default() };
+    let board = Board { gatt, smp, ..Board::new("links", layout, mcuboot) };
+    let mut world = World::new(Arc::new(board), Persistent::new(flash), Wants::default());
+    world.control(Control::Power(true));
+    later(&mut world, 1_000_000);
+    assert!(world.serving());
+    world
+}
+
+fn later(world: &mut World, us: u64) {
+    let until = world.now() + us;
+    world.advance(until);
+}
+
+/// Does something as central 1; what it is told.
+fn act(world: &mut World, action: CentralAction) -> Vec<GattEvent> {
+    world.central(1, action);
+    told(world)
+}
+
+fn told(world: &mut World) -> Vec<GattEvent> {
+    std::iter::from_fn(|| world.take_gatt()).map(|(_, event)| event).collect()
+}
+
+fn write(handle: u16, value: &[u8], command: bool) -> CentralAction {
+    CentralAction::Write { handle, value: value.to_vec(), command }
+}
+
+fn connected(world: &mut World) {
+    assert_eq!(act(world, CentralAction::Connect), [GattEvent::Connected]);
+    assert_eq!(act(world, write(CCC, &[1, 0], false)), [GattEvent::Written { handle: CCC }]);
+}
+
+fn echo(text: &[u8]) -> Vec<u8> {
+    let mut body = vec![0xbf, 0x61, b'd', 0x78, u8::try_from(text.len()).unwrap()];
+    body.extend_from_slice(text);
+    body.push(0xff);
+    Frame { version: Version::V1, op: Op::Write, reserved: (0, 0), group: 0, sequence: 3, command: 0 }.emit(&body)
+}
+
+/// The answers in notifications.
+fn answers(events: &[GattEvent]) -> Vec<Vec<u8>> {
+    let pieces = events.iter().filter_map(|event| match event {
+        GattEvent::Notification(value) => Some(value.clone()),
+        _ => None,
+    });
+    pieces.collect()
+}
+
+#[test]
+fn answers_come_in_pieces_of_the_mtu() {
+    let mut world = world(GattConfig { mtu: 40, ..GattConfig::default() });
+    connected(&mut world);
+    assert_eq!(act(&mut world, CentralAction::ExchangeMtu(517)), [GattEvent::Mtu(40)]);
+    let mut events = Vec::new();
+    for fragment in echo(&[b'x'; 50]).chunks(37) {
+        events.extend(act(&mut world, write(VALUE, fragment, true)));
+    }
+    let pieces = answers(&events);
+    assert_eq!(pieces.iter().map(Vec::len).collect::<Vec<_>>(), [37, 27]);
+    assert_eq!(SmpMessage::parse(&pieces.concat()).failure(), None);
+}
+
+#[test]
+fn without_subscription_a_request_is_carried_out_and_not_answered() {
+    let mut world = world(GattConfig::default());
+    act(&mut world, CentralAction::Connect);
+    act(&mut world, CentralAction::ExchangeMtu(517));
+    assert_eq!(act(&mut world, write(VALUE, &echo(b"x"), true)), []);
+    let records = world.take_records();
+    assert!(records.iter().any(|record| matches!(&record.kind, Kind::Message { .. })));
+    let lost = records.iter().filter_map(|record| match &record.kind {
+        Kind::Att(att) => att.lost.as_deref(),
+        _ => None,
+    });
+    assert_eq!(lost.collect::<Vec<_>>(), ["notifications are switched off"]);
+}
+
+#[test]
+fn requests_get_errors_and_commands_nothing() {
+    let mut world =
+        world(GattConfig { access: Security::Authenticated, pairing: Pairing::Passkey, ..GattConfig::default() });
+    act(&mut world, CentralAction::Connect);
+    let refused = |handle, error| vec![GattEvent::Error { handle, error }];
+    let authentication = AttError::InsufficientAuthentication;
+    assert_eq!(act(&mut world, write(CCC, &[1, 0], false)), refused(CCC, authentication));
+    assert_eq!(act(&mut world, write(VALUE, &echo(b"x"), true)), []);
+    assert_eq!(act(&mut world, write(VALUE, &echo(b"x"), false)), refused(VALUE, AttError::WriteNotPermitted));
+    assert_eq!(act(&mut world, write(0x44, &[0], false)), refused(0x44, AttError::InvalidHandle));
+    assert_eq!(act(&mut world, CentralAction::Pair { protected: false }), [GattEvent::Secured(Security::Encrypted)]);
+    assert_eq!(act(&mut world, write(CCC, &[1, 0], false)), refused(CCC, authentication));
+    assert_eq!(act(&mut world, CentralAction::Pair { protected: true }), [GattEvent::Secured(Security::Authenticated)]);
+    assert_eq!(act(&mut world, write(CCC, &[1], false)), refused(CCC, AttError::InvalidLength));
+    assert_eq!(act(&mut world, write(CCC, &[1, 0], false)), [GattEvent::Written { handle: CCC }]);
+}
+
+#[test]
+fn a_short_outage_loses_nothing_and_a_long_one_the_connection() {
+    let mut world = world(GattConfig::default());
+    connected(&mut world);
+    act(&mut world, CentralAction::ExchangeMtu(517));
+    world.control(Control::Link(false));
+    assert_eq!(act(&mut world, write(VALUE, &echo(b"x"), true)), []);
+    later(&mut world, TIMEOUT_US - 1);
+    world.control(Control::Link(true));
+    assert_eq!(answers(&told(&mut world)).len(), 1, "it was only late");
+
+    world.control(Control::Link(false));
+    act(&mut world, write(VALUE, &echo(b"x"), true));
+    later(&mut world, TIMEOUT_US - 1);
+    assert_eq!(told(&mut world), []);
+    later(&mut world, 1);
+    assert_eq!(told(&mut world), [ENDED]);
+    assert_eq!(act(&mut world, CentralAction::Connect), [GattEvent::Unreachable]);
+    world.control(Control::Link(true));
+    assert_eq!(told(&mut world), [], "what waited is gone");
+    connected(&mut world);
+}
+
+#[test]
+fn a_power_loss_is_noticed_by_the_timeout_and_a_goodbye_at_once() {
+    let mut world = world(GattConfig::default());
+    connected(&mut world);
+    world.control(Control::Power(false));
+    assert_eq!(told(&mut world), []);
+    later(&mut world, TIMEOUT_US);
+    assert_eq!(told(&mut world), [ENDED]);
+    assert_eq!(act(&mut world, CentralAction::Connect), [GattEvent::Unreachable]);
+
+    let reset = Frame { version: Version::V1, op: Op::Write, reserved: (0, 0), group: 0, sequence: 1, command: 5 }
+        .emit(&[0xa0]);
+    for goodbye in [false, true] {
+        let mut world = self::world(GattConfig { goodbye, ..GattConfig::default() });
+        connected(&mut world);
+        assert_eq!(answers(&act(&mut world, write(VALUE, &reset, true))).len(), 1);
+        later(&mut world, 250_000);
+        let ended = GattEvent::Disconnected { by: EndedBy::Target, reason: 0x13 };
+        assert_eq!(told(&mut world), if goodbye { vec![ended] } else { vec![] });
+    }
+}
+
+#[test]
+fn half_a_packet_outlives_its_connection_only_where_it_can() {
+    for keeps_fragments in [false, true] {
+        let mut world = world(GattConfig { keeps_fragments, ..GattConfig::default() });
+        connected(&mut world);
+        let packet = echo(&[b'x'; 30]);
+        act(&mut world, write(VALUE, &packet[..20], true));
+        act(&mut world, CentralAction::Disconnect);
+        connected(&mut world);
+        // 24 bytes are missing still, and this is 15.
+        let answered = !answers(&act(&mut world, write(VALUE, &echo(b"y"), true))).is_empty();
+        assert_eq!(answered, !keeps_fragments);
+        act(&mut world, write(CCC, &[0, 0], false));
+        act(&mut world, write(CCC, &[1, 0], false));
+        assert!(!answers(&act(&mut world, write(VALUE, &echo(b"y"), true))).is_empty(), "cleared");
+    }
+}
+
+#[test]
+fn the_target_has_one_connection_and_its_answers_go_there() {
+    let mut world = world(GattConfig::default());
+    connected(&mut world);
+    world.central(2, CentralAction::Connect);
+    assert_eq!(world.take_gatt(), Some((2, GattEvent::Unreachable)));
+    act(&mut world, CentralAction::Disconnect);
+    world.central(2, CentralAction::Connect);
+    assert_eq!(world.take_gatt(), Some((2, GattEvent::Connected)));
+}
+
+fn action() -> impl Strategy<Value = CentralAction> {
+    prop_oneof![
+        Just(CentralAction::Connect),
+        Just(CentralAction::Disconnect),
+        any::<u16>().prop_map(CentralAction::ExchangeMtu),
+        Just(CentralAction::Discover),
+        (0x10u16..0x15, prop::collection::vec(any::<u8>(), 0..600), any::<bool>())
+            .prop_map(|(handle, value, command)| CentralAction::Write { handle, value, command }),
+        any::<bool>().prop_map(|on| CentralAction::Write { handle: CCC, value: vec![on.into(), 0], command: false }),
+        prop::collection::vec(any::<u8>(), 0..60).prop_map(|text| CentralAction::Write {
+            handle: VALUE,
+            value: echo(&text),
+            command: true
+        }),
+        any::<bool>().prop_map(|protected| CentralAction::Pair { protected }),
+        any::<bool>().prop_map(|accept| CentralAction::AnswerParameters { accept }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whatever centrals do and whatever happens to link and power: no panic, time goes on, and a fresh
+    /// connection is answered in the end.
+    #[test]
+    fn any_sequence_leaves_a_target_that_answers(
+        steps in prop::collection::vec((1u64..4, action(), 0u64..700_000, 0u8..12), 0..60),
+        connections in 1u8..3,
+        parameter_update in any::<bool>(),
+        keeps_fragments in any::<bool>(),
+    ) {
+        let mut world = world(GattConfig { connections, parameter_update, keeps_fragments, ..GattConfig::default() });
+        for (central, action, us, event) in steps {
+            world.central(central, action);
+            match event {
+                0 => world.control(Control::Link(false)),
+                1 => world.control(Control::Link(true)),
+                2 => world.control(Control::Reset),
+                3 => world.control(Control::Power(false)),
+                4 | 5 => world.control(Control::Power(true)),
+                _ => {}
+            }
+            later(&mut world, us);
+        }
+        world.control(Control::Power(true));
+        world.control(Control::Link(true));
+        for central in 1..4 {
+            world.central(central, CentralAction::Disconnect);
+        }
+        later(&mut world, 40_000_000);
+        while world.take_gatt().is_some() {}
+        connected(&mut world);
+        act(&mut world, write(CCC, &[0, 0], false));
+        act(&mut world, write(CCC, &[1, 0], false));
+        prop_assert_eq!(answers(&act(&mut world, write(VALUE, &echo(b""), true))).len(), 1);
+    }
+}
