@@ -12,7 +12,7 @@ use brickproof::runner::live::Live;
 use brickproof::scenario::TimingSpec;
 use brickproof_flash_model::boot::mcuboot::Slot;
 use brickproof_flash_model::image::mcuboot::{ImageBuilder, SigningKey};
-use brickproof_simulator::air::UdpAir;
+use brickproof_simulator::air::{Air, UdpAir};
 use brickproof_simulator::device::Persistent;
 use brickproof_simulator::smp::cbor::Writer;
 use brickproof_simulator::smp::{Command, Frame, Op, Version};
@@ -87,8 +87,8 @@ fn play(stop: &Arc<AtomicBool>) -> (SocketAddr, std::thread::JoinHandle<()>) {
         runtime.block_on(async {
             let air = UdpAir::bind(([127, 0, 0, 1], 0).into()).expect("a port");
             let mut world = world(2475);
-            let mut live = Live::new(&mut world, air);
-            sender.send(live.address().expect("an address")).expect("the benchmark waits");
+            sender.send(air.address().expect("an address")).expect("the benchmark waits");
+            let mut live = Live::new(&mut world, Air::Udp(air));
             while !stop.load(Ordering::Relaxed) {
                 live.catch_up().await;
                 let _ = tokio::time::timeout(Duration::from_millis(50), live.next()).await;

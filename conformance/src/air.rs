@@ -4,9 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 
 /// What a scenario may need, of the air or of the initiator.
-pub const CAPABILITIES: [&str; 4] = ["smp", "reboot", "silent-loss", BLE];
-/// Everything that goes over a Bluetooth LE link can be seen.
+///
+/// `serial-recovery`: the target has MCUboot's serial recovery, and the air reaches it. `ble`: everything that
+/// goes over a Bluetooth LE link can be seen.
+pub const CAPABILITIES: [&str; 5] = ["smp", "reboot", "silent-loss", BLE, SERIAL_RECOVERY];
+/// See [`CAPABILITIES`].
 pub const BLE: &str = "ble";
+/// See [`CAPABILITIES`].
+pub const SERIAL_RECOVERY: &str = "serial-recovery";
 
 /// What carries the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,11 +22,13 @@ pub enum Air {
     InProcessBle,
     /// SMP over UDP, port 1337.
     Udp,
+    /// SMP over a serial port, with console framing: a pty.
+    Serial,
 }
 
 impl Air {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::InProcess, Self::InProcessBle, Self::Udp];
+    pub const ALL: [Self; 4] = [Self::InProcess, Self::InProcessBle, Self::Udp, Self::Serial];
 
     /// The name on the command line.
     #[must_use]
@@ -30,6 +37,7 @@ impl Air {
             Self::InProcess => "in-process",
             Self::InProcessBle => "in-process-ble",
             Self::Udp => "udp",
+            Self::Serial => "serial",
         }
     }
 
@@ -37,9 +45,12 @@ impl Air {
     #[must_use]
     pub fn can(self, capability: &str) -> bool {
         match self {
-            Self::InProcess | Self::Udp => CAPABILITIES.contains(&capability) && capability != BLE,
+            Self::InProcess | Self::Serial => CAPABILITIES.contains(&capability) && capability != BLE,
+            Self::Udp => CAPABILITIES.contains(&capability) && ![BLE, SERIAL_RECOVERY].contains(&capability),
             // A link repeats what was not heard: nothing is lost silently.
-            Self::InProcessBle => CAPABILITIES.contains(&capability) && capability != "silent-loss",
+            Self::InProcessBle => {
+                CAPABILITIES.contains(&capability) && !["silent-loss", SERIAL_RECOVERY].contains(&capability)
+            }
         }
     }
 
@@ -48,7 +59,7 @@ impl Air {
     pub fn is_virtual(self) -> bool {
         match self {
             Self::InProcess | Self::InProcessBle => true,
-            Self::Udp => false,
+            Self::Udp | Self::Serial => false,
         }
     }
 

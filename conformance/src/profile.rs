@@ -5,17 +5,22 @@
 //! name = "my-uploader"
 //! about = "what it is"
 //! needs = "pip install my-uploader"        # what to do when it is missing
-//! airs = ["udp"]
+//! airs = ["udp", "serial"]
 //! timeout = "60 s"                         # of one command
 //!
+//! [air.udp]                                # what the word {air} in commands stands for
+//! arguments = ["--ip", "{address}"]
+//! [air.serial]
+//! arguments = ["--port", "{path}"]
+//!
 //! [commands]                               # either the steps ...
-//! upload = ["my-uploader", "--ip", "{address}", "upload", "{image}"]
-//! test = ["my-uploader", "--ip", "{address}", "test", "{hash}"]
-//! reset = ["my-uploader", "--ip", "{address}", "reset"]
-//! confirm = ["my-uploader", "--ip", "{address}", "confirm"]
-//! list = ["my-uploader", "--ip", "{address}", "list"]
-//! erase = ["my-uploader", "--ip", "{address}", "erase"]   # the secondary slot
-//! # ... or the whole: update = ["my-uploader", "--ip", "{address}", "update", "{image}"]
+//! erase = ["my-uploader", "{air}", "erase"]   # the secondary slot
+//! upload = ["my-uploader", "{air}", "upload", "{image}"]
+//! test = ["my-uploader", "{air}", "test", "{hash}"]
+//! reset = ["my-uploader", "{air}", "reset"]
+//! confirm = ["my-uploader", "{air}", "confirm"]
+//! list = ["my-uploader", "{air}", "list"]
+//! # ... or the whole: update = ["my-uploader", "{air}", "update", "{image}"]
 //!
 //! [repeat]                                 # the caller's part: run a failed step again, so often
 //! upload = 3
@@ -24,10 +29,11 @@
 //! scenario = "link/lost-reset-answer"
 //! findings = ["RST-02"]
 //! reason = "the tool waits for the answer and fails"
+//! airs = ["udp"]                           # only there; everywhere if left out
 //! ```
 //!
-//! Placeholders: `{address}`, `{port}`, `{image}` (path), `{hash}` (TLV hash of the image, hexadecimal),
-//! `{name}` (of the target).
+//! Placeholders: `{address}` and `{port}` on `udp`, `{path}` (of the port) on `serial`, `{image}` (path), `{hash}`
+//! (TLV hash of the image, hexadecimal), `{name}` (of the target).
 
 use std::collections::BTreeMap;
 
@@ -40,7 +46,18 @@ use crate::units::Duration;
 
 /// Steps that a profile may have a command for.
 pub const STEPS: [&str; 7] = ["update", "erase", "upload", "test", "reset", "confirm", "list"];
-const PLACEHOLDERS: [&str; 5] = ["{address}", "{port}", "{image}", "{hash}", "{name}"];
+/// The word that stands for the arguments of an air.
+const AIR: &str = "{air}";
+const PLACEHOLDERS: [&str; 7] = ["{address}", "{port}", "{path}", "{image}", "{hash}", "{name}", AIR];
+
+/// Placeholders that have no value on an air.
+fn missing_on(air: Air) -> &'static [&'static str] {
+    match air {
+        Air::InProcess | Air::InProcessBle => &["{address}", "{port}", "{path}"],
+        Air::Udp => &["{path}"],
+        Air::Serial => &["{address}", "{port}"],
+    }
+}
 
 /// A failure that is known and explained.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -52,6 +69,29 @@ pub struct Known {
     pub findings: Vec<String>,
     /// Why.
     pub reason: String,
+    /// Airs on which it happens; empty for all.
+    #[serde(default)]
+    pub airs: Vec<KnownAir>,
+}
+
+/// An air by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct KnownAir(pub Air);
+
+impl TryFrom<String> for KnownAir {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        name.parse().map(Self)
+    }
+}
+
+/// How a tool is told of an air.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AirEntry {
+    arguments: Vec<String>,
 }
 
 /// How a tool is driven.
@@ -67,8 +107,10 @@ pub struct Profile {
     pub airs: Vec<Air>,
     /// Longest time of one command in microseconds.
     pub timeout_us: u64,
-    /// Command lines by step.
+    /// Command lines by step; see [`Profile::commands_on`].
     pub commands: BTreeMap<String, Vec<String>>,
+    /// What `{air}` stands for.
+    arguments: Vec<(Air, Vec<String>)>,
     /// How often a failed step is run in all.
     pub repeat: BTreeMap<String, u32>,
     /// Known failures.
@@ -83,7 +125,10 @@ struct File {
     about: String,
     #[serde(default)]
     needs: String,
+    #[serde(default)]
     airs: Vec<Spanned<String>>,
+    #[serde(default)]
+    air: BTreeMap<Spanned<String>, AirEntry>,
     #[serde(default = "timeout")]
     timeout: Duration,
     commands: BTreeMap<Spanned<String>, Spanned<Vec<String>>>,
@@ -122,6 +167,25 @@ impl Profile {
         for air in &read.airs {
             airs.push(air.get_ref().parse().map_err(|message| mistake(air.span().start, message))?);
         }
+        let mut arguments = Vec::new();
+        for (name, entry) in &read.air {
+            let air: Air = name.get_ref().parse().map_err(|message| mistake(name.span().start, message))?;
+            if !read.airs.is_empty() && !airs.contains(&air) {
+                return Err(mistake(name.span().start, format!("`{air}` has arguments and is not among the airs")));
+            }
+            check_words(&entry.arguments).map_err(|message| mistake(name.span().start, message))?;
+            if entry.arguments.iter().any(|word| word.contains(AIR)) {
+                return Err(mistake(name.span().start, format!("{AIR} cannot stand for itself")));
+            }
+            arguments.push((air, entry.arguments.clone()));
+        }
+        if airs.is_empty() {
+            airs = arguments.iter().map(|(air, _)| *air).collect();
+        }
+        if airs.is_empty() {
+            return Err(Mistake::new(file, "the tool can be reached on no air")
+                .remedy("`airs = [\"udp\"]`, or a table like [air.udp]"));
+        }
         let steps = STEPS.join(", ");
         for (step, command) in &read.commands {
             if !STEPS.contains(&step.get_ref().as_str()) {
@@ -141,7 +205,7 @@ impl Profile {
             return Err(Mistake::new(file, "the commands are not enough to update a target")
                 .remedy("either `update`, or `upload`, `test` and `reset`"));
         }
-        Ok(Self {
+        Self {
             name: read.name,
             about: read.about,
             needs: read.needs,
@@ -150,7 +214,43 @@ impl Profile {
             commands: read.commands.into_iter().map(|(step, line)| (step.into_inner(), line.into_inner())).collect(),
             repeat: read.repeat.into_iter().map(|(step, count)| (step.into_inner(), count)).collect(),
             known: read.known,
-        })
+            arguments,
+        }
+        .checked(file)
+    }
+
+    /// That every command can be filled in on every air.
+    fn checked(self, file: &str) -> Result<Self, Mistake> {
+        for air in &self.airs {
+            self.commands_on(*air).map_err(|message| Mistake::new(file, message))?;
+        }
+        Ok(self)
+    }
+
+    /// The command lines on this air: `{air}` is replaced by its arguments.
+    ///
+    /// # Errors
+    /// What cannot be filled in there, in words.
+    pub fn commands_on(&self, air: Air) -> Result<BTreeMap<String, Vec<String>>, String> {
+        let arguments = self.arguments.iter().find(|(known, _)| *known == air).map(|(_, arguments)| arguments);
+        let mut commands = BTreeMap::new();
+        for (step, command) in &self.commands {
+            let mut words = Vec::new();
+            for word in command {
+                match (word == AIR, arguments) {
+                    (true, Some(arguments)) => words.extend(arguments.iter().cloned()),
+                    (true, None) => return Err(format!("`{step}` says {AIR}, and there is no table [air.{air}]")),
+                    (false, _) => words.push(word.clone()),
+                }
+            }
+            for missing in missing_on(air) {
+                if words.iter().any(|word| word.contains(missing)) {
+                    return Err(format!("`{step}` says {missing}, which the air `{air}` does not have"));
+                }
+            }
+            commands.insert(step.clone(), words);
+        }
+        Ok(commands)
     }
 
     /// The profile of a command that was given on the command line: it does the whole update.
@@ -170,6 +270,7 @@ impl Profile {
             commands: BTreeMap::from([("update".to_owned(), command)]),
             repeat: BTreeMap::new(),
             known: Vec::new(),
+            arguments: Vec::new(),
         })
     }
 
@@ -179,10 +280,11 @@ impl Profile {
         self.commands.contains_key("update")
     }
 
-    /// Findings that are known for a scenario, with their reasons.
+    /// Findings that are known for a scenario on an air, with their reasons.
     #[must_use]
-    pub fn known_for(&self, scenario: &str) -> Vec<&Known> {
-        self.known.iter().filter(|known| known.scenario == scenario).collect()
+    pub fn known_for(&self, scenario: &str, air: Air) -> Vec<&Known> {
+        let here = |known: &Known| known.airs.is_empty() || known.airs.contains(&KnownAir(air));
+        self.known.iter().filter(|known| known.scenario == scenario && here(known)).collect()
     }
 }
 
@@ -191,10 +293,17 @@ fn file_name(program: &str) -> String {
 }
 
 fn check_command(command: &[String]) -> Result<(), String> {
-    if command.first().is_none_or(String::is_empty) {
+    if command.first().is_none_or(|program| program.is_empty() || program == AIR) {
         return Err("a command needs a program".into());
     }
-    for word in command {
+    check_words(command)
+}
+
+fn check_words(words: &[String]) -> Result<(), String> {
+    for word in words {
+        if word != AIR && word.contains(AIR) {
+            return Err(format!("{AIR} stands for whole words and cannot be part of `{word}`"));
+        }
         let mut rest = word.as_str();
         while let Some(start) = rest.find('{') {
             let Some(len) = rest[start..].find('}') else { break };

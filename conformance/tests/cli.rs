@@ -334,3 +334,325 @@ fn a_played_target_is_usable_from_another_language() {
     let first: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!((first["n"].as_u64(), first["kind"].as_str()), (Some(0), Some("run")));
 }
+
+/// A folder with the evidence of a run, and dumps made of it.
+fn dumps() -> tempfile::TempDir {
+    let folder = folder();
+    let report = brickproof(folder.path(), &["run", "update/test-confirm", "--report", "report"]);
+    assert_eq!(report.status.code(), Some(0), "{}", text(&report.stdout));
+    let evidence = folder.path().join("report/builtin/update.test-confirm");
+    let before = std::fs::read(evidence.join("flash-before.bin")).unwrap();
+    let update = std::fs::read(evidence.join("update.bin")).unwrap();
+    let magic = b"\x77\xc2\x95\xf3\x60\xd2\xef\x7f\x35\x52\x50\x0f\x2c\xb6\x79\x80";
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    let mut pending = before.clone();
+    pending[0x6c000..0x6c000 + update.len()].copy_from_slice(&update);
+    pending[0xcbff0..0xcc000].copy_from_slice(magic);
+    let mut bad_signature = pending.clone();
+    bad_signature[0x6c000 + update.len() - 5] ^= 1;
+    let mut brick = pending.clone();
+    brick[0xc000..0xd000].fill(0xff);
+    brick[0xcbff0..0xcc000].fill(0xff);
+    write("fresh.bin", &before);
+    write("pending.bin", &pending);
+    write("bad-signature.bin", &bad_signature);
+    write("brick.bin", &brick);
+    write("empty.bin", &vec![0xff; 1 << 20]);
+    folder
+}
+
+#[test]
+fn boot_explains_every_state() {
+    let folder = dumps();
+    let boot = |arguments: &[&str]| {
+        let output = brickproof(folder.path(), &[&["boot", "--target", TARGET], arguments].concat());
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    // An update in its test, and one that is being reverted.
+    let (code, json, _) = boot(&["--flash", "pending.bin", "--flash-out", "testing.bin", "--json"]);
+    let pending: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let operations = pending["operations"].as_u64().unwrap();
+    assert_eq!((code, pending["explanation"]["next_boot"]["operations"].as_u64()), (Some(0), Some(operations)));
+    let middle = (operations / 2).to_string();
+    let torn = format!("{}:first-half", operations - 60);
+    for (name, arguments, expected) in [
+        ("fresh", &["--flash", "fresh.bin"][..], 0),
+        ("pending", &["--flash", "pending.bin"], 0),
+        ("moving", &["--flash", "pending.bin", "--cut", "100"], 0),
+        ("exchanging", &["--flash", "pending.bin", "--cut", &middle], 0),
+        ("torn", &["--flash", "pending.bin", "--cut", &torn], 0),
+        ("torn_trailer", &["--flash", "pending.bin", "--cut", "3:first-half"], 0),
+        ("testing", &["--flash", "testing.bin"], 0),
+        ("reverting", &["--flash", "testing.bin", "--cut", "50"], 0),
+        ("bad_signature", &["--flash", "bad-signature.bin"], 0),
+        ("empty", &["--flash", "empty.bin"], 1),
+        ("brick", &["--flash", "brick.bin"], 1),
+    ] {
+        let (code, said, errors) = boot(arguments);
+        assert_eq!((code, errors.as_str()), (Some(expected), ""), "{name}: {said}");
+        insta::assert_snapshot!(format!("explains_{name}"), said);
+    }
+    // The explanation of what a cut leaves is that of the dump it writes.
+    let explanation = |arguments: &[&str]| {
+        let (_, json, _) = boot(&[arguments, &["--json"]].concat());
+        let answer: serde_json::Value = serde_json::from_str(&json).unwrap();
+        for key in ["outcome", "images", "swap_type", "operations", "flash_sha256"] {
+            assert!(!answer[key].is_null(), "{key}");
+        }
+        answer["explanation"].clone()
+    };
+    let cut = explanation(&["--flash", "pending.bin", "--cut", &middle, "--flash-out", "cut.bin"]);
+    assert_eq!(cut, explanation(&["--flash", "cut.bin"]));
+    assert_eq!(cut["next_boot"]["outcome"], "boot");
+    assert!(cut["images"][0]["swap"].as_str().is_some_and(|swap| swap.contains("24 are exchanged")), "{cut:#}");
+}
+
+/// A board whose secondary slot is on a second chip.
+fn two_devices(folder: &Path) {
+    let layout = r#"schema = 1
+name = "two"
+[[device]]
+name = "internal"
+sectors = [[32, 4096]]
+program-unit = 4
+[[device]]
+name = "external"
+sectors = [[32, 4096]]
+program-unit = 4
+base = 0x10000000
+[[partition]]
+name = "primary"
+device = "internal"
+offset = 0x4000
+size = 0x10000
+[[partition]]
+name = "secondary"
+device = "external"
+offset = 0x1000
+size = 0x10000
+"#;
+    let target = "schema = 1\nname = \"two\"\nabout = \"two chips\"\nlayout = \"two-layout.toml\"\n[bootloader]\nkind = \"mcuboot\"\nmode = \"swap-move\"\nkeys = [\"development\"]\n";
+    std::fs::write(folder.join("two-layout.toml"), layout).unwrap();
+    std::fs::write(folder.join("two.toml"), target).unwrap();
+    std::fs::write(folder.join("payload.bin"), vec![7; 9000]).unwrap();
+    for version in ["1.0.0", "2.0.0"] {
+        let name = format!("{version}.bin");
+        let sign = brickproof(folder, &["image", "sign", "payload.bin", &name, "--version", version]);
+        assert_eq!(sign.status.code(), Some(0), "{}", text(&sign.stderr));
+    }
+    let dump = |name: &str, offset: usize, version: &str| {
+        let mut bytes = vec![0xff; 0x20000];
+        let image = std::fs::read(folder.join(format!("{version}.bin"))).unwrap();
+        bytes[offset..offset + image.len()].copy_from_slice(&image);
+        std::fs::write(folder.join(name), bytes).unwrap();
+    };
+    dump("a.bin", 0x4000, "1.0.0");
+    dump("b.bin", 0x1000, "2.0.0");
+}
+
+#[test]
+fn dumps_of_several_devices() {
+    let folder = folder();
+    two_devices(folder.path());
+    let boot = |arguments: &[&str]| {
+        let output = brickproof(folder.path(), &[&["boot", "--target", "two.toml"], arguments].concat());
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let hashes = |arguments: &[&str]| {
+        let (code, json, errors) = boot(&[arguments, &["--json"]].concat());
+        assert_eq!(code, Some(0), "{errors}");
+        let answer: serde_json::Value = serde_json::from_str(&json).unwrap();
+        (answer["flash_sha256_by_device"].clone(), errors)
+    };
+    let (whole, said) = hashes(&["--flash", "internal=a.bin", "--flash", "external=b.bin", "--flash-out", "both.hex"]);
+    assert_eq!(said, "");
+    insta::assert_snapshot!("two_devices", boot(&["--flash", "internal=a.bin", "--flash", "external=b.bin"]).1);
+    // One HEX file covers both; the bytes it leaves out are named.
+    let (again, said) =
+        hashes(&["--flash", "both.hex", "--flash-out", "internal=i.hex", "--flash-out", "external=e.bin"]);
+    assert_eq!(whole, again);
+    assert!(
+        said.contains("of `external` are not in it and taken as erased: 3 gaps, the first 0x10000000..0x10001000"),
+        "{said}"
+    );
+    assert_eq!(whole, hashes(&["--flash", "i.hex", "--flash", "external=e.bin"]).0);
+    // One device alone.
+    let (_, said) = hashes(&["--flash", "internal=a.bin"]);
+    assert!(said.contains("there is no dump of `external`: it is taken as erased"), "{said}");
+    let (_, said) = hashes(&["--flash", "internal=both.hex"]);
+    assert!(said.contains("both.hex:") && said.contains("are outside `internal` 0x0..0x20000 and left out"), "{said}");
+
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    write("long.bin", &vec![0xff; 0x20001]);
+    write("short.bin", &vec![0; 0x1000]);
+    write("none.bin", b"");
+    write("disguised.bin", b":00000001FF\n");
+    write("elsewhere.hex", b":020000042000DA\n:0400000001020304F2\n:00000001FF\n");
+    write("twice.hex", b":0400000001020304F2\n:0400020001020304F0\n:00000001FF\n");
+    write("other.hex", b":0440000001020304B2\n:00000001FF\n");
+    write(
+        "same-base.toml",
+        std::fs::read_to_string(folder.path().join("two.toml"))
+            .unwrap()
+            .replace("two-layout", "same-layout")
+            .as_bytes(),
+    );
+    let layout = std::fs::read_to_string(folder.path().join("two-layout.toml")).unwrap();
+    write("same-layout.toml", layout.replace("base = 0x10000000\n", "").as_bytes());
+    let mut all = String::new();
+    for arguments in [
+        &["two.toml", "--flash", "a.bin"][..],
+        &["two.toml", "--flash", "flash=a.bin"],
+        &["two.toml", "--flash", "internal=long.bin"],
+        &["two.toml", "--flash", "internal=none.bin"],
+        &["two.toml", "--flash", "internal=disguised.bin"],
+        &["two.toml", "--flash", "elsewhere.hex"],
+        &["two.toml", "--flash", "external=i.hex"],
+        &["two.toml", "--flash", "twice.hex"],
+        &["two.toml", "--flash", "internal=a.bin", "--flash", "other.hex"],
+        &["two.toml", "--flash", "internal=a.bin", "--flash", "internal=short.bin"],
+        &["two.toml", "--flash", "internal=a.bin", "--flash-out", "out.bin"],
+        &["same-base.toml", "--flash", "both.hex"],
+        &["same-base.toml", "--flash", "internal=a.bin", "--flash-out", "out.hex"],
+    ] {
+        let output = brickproof(folder.path(), &[&["boot", "--target"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stdout));
+        let shown: Vec<_> = arguments.iter().copied().filter(|argument| !argument.ends_with(".toml")).collect();
+        all.push_str(&format!("$ brickproof boot {}\n{}\n", shown.join(" "), text(&output.stderr)));
+    }
+    insta::assert_snapshot!("dump_mistakes", all);
+}
+
+#[test]
+fn a_report_for_ci() {
+    let folder = folder();
+    let command = uploader();
+    let program = command.to_str().unwrap();
+    let output = brickproof(
+        folder.path(),
+        &[
+            "run",
+            "rollback/crashes",
+            "update",
+            "--air",
+            "udp",
+            "--report",
+            "report",
+            "--json",
+            "--",
+            program,
+            "{address}",
+            "{image}",
+            "--careless",
+        ],
+    );
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let read = |name: &str| std::fs::read_to_string(folder.path().join("report").join(name)).unwrap();
+    assert_eq!(read("results.json"), text(&output.stdout), "the same as --json");
+    let xml = read("junit.xml");
+    for part in [
+        "<testsuites name=\"brickproof\" tests=\"",
+        "<testsuite name=\"rollback\"",
+        "<testcase name=\"rollback/crashes-before-confirming\" classname=\"brickproof.minimal-uploader.rollback\"",
+        "<failure message=\"STA-08: the old image runs, and it reports success: exit code 0\" type=\"failed\">",
+        "expected  When the old image runs after the reset, the update is reported as failed",
+        "repeat    brickproof run rollback/crashes-before-confirming --air udp --seed 1 -- ",
+        "<property name=\"target\" value=\"nrf52840-mcuboot-swap-move\"/>",
+    ] {
+        assert!(xml.contains(part), "`{part}` is missing in:\n{xml}");
+    }
+    let summary = read("summary.md");
+    for part in [
+        "❌ brickproof: ",
+        "#### ❌ <code>rollback/crashes-before-confirming</code>: failed",
+        "  - happened: <code>the old image runs, and it reports success&#58; exit code 0</code>",
+        "```text\nbrickproof run rollback/crashes-before-confirming --air udp --seed 1 -- ",
+        "| MUST | ❌ violated | in <code>rollback/crashes-before-confirming</code>",
+    ] {
+        assert!(summary.contains(part), "`{part}` is missing in:\n{summary}");
+    }
+}
+
+#[test]
+fn shards_share_a_run() {
+    let folder = folder();
+    let ids = |arguments: &[&str]| -> Vec<String> {
+        let output = brickproof(folder.path(), &[&["run", "power-loss", "security", "--json"], arguments].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let run: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(run["shard"].as_str(), arguments.get(1).copied());
+        run["cases"].as_array().unwrap().iter().map(|case| case["scenario"].as_str().unwrap().to_owned()).collect()
+    };
+    let mut parts: Vec<String> = ["1/3", "2/3", "3/3"].iter().flat_map(|shard| ids(&["--shard", shard])).collect();
+    let mut all = ids(&[]);
+    parts.sort();
+    all.sort();
+    assert_eq!(parts, all);
+    let empty = brickproof(folder.path(), &["run", "update/test-confirm", "--shard", "2/2", "--report", "empty"]);
+    assert_eq!(empty.status.code(), Some(0));
+    assert!(text(&empty.stdout).contains("builtin on in-process, part 2/2: nothing ran"), "{}", text(&empty.stdout));
+    assert!(folder.path().join("empty/junit.xml").is_file());
+    for (shard, said) in [("0/3", "counted from 1"), ("4/3", "the last is 3/3"), ("x", "expected K/N")] {
+        let output = brickproof(folder.path(), &["run", "--shard", shard]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains(said), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn repeated_cases_have_seeds_of_their_own_and_show_when_they_are_flaky() {
+    let folder = folder();
+    let output = brickproof(
+        folder.path(),
+        &["run", "power-loss/mid-upload", "--repeat", "3", "--seed", "5", "--report", "report", "--json"],
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let run: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((run["repeat"].as_u64(), run["seed"].as_u64()), (Some(3), Some(5)));
+    let runs: Vec<_> =
+        run["cases"].as_array().unwrap().iter().map(|case| (case["run"].as_u64(), case["seed"].as_u64())).collect();
+    assert_eq!(runs, [(Some(1), Some(5)), (Some(2), Some(6)), (Some(3), Some(7))]);
+    assert!(run["cases"][2]["repeat"].as_str().unwrap().ends_with("--seed 7"));
+    for number in 1..=3 {
+        assert!(folder.path().join(format!("report/builtin/power-loss.mid-upload.run-{number}/trace.jsonl")).is_file());
+    }
+    // Fewer runs later: the evidence of the others is not left.
+    brickproof(folder.path(), &["run", "power-loss/mid-upload", "--report", "report"]);
+    assert!(!folder.path().join("report/builtin/power-loss.mid-upload.run-3").exists());
+
+    // A tool that gives up every second time.
+    let command = uploader();
+    let script = format!("if mkdir once 2>/dev/null; then exec {} \"$1\" \"$2\"; else exit 1; fi", command.display());
+    let output = brickproof(
+        folder.path(),
+        &[
+            "run",
+            "update/test-confirm",
+            "--repeat",
+            "2",
+            "--jobs",
+            "1",
+            "--air",
+            "udp",
+            "--report",
+            "flaky",
+            "--",
+            "sh",
+            "-c",
+            &script,
+            "sh",
+            "{address}",
+            "{image}",
+        ],
+    );
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("[flaky: 1 of 2 runs failed, 1 of 2 runs passed; failed with seed 2]"), "{said}");
+    assert!(said.contains("failed update/test-confirm (run 2, seed 2)"), "{said}");
+    assert!(said.contains("on udp: 1 failed, 1 of them flaky, 2 runs"), "{said}");
+    let xml = std::fs::read_to_string(folder.path().join("flaky/junit.xml")).unwrap();
+    assert!(xml.contains("<property name=\"flaky\" value=\"true\"/>"), "{xml}");
+    let results = std::fs::read_to_string(folder.path().join("flaky/results.json")).unwrap();
+    let results: serde_json::Value = serde_json::from_str(&results).unwrap();
+    assert_eq!(results["flaky"], serde_json::json!(["update/test-confirm"]));
+}

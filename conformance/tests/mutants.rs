@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use brickproof::air::Air;
+use brickproof::initiator::personality::Personality;
 use brickproof::initiator::policy::{Policy, Reporter, Truthful, WellBehaved};
 use brickproof::initiator::wire::{Tamper, Untouched};
 use brickproof::judge::{self, CheckOutcome, requirements};
@@ -26,7 +27,7 @@ const CONSOLE: [&str; 3] = ["update/test-confirm", "link/loss-mid-upload", "powe
 
 fn plan() -> Plan {
     Plan {
-        initiator: InitiatorChoice::Builtin,
+        initiator: InitiatorChoice::Builtin(Personality::DEFAULT),
         air: Air::InProcess,
         target: None,
         images: Vec::new(),

@@ -11,7 +11,9 @@
 //!   mean to a bootloader.
 //! * [`image`]: update images. Knows formats and signatures; does not know slots.
 //! * [`boot`]: bootloaders, straight-line code over a [`flash::Controller`]. A boot takes the flash
-//!   and nothing else, so it can be cut anywhere, repeated and compared.
+//!   (and, where a bootloader has them, non-volatile counters) and nothing else, so it can be cut
+//!   anywhere, repeated and compared. MCUboot: swap-move, swap-scratch and overwrite-only, for one or
+//!   several images, with ECDSA P-256, RSA or Ed25519 signatures.
 //! * [`source`]: mistakes in files a person wrote, with line, column and remedy.
 //!
 //! # Cutting a boot

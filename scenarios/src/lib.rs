@@ -5,8 +5,9 @@
 //! | `suites/` | a scenario: what is asked, what goes wrong, what must hold |
 //! | `targets/` | a target profile: flash, bootloader, server, battery |
 //! | `initiators/` | an initiator profile: the commands of a tool and its known failures |
+//! | `known/` | what is known to fail when the built-in initiator acts as another client |
 //! | `requirements/` | requirements with level, source and the scenarios that exercise them |
-//! | `keys/` | the key that signs the images made here; no secret |
+//! | `keys/` | the keys that sign the images made here; no secrets |
 //!
 //! This crate knows only names and text; `brickproof` reads them.
 
@@ -17,8 +18,16 @@ static TARGETS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/targets");
 static INITIATORS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/initiators");
 static REQUIREMENTS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/requirements");
 
-/// The private key that signs images made by brickproof, PKCS#8 PEM. It protects nothing.
+static KNOWN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/known");
+
+/// The private ECDSA P-256 key that signs images made by brickproof, PKCS#8 PEM. It protects nothing.
 pub const DEVELOPMENT_KEY: &str = include_str!("../keys/brickproof-development.pem");
+
+/// The same for bootloaders that take RSA-2048.
+pub const DEVELOPMENT_KEY_RSA_2048: &str = include_str!("../keys/brickproof-development-rsa-2048.pem");
+
+/// The same for bootloaders that take Ed25519.
+pub const DEVELOPMENT_KEY_ED25519: &str = include_str!("../keys/brickproof-development-ed25519.pem");
 
 /// One bundled file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +60,12 @@ pub fn initiators() -> Vec<Bundled> {
 #[must_use]
 pub fn requirements() -> Vec<Bundled> {
     bundled(&REQUIREMENTS)
+}
+
+/// All files of known failures, by the initiator they are about.
+#[must_use]
+pub fn known() -> Vec<Bundled> {
+    bundled(&KNOWN)
 }
 
 fn bundled(dir: &'static Dir<'static>) -> Vec<Bundled> {

@@ -7,7 +7,7 @@
 //! * [`smp`]: the protocol server, bytes in, bytes and effects out, and the codecs it shares with
 //!   initiators. Knows no transport.
 //! * [`world`]: the one owner of device, link, time, faults and trace. Is told the time, never asks.
-//! * [`air`]: what carries bytes to an initiator. Knows nothing of what they mean.
+//! * [`air`]: what carries bytes to an initiator: UDP, serial ports. Knows nothing of what they mean.
 //! * [`trace`]: the one stream of everything that happened, which everybody reads.
 //!
 //! Only [`air`] does I/O. A world steps the same under a test, a virtual clock and a real one.

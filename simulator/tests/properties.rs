@@ -1,5 +1,6 @@
 //! What must hold whatever an initiator sends and whenever power goes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use brickproof_flash_model::boot::mcuboot::{Mcuboot, Options, Slot};
@@ -7,8 +8,11 @@ use brickproof_flash_model::flash::TearModel;
 use brickproof_flash_model::image::mcuboot::{ImageBuilder, SigningKey, Verifier};
 use brickproof_flash_model::layout::Layout;
 use brickproof_simulator::device::{Behaviour, Board, Persistent};
-use brickproof_simulator::smp::cbor::Writer;
-use brickproof_simulator::smp::{Command, Frame, Op, ServerConfig, SmpMessage, Version};
+use brickproof_simulator::smp::cbor::{MapEncoding, Writer};
+use brickproof_simulator::smp::config::{
+    Counters, Enumeration, Files, InfoTexts, Settings, ShellCommand, Task, TaskStatistics, TooLarge,
+};
+use brickproof_simulator::smp::{BootloaderMode, Command, Frame, Op, ServerConfig, SmpMessage, Version, ZephyrRelease};
 use brickproof_simulator::trace::{BootRecord, Cause, FlashResult, Kind, Wants};
 use brickproof_simulator::world::{Action, Control, Fault, SwapFilter, Trigger, World};
 use proptest::prelude::*;
@@ -25,6 +29,10 @@ fn setup(new_len: usize, behaviour: Behaviour) -> Setup {
 }
 
 fn setup_with(new_len: usize, behaviour: Behaviour, buffer_count: u8) -> Setup {
+    setup_server(new_len, behaviour, ServerConfig { buffer_size: 1024, buffer_count, ..ServerConfig::default() })
+}
+
+fn setup_server(new_len: usize, behaviour: Behaviour, smp: ServerConfig) -> Setup {
     let key = SigningKey::from_seed(b"tests").unwrap();
     let image = |version: &str, len: usize| {
         ImageBuilder::new(version.parse().unwrap()).header_size(32).generated_payload(len).sign(&key).unwrap()
@@ -38,7 +46,7 @@ fn setup_with(new_len: usize, behaviour: Behaviour, buffer_count: u8) -> Setup {
     let mut flash = layout.blank_flash();
     flash.load(mcuboot.area(Slot::Primary), 0, &old).unwrap();
     let board = Board {
-        smp: ServerConfig { buffer_size: 1024, buffer_count, ..ServerConfig::default() },
+        smp,
         start_us: 100_000,
         behaviours: vec![(hashes[1], behaviour)],
         ..Board::new("tiny", layout, mcuboot)
@@ -112,6 +120,169 @@ impl Setup {
     fn running(&self) -> Option<[u8; 32]> {
         self.world.device().and_then(|device| device.image().and_then(|image| image.hash))
     }
+}
+
+/// A server with every group and command.
+fn everything() -> ServerConfig {
+    ServerConfig {
+        task_statistics: Some(TaskStatistics {
+            tasks: (0..5).map(|n| Task { name: format!("{n}{}", "x".repeat(40)), ..Task::default() }).collect(),
+            ..TaskStatistics::default()
+        }),
+        info: Some(InfoTexts::default()),
+        bootloader_info: true,
+        datetime: true,
+        reset_boot_mode: true,
+        slot_info: true,
+        enumeration: Some(Enumeration { details: true }),
+        settings: Some(Settings { values: BTreeMap::from([("a/b".into(), vec![1, 2])]), ..Settings::default() }),
+        statistics: Some(vec![Counters { name: "a".into(), fields: vec![("b".into(), 1)] }]),
+        files: Some(Files { files: BTreeMap::from([("/lfs1/a".into(), vec![7; 500])]), ..Files::default() }),
+        shell: Some(vec![ShellCommand { line: "a".into(), ..ShellCommand::default() }]),
+        storage_erase: true,
+        ..ServerConfig::default()
+    }
+}
+
+/// Servers of many builds. All of them believe in a bootloader that moves images, as the one of the board does.
+fn any_server() -> impl Strategy<Value = ServerConfig> {
+    let flags = proptest::collection::vec(any::<bool>(), 16);
+    let too_large = prop_oneof![
+        Just(TooLarge::Slot),
+        Just(TooLarge::Sysbuild { footer: 64 }),
+        Just(TooLarge::BootloaderInfo { max: 3000 }),
+    ];
+    let mode = prop_oneof![
+        Just(BootloaderMode::SwapMove),
+        Just(BootloaderMode::SwapScratch),
+        Just(BootloaderMode::OverwriteOnly),
+    ];
+    let sizes = (64u16..1500, prop_oneof![Just(32u32), Just(512), Just(4096)]);
+    (flags, too_large, mode, sizes, 3u8..5, 0u8..8).prop_map(
+        |(flags, too_large, bootloader, (buffer_size, write_block), major, minor)| ServerConfig {
+            buffer_size,
+            write_block,
+            zephyr: ZephyrRelease { major, minor },
+            too_large,
+            bootloader,
+            original_protocol: flags[0],
+            legacy_rc: flags[1],
+            verbose_errors: flags[2],
+            map_encoding: if flags[3] { MapEncoding::Definite } else { MapEncoding::Indefinite },
+            datetime_ms: flags[4],
+            reset_hook: flags[5].then_some(10),
+            no_downgrade: flags[6],
+            image_check: flags[7],
+            progressive_erase: flags[8],
+            frugal_list: flags[9],
+            allow_erase_pending: flags[10],
+            version_compare_build: flags[11],
+            allow_confirm_non_active_slot: flags[12],
+            direct_upload: flags[13],
+            reject_mismatched_slot: flags[14],
+            active_b0_slot: flags[15].then_some(1),
+            ..everything()
+        },
+    )
+}
+
+/// A body with the keys of all commands, most of them with the right type.
+fn any_body() -> impl Strategy<Value = Vec<u8>> {
+    let keys = [
+        "d",
+        "force",
+        "boot_mode",
+        "format",
+        "query",
+        "datetime",
+        "hash",
+        "confirm",
+        "image",
+        "data",
+        "len",
+        "off",
+        "sha",
+        "upgrade",
+        "slot",
+        "name",
+        "val",
+        "max_size",
+        "type",
+        "argv",
+        "index",
+        "groups",
+        "unknown",
+    ];
+    let value = prop_oneof![
+        any::<u64>().prop_map(|number| {
+            let mut w = Writer::new();
+            w.unsigned(number);
+            w.into_bytes()
+        }),
+        (0u64..600).prop_map(|number| {
+            let mut w = Writer::new();
+            w.unsigned(number);
+            w.into_bytes()
+        }),
+        any::<i64>().prop_map(|number| {
+            let mut w = Writer::new();
+            w.signed(number);
+            w.into_bytes()
+        }),
+        any::<bool>().prop_map(|value| {
+            let mut w = Writer::new();
+            w.boolean(value);
+            w.into_bytes()
+        }),
+        proptest::collection::vec(any::<u8>(), 0..60).prop_map(|bytes| {
+            let mut w = Writer::new();
+            w.bytes(&bytes);
+            w.into_bytes()
+        }),
+        prop_oneof![
+            Just("a"),
+            Just("a/b"),
+            Just("/lfs1/a"),
+            Just("/lfs1/b"),
+            Just("/lfs1"),
+            Just("mode"),
+            Just("sha256"),
+            Just("2024-01-02T03:04:05"),
+            Just(""),
+        ]
+        .prop_map(|text| {
+            let mut w = Writer::new();
+            w.text(text);
+            w.into_bytes()
+        }),
+        proptest::collection::vec(0u64..80, 0..4).prop_map(|numbers| {
+            let mut w = Writer::new();
+            w.begin_list();
+            for number in numbers {
+                w.unsigned(number);
+            }
+            w.end();
+            w.into_bytes()
+        }),
+        Just(b"\x81\x61a".to_vec()),
+    ];
+    (proptest::collection::vec((proptest::sample::select(keys.to_vec()), value), 0..7), 0usize..40).prop_map(
+        |(pairs, cut)| {
+            let mut body = vec![0xbf];
+            for (key, value) in pairs {
+                let mut w = Writer::new();
+                w.text(key);
+                body.extend(w.into_bytes());
+                body.extend(value);
+            }
+            body.push(0xff);
+            // Now and then the end is missing.
+            if cut < 4 {
+                body.truncate(body.len() - cut.min(body.len()));
+            }
+            body
+        },
+    )
 }
 
 #[derive(Debug, Clone)]
@@ -208,16 +379,45 @@ proptest! {
 
     #[test]
     fn hostile_packets_are_survived(packets in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..120), 1..20)) {
-        let mut setup = setup(600, Behaviour::WaitsToBeConfirmed);
+        let mut setup = setup_server(600, Behaviour::WaitsToBeConfirmed, everything());
         for packet in packets {
             let _ = SmpMessage::parse(&packet);
             setup.world.receive(1, &packet);
             // The same bytes behind a header that a server looks at.
-            let (group, command) = (packet.first().copied().unwrap_or(0) % 2, packet.get(1).copied().unwrap_or(0) % 9);
-            let frame = Frame { version: Version::V1, op: Op::Write, reserved: (0, 0), group: group.into(), sequence: 9, command };
+            let known = Command::ALL[usize::from(packet.first().copied().unwrap_or(0)) % Command::ALL.len()];
+            let (group, command) = known.numbers();
+            let op = if packet.get(1).is_some_and(|byte| byte & 1 == 0) { Op::Read } else { Op::Write };
+            let frame = Frame { version: Version::V1, op, reserved: (0, 0), group, sequence: 9, command };
             setup.world.receive(1, &frame.emit(&packet));
             let until = setup.world.now() + 400_000;
             setup.world.advance(until);
+        }
+        setup.world.control(Control::Power(true));
+        settle(&mut setup.world);
+        prop_assert_eq!(setup.running(), Some(setup.hashes[0]));
+    }
+
+    /// Whatever is asked of any command of any build, each answer is one map that fits the buffer, and the old
+    /// image still starts.
+    #[test]
+    fn every_command_of_every_build_answers_with_a_map(
+        config in any_server(),
+        requests in proptest::collection::vec((proptest::sample::select(Command::ALL.to_vec()), any::<bool>(), any::<bool>(), any_body()), 1..30),
+    ) {
+        let buffer_size = usize::from(config.buffer_size);
+        let mut setup = setup_server(600, Behaviour::WaitsToBeConfirmed, config);
+        for (command, read, old, body) in requests {
+            let (group, number) = command.numbers();
+            let (op, version) = (if read { Op::Read } else { Op::Write }, if old { Version::V0 } else { Version::V1 });
+            setup.world.receive(1, &Frame { version, op, reserved: (0, 0), group, sequence: 9, command: number }.emit(&body));
+            let until = setup.world.now() + 600_000;
+            setup.world.advance(until);
+            while let Some((_, answer)) = setup.world.take_sent() {
+                prop_assert!(answer.len() <= buffer_size);
+                let message = SmpMessage::parse(&answer);
+                prop_assert_eq!(message.malformed, None, "{:02x?}", answer);
+                prop_assert_eq!((message.group, message.command), (group, number));
+            }
         }
         setup.world.control(Control::Power(true));
         settle(&mut setup.world);

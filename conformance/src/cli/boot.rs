@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::dump::{self, DeviceFile, device_file};
 use super::explain_text::{self, Of};
-use super::options::{development_key, keys, style};
+use super::options::{keys, style};
 use super::{Failure, print, print_json};
 use crate::library;
 
@@ -61,7 +61,7 @@ fn cut(text: &str) -> Result<Cut, String> {
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
 struct Answer {
-    /// `boot` or `brick`; `interrupted` with `--cut`.
+    /// `boot`, `recovery` or `brick`; `interrupted` with `--cut`.
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -125,7 +125,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         eprintln!("brickproof: {note}");
     }
     let asked = mcuboot.swap_type(&flash).map_err(|error| Failure::Usage(error.to_string()))?;
-    let names = Names { layout: &target.layout, development_key: &development_key };
+    let names = Names { layout: &target.layout };
     let dumped = arguments.cut.is_none().then(|| mcuboot.explain(&flash, &names));
 
     let mut recorder =
@@ -145,7 +145,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     dump::save(&arguments.flash_out, &target.layout, &flash)?;
     // Of a boot that was cut the question is what that leaves.
     let explanation = dumped.unwrap_or_else(|| mcuboot.explain(&flash, &names));
-    let answer = answer(&boot, images(&mcuboot, &flash), asked, explanation, operations, &target.layout, &flash);
+    let recovers = target.recovers();
+    let answer =
+        answer(&boot, recovers, images(&mcuboot, &flash), asked, explanation, operations, &target.layout, &flash);
     if arguments.json {
         print_json(&answer)?;
     } else {
@@ -165,6 +167,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 
 fn answer(
     boot: &Result<Boot, Interruption>,
+    recovers: bool,
     images: Vec<Image>,
     swap_type: SwapType,
     explanation: Explanation,
@@ -184,6 +187,7 @@ fn answer(
                     hash: hash.map(|hash| hex(&hash)),
                 }),
             ),
+            Outcome::NoBootableImage { reason } if recovers => ("recovery", Some(reason.clone()), None),
             Outcome::NoBootableImage { reason } | Outcome::Halt { reason } => ("brick", Some(reason.clone()), None),
         },
     };

@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 
+use brickproof_simulator::air::SerialAir;
+
 use super::options::find_program;
 use super::{Failure, print};
 use crate::library;
@@ -11,7 +13,8 @@ pub(super) fn run() -> Result<u8, Failure> {
     let mut text = String::from("airs\n");
     text.push_str("  in-process  works: function calls, virtual time\n");
     text.push_str(&format!("  udp         {}\n", udp()));
-    text.push_str("initiators\n  builtin         works, on in-process and udp\n");
+    text.push_str(&format!("  serial      {}\n", serial()?));
+    text.push_str("initiators\n  builtin           works, on in-process, udp and serial\n");
     for bundled in brickproof_scenarios::initiators() {
         let profile = library::initiator(bundled.name)?;
         let mut programs: Vec<&str> = profile.commands.values().map(|command| command[0].as_str()).collect();
@@ -22,7 +25,7 @@ pub(super) fn run() -> Result<u8, Failure> {
         } else {
             format!("`{}` is missing: {}", missing.join("`, `"), profile.needs)
         };
-        text.push_str(&format!("  {:<14}  {state}\n", profile.name));
+        text.push_str(&format!("  {:<16}  {state}\n", profile.name));
     }
     print(&text)?;
     Ok(0)
@@ -39,6 +42,19 @@ fn udp() -> String {
         Ok(_) => shared.to_owned(),
         Err(error) => format!("{shared}; 127.0.0.1:1337 is taken ({error}), other addresses are used"),
     }
+}
+
+/// Whether serial ports can be made.
+fn serial() -> Result<String, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Harness(error.to_string()))?;
+    let _inside = runtime.enter();
+    Ok(match SerialAir::open() {
+        Ok(air) => format!("works: a pty for each case, like {}", air.path().display()),
+        Err(error) => format!("no pty can be made ({error}): is /dev/pts mounted?"),
+    })
 }
 
 fn version(program: &str) -> String {

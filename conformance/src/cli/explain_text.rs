@@ -120,7 +120,9 @@ fn explain_image(text: &mut String, image: &ImageText, swapping: bool, style: St
     if let Some(hash) = &image.hash {
         let _ = writeln!(text, "    hash       {hash}");
     }
-    let _ = writeln!(text, "    signature  {}", image.signature);
+    if image.valid || !swapping {
+        let _ = writeln!(text, "    signature  {}", image.signature);
+    }
     if !image.flags.is_empty() {
         let _ = writeln!(text, "    flags      {}", image.flags.join(", "));
     }

@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::{Failure, print, print_json};
+use crate::initiator::personality::Personality;
 use crate::judge::requirements;
 use crate::library;
 use crate::runner::verdict::Weight;
@@ -91,12 +92,14 @@ fn targets() -> Result<Vec<Line>, Failure> {
 }
 
 fn initiators() -> Result<Vec<Line>, Failure> {
-    let about = "the initiator of brickproof itself, on virtual time";
-    let mut lines = vec![Line {
-        id: "builtin".into(),
-        text: about.into(),
-        json: serde_json::json!({ "id": "builtin", "about": about, "airs": ["in-process", "udp"] }),
-    }];
+    let built_in = |personality: Personality| Line {
+        id: personality.name.into(),
+        text: personality.about.into(),
+        json: serde_json::json!({
+            "id": personality.name, "about": personality.about, "airs": ["in-process", "udp"],
+        }),
+    };
+    let mut lines: Vec<Line> = Personality::ALL.into_iter().map(built_in).collect();
     for bundled in brickproof_scenarios::initiators() {
         let profile = library::initiator(bundled.name)?;
         let airs: Vec<_> = profile.airs.iter().map(|air| air.name()).collect();

@@ -35,12 +35,6 @@ pub(super) fn keys(paths: &[PathBuf]) -> Result<Vec<PublicKey>, Failure> {
         .collect()
 }
 
-/// What is known of a public key with this SHA-256, if it is one that everybody has.
-pub(super) fn development_key(hash: &[u8; 32]) -> Option<String> {
-    let own = PublicKey::from_pem(brickproof_scenarios::DEVELOPMENT_KEY).ok()?;
-    (own.hash() == hash).then(|| "brickproof's development key".to_owned())
-}
-
 /// Whether a program is found: a path, or a name on PATH.
 pub(super) fn find_program(program: &str) -> Option<PathBuf> {
     let path = PathBuf::from(program);

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::options::{find_program, keys, role_and_file, style};
 use super::{Failure, print_json};
 use crate::air::Air;
+use crate::initiator::personality::Personality;
 use crate::library;
 use crate::profile::Profile;
 use crate::report::group::Heading;
@@ -35,13 +36,13 @@ pub(super) struct Arguments {
     /// Scenarios: ids, their leading words (power-loss, power-loss/mid), or paths to .toml files; all
     /// bundled ones if none is given
     scenarios: Vec<String>,
-    /// Who is tested: `builtin`, a profile, or a path to a .toml file
+    /// Who is tested: `builtin`, `builtin-...` (it acts as another client), a profile, or a path to a .toml file
     #[arg(long, default_value = "builtin", conflicts_with = "command")]
     initiator: String,
     /// The target instead of the scenarios' own: a profile or a path to a .toml file
     #[arg(long)]
     target: Option<String>,
-    /// What carries the bytes: in-process (default for builtin), in-process-ble or udp
+    /// What carries the bytes: in-process (default for builtin), in-process-ble, udp or serial
     #[arg(long)]
     air: Option<Air>,
     /// Cases at the same time
@@ -75,7 +76,8 @@ pub(super) struct Arguments {
     /// Results as JSON on standard output
     #[arg(long)]
     json: bool,
-    /// A command that does the whole update: {address}, {port}, {image}, {hash} and {name} are filled in
+    /// A command that does the whole update: {address} and {port} (on udp), {path} (of the serial port), {image},
+    /// {hash} and {name} are filled in
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -167,8 +169,8 @@ fn check_known(plan: &Plan, scenarios: &[Scenario]) -> Result<(), Failure> {
 fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
     let initiator = if !arguments.command.is_empty() {
         InitiatorChoice::External(Profile::of_command(arguments.command.clone())?)
-    } else if arguments.initiator == "builtin" {
-        InitiatorChoice::Builtin
+    } else if let Some(personality) = Personality::named(&arguments.initiator) {
+        InitiatorChoice::Builtin(personality)
     } else {
         InitiatorChoice::External(library::initiator(&arguments.initiator)?)
     };
@@ -184,12 +186,18 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
             }
         }
     }
-    let builtin = matches!(initiator, InitiatorChoice::Builtin);
+    let builtin = matches!(initiator, InitiatorChoice::Builtin(_));
     let air = arguments.air.unwrap_or(if builtin { Air::InProcess } else { Air::Udp });
     if !builtin && air.is_virtual() {
         return Err(Failure::Usage(format!(
             "the air `{air}` is for the built-in initiator\n  remedy: --air udp for a tool of your own"
         )));
+    }
+    if let InitiatorChoice::External(profile) = &initiator
+        && profile.airs.contains(&air)
+        && let Err(message) = profile.commands_on(air)
+    {
+        return Err(Failure::Usage(format!("initiator `{}`: {message}", profile.name)));
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(Plan {
@@ -214,7 +222,7 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
 /// The arguments that repeat a case.
 fn repeat_with(arguments: &Arguments, air: Air) -> Vec<String> {
     let mut words = Vec::new();
-    if arguments.command.is_empty() && arguments.initiator != "builtin" {
+    if arguments.command.is_empty() && arguments.initiator != Personality::DEFAULT.name {
         words.extend(["--initiator".into(), arguments.initiator.clone()]);
     }
     words.extend(["--air".into(), air.name().into()]);

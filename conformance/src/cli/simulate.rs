@@ -8,8 +8,8 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
 use brickproof_flash_model::boot::mcuboot::{Mcuboot, Slot, SwapType};
 use brickproof_flash_model::flash::{Controller, Flash, FlashError, Uncut};
-use brickproof_flash_model::image::mcuboot::{ImageBuilder, ImageVersion, SigningKey, inspect};
-use brickproof_simulator::air::UdpAir;
+use brickproof_flash_model::image::mcuboot::{ImageVersion, inspect};
+use brickproof_simulator::air::{self, Place, SerialAir, UdpAir};
 use brickproof_simulator::device::Persistent;
 use brickproof_simulator::trace::{Kind, LinkEvent, PowerEvent, Record, RunRecord, SCHEMA, Wants};
 use brickproof_simulator::world::{Control, World};
@@ -36,7 +36,7 @@ pub(super) struct Arguments {
     /// What carries the bytes
     #[arg(long, default_value = "udp")]
     air: Air,
-    /// Address and port of the target
+    /// Address and port of the target, on udp
     #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1337))]
     listen: SocketAddr,
     /// Address and port of the control server; any free port on loopback if not given
@@ -100,8 +100,8 @@ fn slot(text: &str) -> Result<SlotFile, String> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
-    if arguments.air != Air::Udp {
-        return Err(Failure::Usage("a target can be played on the air `udp`".into()));
+    if arguments.air == Air::InProcess {
+        return Err(Failure::Usage("a target can be played on the airs `udp` and `serial`".into()));
     }
     if !(0.0..=1000.0).contains(&arguments.time_scale) {
         return Err(Failure::Usage("--time-scale is a number from 0 to 1000".into()));
@@ -133,24 +133,39 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 
 async fn play(arguments: &Arguments, target: &Target, world: &mut World) -> Result<(), Failure> {
     let usage = |address: SocketAddr| move |error: std::io::Error| Failure::Usage(format!("{address}: {error}"));
-    let air = UdpAir::bind(arguments.listen).map_err(usage(arguments.listen))?;
+    let no_port = |error: std::io::Error| Failure::Harness(format!("no serial port can be made: {error}"));
+    // For the link to a USB port.
+    let folder = tempfile::Builder::new().prefix("brickproof-").tempdir().map_err(no_port)?;
+    let air = match arguments.air {
+        Air::Serial if world.board().usb => {
+            SerialAir::open_usb(folder.path()).map(air::Air::Serial).map_err(no_port)?
+        }
+        Air::Serial => SerialAir::open().map(air::Air::Serial).map_err(no_port)?,
+        Air::Udp | Air::InProcess | Air::InProcessBle => {
+            UdpAir::bind(arguments.listen).map(air::Air::Udp).map_err(usage(arguments.listen))?
+        }
+    };
     let listener = tokio::net::TcpListener::bind(arguments.control).await.map_err(usage(arguments.control))?;
     let control_address = listener.local_addr().map_err(usage(arguments.control))?;
     let (requests, mut requested) = mpsc::channel(16);
     tokio::spawn(async move { axum::serve(listener, control::router(requests)).await });
 
     let mut live = Live::new(world, air);
-    let address = live.address().map_err(usage(arguments.listen))?;
+    let place = live.place().map_err(usage(arguments.listen))?;
+    let (address, port, path) = match &place {
+        Place::Socket(address) => (Some(address.ip().to_string()), Some(address.port()), None),
+        Place::Port(path) => (None, None, Some(path.display().to_string())),
+    };
     let control_url = format!("http://{control_address}");
     let mut output = if arguments.json {
         let ready = serde_json::json!({
-            "event": "ready", "air": arguments.air.name(), "address": address.ip().to_string(), "name": target.name,
-            "bus": null, "port": address.port(), "path": null, "control": control_url,
+            "event": "ready", "air": arguments.air.name(), "address": address, "name": target.name,
+            "bus": null, "port": port, "path": path, "control": control_url,
         });
         emit(&ready.to_string());
         Some(Output::start())
     } else {
-        eprintln!("{} on udp {address}; control {control_url}; Ctrl-C ends it", target.name);
+        eprintln!("{} on {} {place}; control {control_url}; Ctrl-C ends it", target.name, arguments.air);
         None
     };
     live.world.control(Control::Power(true));
@@ -240,7 +255,11 @@ fn show(record: &Record) {
             "boot {}: {}{}",
             boot.number,
             boot.decisions.join("; "),
-            boot.version.as_ref().map_or(String::new(), |version| format!("; runs {version}"))
+            match (&boot.version, boot.outcome.as_str()) {
+                (Some(version), _) => format!("; runs {version}"),
+                (None, "recovery") => "; the serial recovery runs".to_owned(),
+                (None, _) => String::new(),
+            }
         ),
         Kind::Message { smp, .. } if smp.failure().is_some() => match (smp.name.as_deref(), smp.failure()) {
             (name, Some((Some(group), rc))) => {
@@ -253,6 +272,7 @@ fn show(record: &Record) {
         Kind::Fault { id, state, what } => format!("fault {id} {state}: {what}"),
         Kind::Battery { percent } => format!("battery {percent} %"),
         Kind::Resource { pool, dropped, .. } => format!("{pool} overrun: {dropped} dropped"),
+        Kind::SerialFrame { error: Some(error), .. } => format!("a frame is dropped: {error}"),
         Kind::Application { event } => format!("application {event}"),
         _ => return,
     };
@@ -267,10 +287,10 @@ fn emit(line: &str) -> bool {
 /// The flash with the given images, or with a confirmed image of our own.
 fn fill(target: &Target, mcuboot: &Mcuboot, slots: &[SlotFile]) -> Result<Flash, Failure> {
     let mut flash = target.layout.blank_flash();
+    target.fill_other_images(&mut flash, mcuboot)?;
     if !slots.iter().any(|slot| slot.slot == Slot::Primary) {
-        let key = SigningKey::from_pem(brickproof_scenarios::DEVELOPMENT_KEY).map_err(harness)?;
         let version = ImageVersion { major: 1, ..ImageVersion::default() };
-        let image = ImageBuilder::new(version).generated_payload(OWN_IMAGE).sign(&key).map_err(harness)?;
+        let image = target.maker()?.image(version, OWN_IMAGE).map_err(Failure::Harness)?;
         install(mcuboot, &mut flash, Slot::Primary, Path::new("own image"), &image, SlotState::Confirmed)?;
     }
     for slot in slots {
@@ -318,8 +338,4 @@ fn install(
         })(),
     };
     written.map_err(|error| mistake(error.to_string()))
-}
-
-fn harness(error: impl std::fmt::Display) -> Failure {
-    Failure::Harness(error.to_string())
 }

@@ -8,7 +8,7 @@
 //! | [`update`] | the whole update as straight-line code |
 //! | [`link_policy`] | [`LinkPolicy`](link_policy::LinkPolicy): its decisions about a Bluetooth LE link |
 //! | [`ble`] | a wire over a Bluetooth LE link on virtual time |
-//! | [`in_process`], [`udp`] | two wires: function calls on virtual time, a socket on real time |
+//! | [`in_process`], [`udp`], [`serial`] | the wires: function calls on virtual time, a socket or a port on real time |
 //!
 //! The built-in initiator is a well-behaved client. Mutants change it at three seams: a
 //! [`Policy`](policy::Policy) decides something else, a wire changes what it carries, a
@@ -19,6 +19,7 @@ pub mod in_process;
 pub mod link_policy;
 pub mod personality;
 pub mod policy;
+pub mod serial;
 pub mod session;
 pub mod udp;
 pub mod update;

@@ -88,7 +88,7 @@ fn case(group: &Group<'_>, suite: &str, heading: &Heading<'_>) -> TestCase {
     }
     let mut out: Vec<String> = Vec::new();
     if worst.status == Status::Passed {
-        out.extend(worst.findings.iter().flat_map(|finding| explain(finding)));
+        out.extend(worst.findings.iter().flat_map(explain));
     }
     if worst.status > Status::Passed {
         out.extend(worst.output.iter().map(|line| one_line(line, LINE)));
@@ -148,7 +148,7 @@ fn describe(result: &CaseResult, repeated: bool) -> String {
     if let Some(reason) = &result.reason {
         lines.push(format!("because   {}", one_line(reason, SHOWN)));
     }
-    lines.extend(result.findings.iter().flat_map(|finding| explain(finding)));
+    lines.extend(result.findings.iter().flat_map(explain));
     lines.extend(result.known.iter().map(|reason| format!("known     {}", one_line(reason, SHOWN))));
     if let Some(folder) = &result.evidence {
         lines.push(format!("evidence  {}", one_line(&folder.display().to_string(), SHOWN)));

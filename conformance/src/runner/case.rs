@@ -12,7 +12,7 @@ use brickproof_simulator::world::{Action, Control, Fault, Trigger, World};
 
 use super::verdict::{Finding, Status, status};
 use super::{InitiatorChoice, Plan, evidence, real_time, virtual_time};
-use crate::air::Air;
+use crate::air::{Air, SERIAL_RECOVERY};
 use crate::initiator::update::Job;
 use crate::judge::{self, CheckOutcome};
 use crate::library;
@@ -110,12 +110,12 @@ impl Case {
             };
             spec.origin = ImageOrigin::File(path.clone());
         }
-        let images = ImageSet::prepare(&scenario)?;
         let name = plan.target.as_ref().unwrap_or(&scenario.target);
         let target =
             plan.keys.iter().fold(library::target_with(name, &scenario.overrides, &scenario.id)?, |target, key| {
                 target.trusting(key.clone())
             });
+        let images = ImageSet::prepare(&scenario, &target)?;
         let behaviours = [(&images.installed, &scenario.installed), (&images.update, &scenario.update)]
             .into_iter()
             .chain(images.other.as_ref().zip(scenario.other.as_ref()))
@@ -165,10 +165,22 @@ impl Case {
             let reason = format!("{} cannot be reached on the air `{}`", profile.name, plan.air);
             return self.without_run(plan, Status::Skipped, reason);
         }
+        let recovers = self.scenario.needs.iter().any(|need| need == SERIAL_RECOVERY);
+        if recovers && self.board.recovery.is_none() {
+            let reason = format!("{} has no serial recovery", self.target.name);
+            return self.without_run(plan, Status::Skipped, reason);
+        }
+        if let InitiatorChoice::Builtin(personality) = &plan.initiator
+            && let Some(reason) = personality.unsupported(&self.scenario.id)
+        {
+            return self.without_run(plan, Status::Unsupported, reason.to_owned());
+        }
         let mut world = self.world(plan);
         let mut trace = Vec::new();
         let ended = match &plan.initiator {
-            InitiatorChoice::Builtin if self.air.is_virtual() => virtual_time::run(self, &mut world, &mut trace),
+            InitiatorChoice::Builtin(personality) if self.air.is_virtual() => {
+                virtual_time::run(self, &mut world, &mut trace, *personality, plan.seed)
+            }
             _ => real_time::run(self, plan, index, &mut world, &mut trace),
         };
         trace.append(&mut world.take_records());
@@ -195,6 +207,12 @@ impl Case {
                 .map(Image::artifact)
                 .collect(),
         }));
+        let waits = self.scenario.other.as_ref().and_then(|other| other.state);
+        let in_the_middle = self.scenario.installed.state == Some(ImageState::Testing)
+            || matches!(waits, Some(ImageState::Pending | ImageState::Permanent));
+        if in_the_middle {
+            world.found_running();
+        }
         world.record_state("start");
         if self.scenario.battery < 100 {
             world.control(Control::Battery(Battery { percent: self.scenario.battery }));
@@ -202,7 +220,9 @@ impl Case {
         for fault in &self.scenario.faults {
             world.control(Control::Fault(fault.clone().seeded(plan.seed)));
         }
-        world.control(Control::Power(true));
+        if !in_the_middle {
+            world.control(Control::Power(true));
+        }
         world
     }
 
@@ -273,8 +293,10 @@ impl Case {
                 result.findings = verdict.findings;
                 result.checks = verdict.checks;
                 let known = match &plan.initiator {
-                    InitiatorChoice::External(profile) => profile.known_for(&self.scenario.id),
-                    InitiatorChoice::Builtin => Vec::new(),
+                    InitiatorChoice::External(profile) => {
+                        profile.known_for(&self.scenario.id, plan.air).into_iter().cloned().collect()
+                    }
+                    InitiatorChoice::Builtin(personality) => personality.known_for(&self.scenario.id, &result.findings),
                 };
                 let ids: Vec<&str> = known.iter().flat_map(|known| known.findings.iter().map(String::as_str)).collect();
                 result.status = status(&result.findings, &ids);
@@ -337,9 +359,12 @@ impl Case {
 /// A flash with the installed image, the one in the secondary slot, and their trailers.
 fn initial_flash(scenario: &Scenario, images: &ImageSet, target: &Target, mcuboot: &Mcuboot) -> Result<Flash, Mistake> {
     let mut flash = target.layout.blank_flash();
+    target.fill_other_images(&mut flash, mcuboot)?;
     place(&mut flash, &images.installed, Slot::Primary, scenario, target, mcuboot)?;
     let what = || format!("image `installed` of {}", scenario.id);
-    if let Err(error) = mcuboot.verify(&flash, Slot::Primary) {
+    if scenario.installed.broken.is_none()
+        && let Err(error) = mcuboot.verify(&flash, Slot::Primary)
+    {
         return Err(Mistake::new(what(), format!("{} would not start it: {error}", target.name))
             .remedy("sign it with a key that the target trusts, or add the key with --key"));
     }

@@ -1,18 +1,17 @@
-//! A world on real time behind a UDP socket.
+//! A world on real time behind a UDP socket or a serial port.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use brickproof_simulator::air::UdpAir;
-use brickproof_simulator::trace::Record;
+use brickproof_simulator::air::{Air, Place};
+use brickproof_simulator::trace::{Kind, Record};
 use brickproof_simulator::world::World;
 
 /// A world, its air and its clock. One task owns it; everything else sends it messages.
 pub struct Live<'a> {
     /// The world.
     pub world: &'a mut World,
-    air: UdpAir,
+    air: Air,
     start: Instant,
     latest: Duration,
     /// Until when the next datagram is looked for without sleeping.
@@ -26,7 +25,8 @@ const EAGER: Duration = Duration::from_micros(50);
 impl<'a> Live<'a> {
     /// Lets the clock of the world run from now.
     #[must_use]
-    pub fn new(world: &'a mut World, air: UdpAir) -> Self {
+    pub fn new(world: &'a mut World, air: Air) -> Self {
+        world.set_carrier(air.carrier());
         let start = Instant::now();
         Self { world, air, start, latest: Duration::ZERO, eager_until: start }
     }
@@ -41,8 +41,8 @@ impl<'a> Live<'a> {
     ///
     /// # Errors
     /// From the operating system.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.air.address()
+    pub fn place(&self) -> io::Result<Place> {
+        self.air.place()
     }
 
     /// Microseconds since the start.
@@ -61,12 +61,28 @@ impl<'a> Live<'a> {
     pub async fn catch_up(&mut self) {
         let now = self.elapsed_us();
         self.world.advance(now);
-        while let Some((peer, packet)) = self.world.take_sent() {
-            self.air.send(peer, &packet).await;
+        while let Some((peer, bytes)) = self.world.take_sent() {
+            let lost = self.air.send(peer, &bytes).await;
+            if lost > 0 {
+                // As on a line that nobody listens to.
+                self.world.record(Kind::Resource {
+                    pool: "serial port that nobody reads".into(),
+                    size: bytes.len() as u64,
+                    dropped: format!("{lost} bytes"),
+                });
+            }
+        }
+        let present = self.world.serving();
+        if let Err(error) = self.air.set_present(present) {
+            self.world.record(Kind::Resource {
+                pool: "serial ports of this machine".into(),
+                size: 0,
+                dropped: format!("the port of the target: {error}"),
+            });
         }
     }
 
-    /// Waits for the next datagram or the next thing that is due. Dropping the future loses nothing.
+    /// Waits for the next bytes or the next thing that is due. Dropping the future loses nothing.
     pub async fn next(&mut self) {
         let due = self.world.next_wake().map(|at| self.start + Duration::from_micros(at));
         while Instant::now() < self.eager_until.min(due.unwrap_or(self.eager_until)) {

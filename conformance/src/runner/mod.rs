@@ -4,8 +4,8 @@
 //! |---|---|
 //! | [`case`] | a [`Case`] prepared to run, and what came of it |
 //! | [`virtual_time`] | the built-in initiator in-process |
-//! | [`real_time`] | external tools, and the built-in initiator over UDP: the one event loop |
-//! | [`live`] | a world on real time behind a UDP socket |
+//! | [`real_time`] | external tools, and the built-in initiator over UDP or a serial port: the one event loop |
+//! | [`live`] | a world on real time behind a UDP socket or a serial port |
 //! | [`external`] | processes: started in a group of their own, killed on expiry |
 //! | [`shard`] | a part of the chosen scenarios |
 //! | [`verdict`] | statuses and how they follow from findings |
@@ -28,6 +28,7 @@ use brickproof_flash_model::image::mcuboot::PublicKey;
 use brickproof_flash_model::source::Mistake;
 
 use crate::air::Air;
+use crate::initiator::personality::Personality;
 use crate::profile::Profile;
 use crate::scenario::Scenario;
 use case::{Case, CaseResult};
@@ -44,8 +45,8 @@ pub fn stopped() -> bool {
 /// Who is tested.
 #[derive(Debug, Clone)]
 pub enum InitiatorChoice {
-    /// The initiator of brickproof itself.
-    Builtin,
+    /// The initiator of brickproof itself, as one client.
+    Builtin(Personality),
     /// A tool.
     External(Profile),
 }
@@ -55,7 +56,7 @@ impl InitiatorChoice {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Self::Builtin => "builtin",
+            Self::Builtin(personality) => personality.name,
             Self::External(profile) => &profile.name,
         }
     }

@@ -1,4 +1,4 @@
-//! The event loop on real time: one task owns the world; socket, processes and clock feed it.
+//! The event loop on real time: one task owns the world; socket or port, processes and clock feed it.
 //!
 //! The tool is external, or the built-in initiator behind a socket of its own. What it does is driven by
 //! a script (`drive`) that runs beside the loop and tells it what happens by messages, so that the world
@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use brickproof_simulator::air::UdpAir;
+use brickproof_simulator::air::{self, Place, SerialAir, UdpAir};
 use brickproof_simulator::trace::{InitiatorEvent, Kind, Record, StepBy, hex};
 use brickproof_simulator::world::World;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,9 +19,9 @@ use super::case::{Case, Ended, SETTLE_STARTS};
 use super::external::{Running, UNSUPPORTED, fill};
 use super::live::Live;
 use super::{InitiatorChoice, Plan};
-use crate::initiator::policy::WellBehaved;
+use crate::air::Air;
+use crate::initiator::serial::SerialWire;
 use crate::initiator::udp::UdpWire;
-use crate::initiator::update;
 use crate::profile::Profile;
 use crate::scenario::Task;
 
@@ -53,19 +53,24 @@ pub(super) fn run(case: &Case, plan: &Plan, index: usize, world: &mut World, tra
 /// What a script sees of the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Seen {
-    /// The target would answer.
+    /// The target would answer, and no reset is under way.
     serving: bool,
     /// Starts and resets so far.
     starts: u64,
     /// It will never start again.
     dead: bool,
-    /// Datagrams lost so far.
+    /// Packets and lines lost so far.
     lost: u64,
 }
 
 impl Seen {
     fn of(world: &World) -> Self {
-        Self { serving: world.serving(), starts: world.starts(), dead: world.dead().is_some(), lost: world.lost() }
+        Self {
+            serving: world.serving() && !world.reset_asked(),
+            starts: world.starts(),
+            dead: world.dead().is_some(),
+            lost: world.lost(),
+        }
     }
 }
 
@@ -81,11 +86,12 @@ async fn run_case(
     let image = files.path().join("update.bin");
     std::fs::write(&image, &case.images.update.bytes).map_err(|error| format!("{}: {error}", image.display()))?;
 
-    let mut live = Live::new(world, bind(index).await?);
-    let address = live.address().map_err(|error| error.to_string())?;
+    let air = open(plan.air, index, world.board().usb, files.path())?;
+    let mut live = Live::new(world, air);
+    let place = live.place().map_err(|error| error.to_string())?;
     let (notes, mut noted) = mpsc::unbounded_channel();
     let (seen_sender, seen) = watch::channel(Seen::default());
-    let mut script = Some(Box::pin(drive(case, plan, address, &image, notes, seen, live.start())));
+    let mut script = Some(Box::pin(drive(case, plan, &place, &image, notes, seen, live.start())));
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(plan.timeout_s);
     let mut ended = None;
@@ -165,8 +171,18 @@ fn interrupted() -> Ended {
     Ended::Error("interrupted".into())
 }
 
+/// The target's end of an air; `folder` is for the link to a USB port.
+fn open(air: Air, index: usize, usb: bool, folder: &Path) -> Result<air::Air, String> {
+    let no_port = |error| format!("no serial port can be made: {error}");
+    match air {
+        Air::Serial if usb => SerialAir::open_usb(folder).map(air::Air::Serial).map_err(no_port),
+        Air::Serial => SerialAir::open().map(air::Air::Serial).map_err(no_port),
+        Air::Udp | Air::InProcess | Air::InProcessBle => bind(index).map(air::Air::Udp),
+    }
+}
+
 /// A loopback address of its own for each case, because clients fix the port.
-async fn bind(index: usize) -> Result<UdpAir, String> {
+fn bind(index: usize) -> Result<UdpAir, String> {
     let offset = std::process::id().wrapping_mul(64).wrapping_add(u32::try_from(index).unwrap_or(0));
     let mut last = String::new();
     for attempt in 0..ADDRESSES {
@@ -185,7 +201,7 @@ async fn bind(index: usize) -> Result<UdpAir, String> {
 async fn drive(
     case: &Case,
     plan: &Plan,
-    address: SocketAddr,
+    place: &Place,
     image: &Path,
     notes: mpsc::UnboundedSender<InitiatorEvent>,
     mut seen: watch::Receiver<Seen>,
@@ -193,11 +209,18 @@ async fn drive(
 ) -> Ended {
     let _ = seen.wait_for(|seen| seen.serving || seen.dead).await;
     let profile = match &plan.initiator {
-        InitiatorChoice::Builtin => {
+        InitiatorChoice::Builtin(personality) => {
             let _ = notes.send(InitiatorEvent::Started { what: "the built-in initiator".into() });
-            let report = match UdpWire::connect(address, start, notes.clone()).await {
-                Ok(mut wire) => update::run(&mut wire, &case.job(), &WellBehaved).await,
-                Err(error) => return Ended::Error(format!("{address}: {error}")),
+            let job = case.job();
+            let report = match place {
+                Place::Socket(address) => match UdpWire::connect(*address, start, notes.clone()).await {
+                    Ok(mut wire) => personality.run(&mut wire, &job, plan.seed).await,
+                    Err(error) => return Ended::Error(format!("{place}: {error}")),
+                },
+                Place::Port(path) => {
+                    let mut wire = SerialWire::new(path.clone(), start, notes.clone());
+                    personality.run(&mut wire, &job, plan.seed).await
+                }
             };
             let _ = notes.send(InitiatorEvent::Reported { success: report.success, message: report.message });
             return Ended::Done;
@@ -205,16 +228,24 @@ async fn drive(
         InitiatorChoice::External(profile) => profile,
     };
     let update = &case.images.update;
-    let values = BTreeMap::from([
-        ("address", address.ip().to_string()),
-        ("port", address.port().to_string()),
+    let mut values = BTreeMap::from([
         ("image", image.display().to_string()),
         ("hash", hex(&update.tlv_hash.unwrap_or(update.sha256))),
         ("name", case.scenario.target.clone()),
     ]);
-    let recipe = Recipe { profile, values, notes, seen };
+    match place {
+        Place::Socket(address) => {
+            values.extend([("address", address.ip().to_string()), ("port", address.port().to_string())]);
+        }
+        Place::Port(path) => values.extend([("path", path.display().to_string())]),
+    }
+    let commands = match profile.commands_on(plan.air) {
+        Ok(commands) => commands,
+        Err(message) => return Ended::NotStarted(message),
+    };
+    let recipe = Recipe { profile, commands, values, notes, seen };
     match (profile.updates_by_itself(), case.scenario.task) {
-        (true, Task::Update) => recipe.whole().await,
+        (true, Task::Update | Task::Recover) => recipe.whole().await,
         (true, Task::TestOnly) => Ended::Unsupported(
             "this scenario ends before the confirm, and the one command of this tool does the whole update".into(),
         ),
@@ -234,6 +265,7 @@ async fn drive(
 /// Drives an external tool.
 struct Recipe<'a> {
     profile: &'a Profile,
+    commands: BTreeMap<String, Vec<String>>,
     values: BTreeMap<&'static str, String>,
     notes: mpsc::UnboundedSender<InitiatorEvent>,
     seen: watch::Receiver<Seen>,
@@ -266,6 +298,7 @@ impl Recipe<'_> {
             Task::Update => &["upload", "test", "reset", "wait", "confirm", "list"],
             Task::TestOnly => &["upload", "test", "reset"],
             Task::EraseAndUpdate => &["erase", "upload", "test", "reset", "wait", "confirm", "list"],
+            Task::Recover => &["upload", "reset", "wait", "list"],
         };
         let mut failed = None;
         let mut starts = 0;
@@ -320,7 +353,7 @@ impl Recipe<'_> {
     }
 
     async fn command(&mut self, step: &str, by: StepBy) -> Command {
-        let Some(command) = self.profile.commands.get(step) else { return Command::Failed };
+        let Some(command) = self.commands.get(step) else { return Command::Failed };
         let command = fill(command, &self.values);
         self.note(InitiatorEvent::Step { step: step.into(), by });
         self.note(InitiatorEvent::Started { what: command.join(" ") });

@@ -7,9 +7,10 @@ use super::case::{Case, Ended, SETTLE_STARTS};
 use crate::air::Air;
 use crate::initiator::ble::BleWire;
 use crate::initiator::in_process::{Console, InProcess, block_on};
+use crate::initiator::personality::Personality;
 use crate::initiator::policy::{Policy, Reporter, Truthful, WellBehaved};
 use crate::initiator::update::{self, Report};
-use crate::initiator::wire::{Tamper, Tampered, Untouched};
+use crate::initiator::wire::{Tamper, Tampered};
 
 /// Longest time that a target is given to settle after the initiator is done, in microseconds: virtual
 /// time costs nothing.
@@ -17,22 +18,34 @@ const SETTLE_US: u64 = 300_000_000;
 /// Longest start of a target before the initiator begins, in microseconds.
 const START_US: u64 = 60_000_000;
 
-pub(super) fn run(case: &Case, world: &mut World, trace: &mut Vec<Record>) -> Ended {
-    run_with(case, world, &WellBehaved, &Untouched, &Truthful);
+pub(super) fn run(
+    case: &Case,
+    world: &mut World,
+    trace: &mut Vec<Record>,
+    personality: Personality,
+    seed: u64,
+) -> Ended {
+    run_job(world, case, &Truthful, async |world| {
+        if case.air == Air::InProcessBle {
+            personality.run(&mut BleWire::new(world, WellBehaved.link()), &case.job(), seed).await
+        } else {
+            personality.run(&mut InProcess::new(world), &case.job(), seed).await
+        }
+    });
     trace.append(&mut world.take_records());
     Ended::Done
 }
 
 /// Runs a case with another policy, wire or reporter: how mutants are run.
 pub fn run_with(case: &Case, world: &mut World, policy: &dyn Policy, tamper: &dyn Tamper, reporter: &dyn Reporter) {
-    run_over(case, world, reporter, |world| {
+    run_job(world, case, reporter, async |world| {
         let job = case.job();
         if case.air == Air::InProcessBle {
             let mut wire = Tampered::new(BleWire::new(world, policy.link()), tamper);
-            block_on(update::run(&mut wire, &job, policy))
+            update::run(&mut wire, &job, policy).await
         } else {
             let mut wire = Tampered::new(InProcess::new(world), tamper);
-            block_on(update::run(&mut wire, &job, policy))
+            update::run(&mut wire, &job, policy).await
         }
     });
 }
@@ -45,16 +58,16 @@ pub fn run_over_console(
     tamper: &dyn Tamper,
     reporter: &dyn Reporter,
 ) {
-    run_over(case, world, reporter, |world| {
+    run_job(world, case, reporter, async |world| {
         let mut wire = Tampered::new(Console::new(world, tamper), tamper);
-        block_on(update::run(&mut wire, &case.job(), policy))
+        update::run(&mut wire, &case.job(), policy).await
     });
 }
 
-fn run_over(case: &Case, world: &mut World, reporter: &dyn Reporter, run: impl FnOnce(&mut World) -> Report) {
+fn run_job(world: &mut World, case: &Case, reporter: &dyn Reporter, job: impl AsyncFnOnce(&mut World) -> Report) {
     run_until(world, START_US, World::serving);
     world.record(Kind::Initiator(InitiatorEvent::Started { what: "the built-in initiator".into() }));
-    let truth = run(world);
+    let truth = block_on(job(world));
     let report = reporter.report(truth);
     world.record(Kind::Initiator(InitiatorEvent::Reported { success: report.success, message: report.message }));
     settle(world);

@@ -13,6 +13,7 @@ use super::{
     ExpectInitiator, ExpectInjected, ExpectRunning, ExpectState, Expectation, Finally, ImageOrigin, ImageSpec,
     ImageState, Scenario, Task, TimingSpec,
 };
+use crate::air::SERIAL_RECOVERY;
 use crate::units::{Duration, Size};
 
 /// Smallest and largest image that is made, in bytes.
@@ -142,9 +143,14 @@ pub(super) fn parse(file: &str, folder: Option<&Path>, text: &str) -> Result<Sce
     }
     let installed = image(&read.images.installed, folder, &mistake)?;
     let update = image(&read.images.update, folder, &mistake)?;
-    if installed.broken.is_some() {
+    let recovers = read.needs.iter().any(|need| need.get_ref() == SERIAL_RECOVERY);
+    if installed.broken.is_some() && !recovers {
         return Err(mistake(read.images.installed.span().start, "the installed image cannot be broken".into())
-            .remedy("break the update instead"));
+            .remedy("break the update instead, or say `needs = [\"serial-recovery\"]`"));
+    }
+    if read.task == Task::Recover && !recovers {
+        return Err(Mistake::new(file, "`task = \"recover\"` needs a target with a recovery")
+            .remedy("`needs = [\"serial-recovery\"]`"));
     }
     let start = read.images.installed.span().start;
     match (installed.confirmed, installed.state) {

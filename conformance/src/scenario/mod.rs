@@ -10,7 +10,8 @@
 //! source = "mcuboot docs/design.md, reset recovery"
 //! needs = ["smp", "reboot"]
 //! target = "nrf52840-mcuboot-swap-move"   # or a path to a target file
-//! task = "update"                         # or "test-only" (no confirm), "erase-and-update"
+//! task = "update"                         # or "test-only" (no confirm), "erase-and-update", "recover" (upload over
+//!                                         # the recovery of the bootloader, reset)
 //! battery = 100                           # percent at the start
 //! finally = ["power-cycle"]               # after the initiator is done
 //!
@@ -18,7 +19,8 @@
 //! installed = { version = "1.0.0", size = "64 KiB", confirmed = true }
 //! update = { version = "1.1.0", size = "96 KiB", application = "waits-to-be-confirmed" }
 //! other = { version = "1.0.5", size = "64 KiB", state = "pending" }  # in the secondary slot: uploaded, pending, permanent
-//! # also: installed = { .., state = "testing" }; broken = "signature"; file = "app.signed.bin"; application = { crashes = "500 ms" }
+//! # also: installed = { .., state = "testing" }; broken = "signature" (the installed one only with
+//! # needs = ["serial-recovery"]); file = "app.signed.bin"; application = { crashes = "500 ms" }
 //!
 //! [timing]                                # instead of the target's
 //! erase = "85 ms"
@@ -95,6 +97,8 @@ pub enum Task {
     TestOnly,
     /// Erase the secondary slot, then as an update.
     EraseAndUpdate,
+    /// Upload to the recovery of the bootloader, reset, see the image run.
+    Recover,
 }
 
 /// What is done to the target after the initiator is done.

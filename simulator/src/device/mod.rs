@@ -8,7 +8,7 @@ mod application;
 mod battery;
 mod board;
 
-use brickproof_flash_model::boot::mcuboot::{Boot, Outcome, Slot};
+use brickproof_flash_model::boot::mcuboot::{Boot, Counters, Outcome, Slot};
 use brickproof_flash_model::flash::{Controller, Flash, Hook, Interruption};
 use brickproof_flash_model::image::mcuboot::{SlotSource, inspect};
 
@@ -24,6 +24,8 @@ pub use board::{Board, FlashTiming};
 pub struct Persistent {
     /// Every flash device.
     pub flash: Flash,
+    /// Security counters of the bootloader.
+    pub counters: Counters,
     /// RAM that keeps its contents through a reset, not through a power loss.
     pub retained: Retained,
     /// Settings and files of the application; `None` before the first start, which makes them.
@@ -36,7 +38,7 @@ impl Persistent {
     /// A board with this flash that was never started.
     #[must_use]
     pub fn new(flash: Flash) -> Self {
-        Self { flash, retained: Retained::default(), kept: None, boots: 0 }
+        Self { flash, counters: Counters::default(), retained: Retained::default(), kept: None, boots: 0 }
     }
 }
 
@@ -105,7 +107,7 @@ pub enum Started {
 pub fn power_on(board: &Board, mut persistent: Persistent, cause: Cause, hook: &mut dyn Hook) -> Started {
     persistent.retained = persistent.retained.after(cause);
     persistent.boots += 1;
-    let boot = board.mcuboot.boot(&mut Controller::new(&mut persistent.flash, hook));
+    let boot = board.mcuboot.boot_with(&mut Controller::new(&mut persistent.flash, hook), &mut persistent.counters);
     let boot = match boot {
         Err(interruption) => return Started::Interrupted(persistent, interruption),
         Ok(boot) => boot,
@@ -129,20 +131,34 @@ pub fn power_on(board: &Board, mut persistent: Persistent, cause: Cause, hook: &
     match &boot.outcome {
         Outcome::Boot { offset, header, hash } => {
             // Where images do not move, the newer one may run from the other slot.
-            let secondary = board.mcuboot.area(Slot::Secondary);
-            let from_secondary = *offset == secondary.offset && *offset != board.mcuboot.area(Slot::Primary).offset;
-            let running = if from_secondary { Slot::Secondary } else { Slot::Primary };
+            let [primary, secondary] = [Slot::Primary, Slot::Secondary].map(|slot| board.mcuboot.area(slot));
+            let (running_slot, area) =
+                if *offset == secondary.offset && *offset != primary.offset { (1, secondary) } else { (0, primary) };
             // A bootloader that does not validate still starts the image that is there.
-            let slot = SlotSource { flash: &persistent.flash, area: board.mcuboot.area(running) };
-            let hash = hash.or_else(|| inspect(&slot).ok().and_then(|info| info.hash));
+            let source = SlotSource { flash: &persistent.flash, area };
+            let hash = hash.or_else(|| inspect(&source).ok().and_then(|info| info.hash));
             let image = RunningImage { hash, version: header.version, behaviour: board.behaviour(hash) };
             let kept = persistent.kept.get_or_insert_with(|| Kept::factory(&board.smp));
             let server = Server::new(board.smp.clone(), kept);
-            let program = Program::Application { image, running_slot: u32::from(from_secondary), server };
-            Started::Running(Device { persistent, program }, boot)
+            Started::Running(Device { persistent, program: Program::Application { image, running_slot, server } }, boot)
         }
         Outcome::NoBootableImage { .. } | Outcome::Halt { .. } => Started::Dead(persistent, boot),
     }
+}
+
+/// A board that is found running what its primary slot holds: the boot that led there is past, and what
+/// the trailers ask for is left to the next one.
+#[must_use]
+pub fn found_running(board: &Board, mut persistent: Persistent) -> Device {
+    let slot = SlotSource { flash: &persistent.flash, area: board.mcuboot.area(Slot::Primary) };
+    let info = inspect(&slot).ok();
+    let hash = info.as_ref().and_then(|info| info.hash);
+    let version = info.map(|info| info.header.version).unwrap_or_default();
+    let image = RunningImage { hash, version, behaviour: board.behaviour(hash) };
+    persistent.boots += 1;
+    let kept = persistent.kept.get_or_insert_with(|| Kept::factory(&board.smp));
+    let server = Server::new(board.smp.clone(), kept);
+    Device { persistent, program: Program::Application { image, running_slot: 0, server } }
 }
 
 impl Device {
@@ -257,8 +273,8 @@ impl Device {
         use brickproof_flash_model::flash::FlashError;
 
         let Program::Application { running_slot, .. } = self.program else { return Ok(()) };
+        let slot = if running_slot == 1 { Slot::Secondary } else { Slot::Primary };
         let mut flash = Controller::new(&mut self.persistent.flash, hook);
-        let slot = if running_slot == 0 { Slot::Primary } else { Slot::Secondary };
         let confirmed = match (board.smp.bootloader, board.mcuboot.pair(0)) {
             (BootloaderMode::DirectXipWithRevert, Some(pair)) => pair.set_next_direct_xip(&mut flash, slot, true),
             _ => board.mcuboot.set_confirmed(&mut flash),

@@ -130,7 +130,7 @@ fn what_is_built_in_decides_what_is_answered() {
     let mut long = vec![0xa1, 0x61, b'd', 0x78, 250];
     long.resize(5 + 250, b'x');
     assert_eq!(body(&bench.send(Op::Write, 0, 0, &long)).get("rc").and_then(Field::number), Some(2));
-    assert!(body(&bench.send(Op::Read, 1, 6, &[0xa0])).get("images").is_some());
+    assert!(body(&bench.send(Op::Read, 1, 6, &[0xa0])).contains_key("images"));
     let reset = bench.send(Op::Write, 0, 5, &[0xa0]);
     assert!(reset.reset);
 }

@@ -116,7 +116,7 @@ impl World {
         let (index, permille, tear) = self.faults.in_swap(swap)?;
         let mut trial = persistent.clone();
         let mut count = Count::default();
-        let boot = mcuboot.boot(&mut Controller::new(&mut trial.flash, &mut count)).ok()?;
+        let boot = mcuboot.boot_with(&mut Controller::new(&mut trial.flash, &mut count), &mut trial.counters).ok()?;
         boot.swapped()?;
         let last = count.operations.checked_sub(1)?;
         let n = (count.operations * u64::from(permille) / 1000).min(last);
@@ -274,6 +274,7 @@ impl World {
             && let Machine::Running(device) = &self.machine
         {
             let due = self.now + device.reset_delay_us();
+            self.timers.reset_asked = true;
             if self.timers.reset.is_none_or(|(at, _)| due < at) {
                 self.timers.reset = Some((due, Cause::SoftReset));
             }

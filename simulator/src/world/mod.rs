@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use brickproof_flash_model::flash::{Controller, Damage, Flash, Uncut};
 
-use crate::device::{Battery, Behaviour, Board, Device, Persistent};
+use crate::device::{Battery, Behaviour, Board, Device, Persistent, found_running};
 use crate::smp::SmpMessage;
 use crate::smp::console::Decoder;
 use crate::trace::{Cause, Direction, Kind, LinkEvent, PowerEvent, Record, Wants, hex};
@@ -129,6 +129,8 @@ impl Machine {
 struct Timers {
     /// Reset that was asked for or will happen by itself.
     reset: Option<(u64, Cause)>,
+    /// A request asked for a reset and was answered.
+    reset_asked: bool,
     /// The application confirms itself.
     confirm: Option<u64>,
     /// The link comes back.
@@ -171,7 +173,7 @@ impl World {
             board,
             machine: Machine::Off { persistent, back_at: None },
             activity: None,
-            timers: Timers { reset: None, confirm: None, link_up: None, late: Vec::new() },
+            timers: Timers { reset: None, reset_asked: false, confirm: None, link_up: None, late: Vec::new() },
             link: true,
             links: Links::default(),
             battery: Battery::default(),
@@ -240,6 +242,13 @@ impl World {
     #[must_use]
     pub fn serving(&self) -> bool {
         self.unreachable().is_none()
+    }
+
+    /// Whether a request has asked for a reset that is still to come: whoever sees the target serve now will soon
+    /// see it gone.
+    #[must_use]
+    pub fn reset_asked(&self) -> bool {
+        self.timers.reset_asked
     }
 
     /// Whether supply is on.
@@ -363,6 +372,21 @@ impl World {
         }
         self.inbox.push_back((peer, packet.to_vec(), record));
         self.work();
+    }
+
+    /// A board that is off is found running instead: no bootloader has touched what its trailers ask for.
+    pub fn found_running(&mut self) {
+        if self.activity.is_some() || !matches!(self.machine, Machine::Off { .. }) {
+            return;
+        }
+        let Machine::Off { persistent, .. } = std::mem::replace(&mut self.machine, Machine::Changing) else { return };
+        let device = found_running(&self.board, persistent);
+        let behaviour = device.image().map(|image| image.behaviour);
+        self.machine = Machine::Running(device);
+        self.starts += 1;
+        if let Some(behaviour) = behaviour {
+            self.start_application(behaviour);
+        }
     }
 
     /// Something is done to the target from outside now.
@@ -606,6 +630,7 @@ impl World {
         self.links_forgotten();
         self.timers.late.clear();
         self.timers.reset = None;
+        self.timers.reset_asked = false;
         self.timers.confirm = None;
         self.start_console();
     }

@@ -237,8 +237,7 @@ impl<W: Wire> Android<'_, W> {
     /// `TransferCallable`: one chunk after the other; what is not answered in time ends it.
     async fn upload_one_by_one(&mut self) -> Result<(), String> {
         let total = self.job.image.len();
-        let mut offset = 0;
-        let mut rounds = 0;
+        let (mut offset, mut reached, mut stalled) = (0, 0, 0);
         while offset != total {
             let end = self.chunk_end(offset);
             let ticket = self.send_chunk(offset, end).await;
@@ -246,8 +245,9 @@ impl<W: Wire> Android<'_, W> {
             let answer = self.caller.answer(self.wire, std::iter::once(ticket), deadline).await;
             let (_, answer) = answer.ok_or_else(|| format!("the chunk at {offset} was not answered"))?;
             offset = self.returned(&answer)?;
-            rounds += 1;
-            if rounds > super::ROUNDS_MAX {
+            stalled = if offset > reached { 0 } else { stalled + 1 };
+            reached = reached.max(offset);
+            if stalled > super::STALLED_MAX {
                 return Err(super::NEVER_ENDS.into());
             }
         }
@@ -261,8 +261,7 @@ impl<W: Wire> Android<'_, W> {
         let mut failures: BTreeMap<usize, u32> = BTreeMap::new();
         // `next` and `failed` hold one chunk each: a later one replaces it.
         let (mut next, mut failed) = (Some(0), None);
-        let mut current = 0;
-        let mut rounds = 0;
+        let (mut current, mut stalled) = (0, 0);
         loop {
             let alone = open.iter().any(|chunk| chunk.alone);
             let chosen = failed.map(|offset| (offset, true)).or(next.map(|offset| (offset, false)));
@@ -289,8 +288,8 @@ impl<W: Wire> Android<'_, W> {
             let Some(deadline) = open.iter().map(|chunk| chunk.deadline).min() else {
                 return Err("the upload has nothing left to send and is not complete".into());
             };
-            rounds += 1;
-            if rounds > super::ROUNDS_MAX {
+            stalled += 1;
+            if stalled > super::STALLED_MAX {
                 return Err(super::NEVER_ENDS.into());
             }
             let tickets = open.iter().map(|chunk| chunk.ticket);
@@ -304,7 +303,9 @@ impl<W: Wire> Android<'_, W> {
             let again = match answered {
                 Some((_, answer)) => {
                     let off = self.returned(&answer)?;
-                    current = current.max(off);
+                    if off > current {
+                        (current, stalled) = (off, 0);
+                    }
                     if off == total {
                         return Ok(());
                     }

@@ -31,8 +31,6 @@ const CHUNK_MAX: usize = 512;
 const WINDOW_MAX: i64 = 5;
 /// `IMAGE_UPLOAD_CHUNK_MISSED_WM`.
 const MISSED: i64 = -1;
-/// Refusals after which a person ends the command, which would go on for ever.
-const REFUSALS_MAX: u32 = 50;
 /// How long the recipe waits for the device after a reset, in microseconds.
 const WAIT_US: u64 = 180_000_000;
 /// Pause of the recipe after the reset, in microseconds.
@@ -153,7 +151,7 @@ impl<W: Wire> Go<'_, W> {
         let total = self.job.image.len();
         let mut tracker = Tracker { answers: BTreeMap::new(), offset: 0, cap: 1, grows: true };
         let mut open: VecDeque<Open> = VecDeque::new();
-        let (mut reached, mut refusals, mut failed) = (0, 0, false);
+        let (mut reached, mut stalled, mut failed) = (0, 0, false);
         while reached < total {
             tracker.process_missed();
             let room = i64::try_from(open.len()).is_ok_and(|count| count < tracker.cap);
@@ -167,18 +165,21 @@ impl<W: Wire> Go<'_, W> {
             // Everything was sent, nothing is under way, and not everything was acknowledged: it spins.
             let deadline = open.iter().map(|chunk| chunk.deadline).min()?;
             let tickets = open.iter().map(|chunk| chunk.ticket);
+            // A person ends what would go on for ever.
+            stalled += 1;
+            if stalled > super::STALLED_MAX {
+                return None;
+            }
             let count = i64::try_from(open.len()).unwrap_or(i64::MAX);
             if let Some((place, answer)) = caller.answer(self.wire, tickets, deadline).await {
                 open.remove(place);
                 failed = answer.failure().is_some();
-                refusals += u32::from(failed);
-                if refusals > REFUSALS_MAX {
-                    return None;
-                }
                 let off = answer.body.get("off").and_then(Field::number).and_then(|off| usize::try_from(off).ok());
                 let off = off.unwrap_or(0).min(total);
                 *tracker.answers.entry(off).or_default() -= 1;
-                reached = reached.max(off);
+                if off > reached {
+                    (reached, stalled) = (off, 0);
+                }
                 if tracker.grows && tracker.cap < WINDOW_MAX {
                     tracker.cap += 1;
                 }

@@ -260,9 +260,11 @@ impl<W: Wire> Ios<'_, W> {
         // Offsets that answers under way should name.
         let mut expected: VecDeque<usize> = VecDeque::new();
         let mut received = 0;
+        let (mut reached, mut stalled) = (0, 0);
         let (ticket, _, deadline) = self.send_chunk(0).await;
         open.push_back((ticket, deadline));
-        for _ in 0..super::ROUNDS_MAX {
+        while stalled <= super::STALLED_MAX {
+            stalled += 1;
             let deadline = open.iter().map(|(_, deadline)| *deadline).min().ok_or("nothing is under way any more")?;
             let tickets = open.iter().map(|(ticket, _)| *ticket);
             let answer = self.images.answer(self.wire, tickets, deadline).await;
@@ -284,6 +286,9 @@ impl<W: Wire> Ios<'_, W> {
             let off = off.ok_or("an answer without an offset")?;
             if off > total {
                 return Err("an offset beyond the image".into());
+            }
+            if off > reached {
+                (reached, stalled) = (off, 0);
             }
             let known = expected.contains(&off);
             received = if known { received.max(off) } else { off };

@@ -22,6 +22,7 @@
 mod android;
 mod go;
 mod ios;
+mod known;
 
 use brickproof_simulator::smp::{Command, Op, SmpMessage, Version};
 use brickproof_simulator::trace::{InitiatorEvent, StepBy};
@@ -30,6 +31,8 @@ use super::policy::{Policy, WellBehaved};
 use super::session::{Session, Ticket, Value};
 use super::update::{self, Job, Report};
 use super::wire::Wire;
+use crate::profile::Known;
+use crate::runner::verdict::Finding;
 use crate::scenario::Task;
 
 /// What is done after the upload.
@@ -151,6 +154,24 @@ impl Personality {
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|personality| personality.name == name)
+    }
+
+    /// Of the findings in a scenario, those that are known, because the client has them; and those that should
+    /// be there and are not.
+    #[must_use]
+    pub fn known_for(&self, scenario: &str, findings: &[Finding]) -> Vec<Known> {
+        known::known_for(self.name, scenario, findings)
+    }
+
+    /// What the client does wrong wherever it comes so far.
+    pub fn habits(&self) -> impl Iterator<Item = &'static str> {
+        known::habits(self.name)
+    }
+
+    /// Why it cannot do a scenario, if it cannot.
+    #[must_use]
+    pub fn unsupported(&self, scenario: &str) -> Option<&'static str> {
+        known::unsupported(self.name, scenario)
     }
 
     /// Does the job; what is drawn comes from `seed`.
@@ -323,7 +344,8 @@ fn step<W: Wire>(wire: &mut W, step: &str, by: StepBy) {
     wire.note(InitiatorEvent::Step { step: step.into(), by });
 }
 
-/// Answers after which an upload that makes no progress is ended here; the clients have no such limit.
-const ROUNDS_MAX: u32 = 20_000;
+/// Answers and timeouts in a row without progress after which an upload is ended here; the clients have no
+/// such limit.
+const STALLED_MAX: u32 = 100;
 /// What is said then.
 const NEVER_ENDS: &str = "the upload goes on for ever: a person ends it";

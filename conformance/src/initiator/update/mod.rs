@@ -8,11 +8,13 @@
 //! | `list` | what the device has |
 //! | `prepare` | what of it makes the upload needless or is in its way |
 //! | `upload` | parameters and chunks |
+//! | `recover` | a device that runs only its bootloader's recovery |
 //! | `finish` | test, reset, waiting, confirm |
 
 mod finish;
 mod list;
 mod prepare;
+mod recover;
 mod upload;
 
 use brickproof_simulator::trace::{InitiatorEvent, StepBy, hex};
@@ -69,6 +71,9 @@ impl<W: Wire> Update<'_, W> {
     async fn run(&mut self) -> Result<String, String> {
         self.step("list");
         let (chunk, window) = self.limits().await?;
+        if self.job.task == Task::Recover {
+            return self.recover(chunk, window).await;
+        }
         let there = self.prepare().await?;
         match there {
             There::Confirmed => return Ok("the image runs already".into()),

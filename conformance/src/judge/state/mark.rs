@@ -71,8 +71,11 @@ pub(super) fn marked_before_reset(view: &View<'_>) -> CheckOutcome {
     let update = view.update_hash();
     // Whether the update waits in the other slot, and whether the next boot swaps it in.
     let (mut waits, mut marked) = (false, false);
+    // The recovery of a bootloader uploads to the slot that runs: nothing swaps.
+    let mut recovery = false;
     for entry in &view.entries {
         match &entry.event {
+            Event::Boot(boot) => recovery = boot.outcome == "recovery",
             Event::Answer(answer) if is(answer, Command::ImageUpload) && answer.failure().is_none() => {
                 let reached = usize::try_from(offset(answer).unwrap_or(0)).unwrap_or(0);
                 if reached >= view.images.update.bytes.len() {
@@ -91,7 +94,7 @@ pub(super) fn marked_before_reset(view: &View<'_>) -> CheckOutcome {
                     }
                 }
             }
-            Event::Request(request) if is(request, Command::Reset) && entry.by == StepBy::Tool => {
+            Event::Request(request) if is(request, Command::Reset) && !recovery && entry.by == StepBy::Tool => {
                 match (std::mem::take(&mut waits), std::mem::take(&mut marked)) {
                     (true, true) => seen.met(entry.place.n),
                     (true, false) => seen.violated(

@@ -2,10 +2,12 @@
 
 use serde::Serialize;
 
-use super::{Names, bytes, erased_value, hex, raw};
+use super::{bytes, erased_value, hex, raw};
 use crate::boot::mcuboot::{Mcuboot, Pair, Slot};
 use crate::flash::{Area, Flash};
-use crate::image::mcuboot::{IMAGE_MAGIC, ImageError, ImageHeader, ImageInfo, SlotSource, inspect, tlv, words};
+use crate::image::mcuboot::{
+    IMAGE_MAGIC, ImageError, ImageHeader, ImageInfo, SlotSource, inspect, known_development_key, tlv, words,
+};
 
 /// What is in a slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -77,7 +79,7 @@ fn is_signature(kind: u16) -> bool {
     matches!(kind, 0x20..=0x24)
 }
 
-pub(super) fn contents(pair: &Pair, slot: Slot, mcuboot: &Mcuboot, flash: &Flash, names: &Names<'_>) -> Contents {
+pub(super) fn contents(pair: &Pair, slot: Slot, mcuboot: &Mcuboot, flash: &Flash) -> Contents {
     let area = pair.area(slot);
     let source = SlotSource { flash, area };
     let Ok(header) = ImageHeader::read(&source) else { return Contents::Empty };
@@ -92,7 +94,7 @@ pub(super) fn contents(pair: &Pair, slot: Slot, mcuboot: &Mcuboot, flash: &Flash
     let info = inspect(&source).ok();
     let verified = pair.verify(flash, slot);
     let swapping = pair.interrupted_swap(flash).ok().flatten().is_some();
-    let (signature, debug_key) = signature(info.as_ref(), verified.as_ref().err(), mcuboot, names);
+    let (signature, debug_key) = signature(info.as_ref(), verified.as_ref().err(), mcuboot);
     let tlvs = info.as_ref().map_or(&[][..], |info| &info.tlvs).iter();
     Contents::Image(Box::new(ImageText {
         version: header.version.to_string(),
@@ -134,12 +136,7 @@ fn tlv_text(kind: u16, protected: bool, value: &[u8]) -> TlvText {
 }
 
 /// Who signed it, and whether with a key that everybody has.
-fn signature(
-    info: Option<&ImageInfo>,
-    error: Option<&ImageError>,
-    mcuboot: &Mcuboot,
-    names: &Names<'_>,
-) -> (String, bool) {
+fn signature(info: Option<&ImageInfo>, error: Option<&ImageError>, mcuboot: &Mcuboot) -> (String, bool) {
     let Some(info) = info else { return ("not to be found: the TLVs cannot be read".into(), false) };
     let mut key: Option<&[u8]> = None;
     let mut signed: Option<Option<&[u8]>> = None;
@@ -158,10 +155,10 @@ fn signature(
     let Some(signer) = signer else {
         return ("there is one, but no key hash before it: a bootloader does not look at it".into(), false);
     };
-    let known = <[u8; 32]>::try_from(signer).ok().and_then(|hash| (names.development_key)(&hash));
+    let known = known_development_key(signer);
     let short = hex(&signer[..signer.len().min(4)]);
     let name = match &known {
-        Some(name) => format!("key {short}... ({name}: a debug key, everybody has it)"),
+        Some(file) => format!("key {short}... (a DEBUG KEY that everybody has: {file})"),
         None => format!("key {short}..."),
     };
     let trusted = !signer.is_empty() && keys.iter().any(|key| key.hash()[..].starts_with(signer));

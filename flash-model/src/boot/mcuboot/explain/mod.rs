@@ -30,18 +30,10 @@ pub use trailer::{Field, TrailerText};
 pub use wrong::Oddity;
 
 /// Names for what a bootloader knows only as numbers.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Names<'a> {
     /// Names and addresses of the flash devices.
     pub layout: &'a Layout,
-    /// What is known of a public key with this SHA-256, if it is one that everybody has.
-    pub development_key: &'a dyn Fn(&[u8; 32]) -> Option<String>,
-}
-
-impl std::fmt::Debug for Names<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Names").field("layout", &self.layout.name).finish_non_exhaustive()
-    }
 }
 
 impl Names<'_> {
@@ -214,7 +206,7 @@ fn pair_text(pair: &Pair, mcuboot: &Mcuboot, flash: &Flash, names: &Names<'_>) -
                 slot: pair::partition(slot, pair.image()),
                 range: names.range(area, 0, area.len),
                 size: area.len,
-                contents: image::contents(pair, slot, mcuboot, flash, names),
+                contents: image::contents(pair, slot, mcuboot, flash),
                 trailer: trailer::explain(pair, Holder::Slot(slot), flash, names),
             }
         })

@@ -237,7 +237,8 @@ fn records(fields: &mut Vec<Field>, pair: &Pair, trailer: &Trailer, flash: &Flas
         let range = if first == last { format!("record {first}") } else { format!("records {first} to {last}") };
         let torn = odd.is_some();
         let odd = odd.map_or(String::new(), |odd| format!("; {odd}"));
-        field(first, raw(&values[..values.len().min(16)]), format!("{range}: {what}{odd}"), torn);
+        let more = if values.len() > 16 { " .." } else { "" };
+        field(first, raw(&values[..values.len().min(16)]) + more, format!("{range}: {what}{odd}"), torn);
     }
     if runs.len() > RUNS {
         let (first, _) = runs[RUNS];
@@ -258,7 +259,7 @@ fn run_meaning(pair: &Pair, first: u32, values: &[u8]) -> (String, Option<String
             let halves = count(first + written - max, "half step");
             format!("{} moved up, then {halves} of the exchange", count(max - first, "sector"))
         }
-        Mode::SwapMove => match (written / 2, written % 2) {
+        Mode::SwapMove => match ((first + written - max) / 2, (first + written - max) % 2) {
             (whole, 0) => format!("{} exchanged", count(whole, "sector")),
             (whole, _) => format!("{} exchanged, and half of the next", count(whole, "sector")),
         },

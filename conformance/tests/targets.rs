@@ -1,0 +1,82 @@
+//! Bundled target profiles: each one boots, updates and refuses as its name says; mistakes are explained.
+
+use brickproof::library;
+use brickproof::target::Target;
+use brickproof_flash_model::boot::mcuboot::{Counters, Outcome, Slot};
+use brickproof_flash_model::flash::{Controller, Flash, Uncut};
+use brickproof_flash_model::image::mcuboot::ImageVersion;
+
+/// A device of this target with version 2 installed and `update` requested for good; the version that runs.
+fn after_update(target: &Target, update: u8) -> u8 {
+    let mcuboot = target.mcuboot().unwrap();
+    let mut flash: Flash = target.layout.blank_flash();
+    let mut counters = Counters::default();
+    target.fill_other_images(&mut flash, &mcuboot).unwrap();
+    let image = |major: u8| {
+        let version = ImageVersion { major, ..ImageVersion::default() };
+        target.maker().unwrap().image_of_size(version, 40_000).unwrap()
+    };
+    let mut boot = |flash: &mut Flash| match mcuboot
+        .boot_with(&mut Controller::new(flash, &mut Uncut), &mut counters)
+        .unwrap()
+        .outcome
+    {
+        Outcome::Boot { header, .. } => header.version.major,
+        other => panic!("{}: {other:?}", target.name),
+    };
+    flash.load(mcuboot.area(Slot::Primary), 0, &image(2)).unwrap();
+    assert_eq!(boot(&mut flash), 2, "{}", target.name);
+    flash.load(mcuboot.area(Slot::Secondary), 0, &image(update)).unwrap();
+    mcuboot.set_pending(&mut Controller::new(&mut flash, &mut Uncut), true).unwrap();
+    boot(&mut flash)
+}
+
+#[test]
+fn every_bundled_target_updates() {
+    for bundled in brickproof_scenarios::targets() {
+        let target = library::target(bundled.name).unwrap();
+        assert_eq!(target.name, bundled.name);
+        assert_eq!(after_update(&target, 3), 3, "{}", target.name);
+        let guarded = target.name.ends_with("-downgrade-prevention") || target.name.ends_with("-security-counter");
+        assert_eq!(after_update(&target, 1), if guarded { 2 } else { 1 }, "{}", target.name);
+    }
+}
+
+fn mistake(bootloader: &str) -> String {
+    let text = format!(
+        "schema = 1\nname = \"x\"\nabout = \"x\"\nlayout = \"nrf52840\"\n[bootloader]\nkind = \"mcuboot\"\n{bootloader}\n"
+    );
+    match Target::parse("x.toml", None, &text) {
+        Ok(_) => panic!("no mistake in:\n{bootloader}"),
+        Err(mistake) => mistake.to_string(),
+    }
+}
+
+#[test]
+fn mistakes_of_a_bootloader_name_the_place_and_the_remedy() {
+    let keys = "keys = [\"development\"]";
+    for (bootloader, expected) in [
+        (format!("mode = \"swap\"\n{keys}"), ["x.toml:7:8", "`swap-scratch`"]),
+        (format!("mode = \"swap-move\"\nfast = true\n{keys}"), ["x.toml:8:8", "overwrite-only"]),
+        (format!("mode = \"swap-move\"\nmax-align = 12\n{keys}"), ["x.toml:8:13", "8, 16 or 32"]),
+        (format!("mode = \"swap-move\"\nmax-sectors = 0\n{keys}"), ["x.toml:8:15", "1 to"]),
+        (format!("mode = \"swap-move\"\ndowngrade-prevention = \"yes\"\n{keys}"), ["x.toml:8:24", "`version`"]),
+        (
+            format!("mode = \"overwrite-only\"\ndowngrade-prevention = \"image-security-counter\"\n{keys}"),
+            ["x.toml:8:24", "swap modes only"],
+        ),
+        (format!("mode = \"swap-move\"\nsignature = \"dsa\"\n{keys}"), ["x.toml:8:13", "`ed25519`"]),
+        (format!("mode = \"swap-move\"\nsignature = \"rsa-3072\"\n{keys}"), ["x.toml:9:9", "no development key"]),
+    ] {
+        let text = mistake(&bootloader);
+        assert!(expected.iter().all(|part| text.contains(part)), "{bootloader}\n{text}");
+    }
+}
+
+#[test]
+fn a_key_of_another_type_is_a_mistake() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/keys");
+    let key = format!("keys = [\"{folder}/brickproof-development-ed25519.pem\"]");
+    let text = mistake(&format!("mode = \"swap-move\"\n{key}"));
+    assert!(text.contains("x.toml:8:9") && text.contains("signature = \"ed25519\""), "{text}");
+}
