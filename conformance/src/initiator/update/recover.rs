@@ -9,6 +9,9 @@ use super::list::Entry;
 
 impl<W: Wire> Update<'_, W> {
     pub(super) async fn recover(&mut self, chunk: usize, window: usize) -> Result<String, String> {
+        if self.policy.looks_before_uploading() {
+            self.list().await?;
+        }
         self.step("upload");
         self.upload(chunk, window).await?;
         self.step("reset");
