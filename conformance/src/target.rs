@@ -8,18 +8,24 @@
 //!
 //! [bootloader]
 //! kind = "mcuboot"
-//! mode = "swap-move"
+//! mode = "swap-move"           # or "swap-scratch", "overwrite-only"
+//! fast = false                 # overwrite-only: copy no more than the image, MCUBOOT_OVERWRITE_ONLY_FAST
+//! keep-backup = false          # overwrite-only: MCUBOOT_OVERWRITE_ONLY_KEEP_BACKUP
 //! max-sectors = 128            # MCUBOOT_MAX_IMG_SECTORS
 //! max-align = 8                # MCUBOOT_BOOT_MAX_ALIGN
-//! validate-primary = true
-//! keys = ["development"]       # trusted public keys: `development` or paths to PEM files
+//! validate-primary = true      # MCUBOOT_VALIDATE_PRIMARY_SLOT
+//! bootstrap = false            # MCUBOOT_BOOTSTRAP
+//! minimal-scramble = false     # MCUBOOT_MINIMAL_SCRAMBLE
+//! downgrade-prevention = "version"  # MCUBOOT_DOWNGRADE_PREVENTION; default none. "security-counter" is
+//!                              # MCUBOOT_HW_ROLLBACK_PROT, with a counter in the device;
+//!                              # "image-security-counter" compares those of two images
+//! compare-build-number = false # MCUBOOT_VERSION_CMP_USE_BUILD_NUMBER
+//! signature = "ecdsa-p256"     # or "rsa-2048", "rsa-3072", "ed25519": the one type that is taken
+//! keys = ["development"]       # trusted public keys of that type: `development` or paths to PEM files
 //!
-//! [smp]
-//! zephyr = "4.2"               # release whose answers are given
+//! [smp]                        # how the SMP server was built: see `target/smp.rs`
+//! zephyr = "4.2"
 //! buffer-size = 2475
-//! buffer-count = 4
-//! params = true
-//! reset-delay = "250 ms"
 //!
 //! [gatt]                       # SMP over Bluetooth LE; left out: as here
 //! reassembly = true            # fragments are put together
@@ -45,22 +51,32 @@
 //! rc = 11                      # with this rc
 //! ```
 
+mod bootloader;
 mod gatt;
+mod maker;
+mod smp;
 
 use std::path::{Path, PathBuf};
 
-use brickproof_flash_model::boot::mcuboot::{Mcuboot, Mode, Options};
-use brickproof_flash_model::image::mcuboot::{PublicKey, Verifier};
+use brickproof_flash_model::boot::mcuboot::{Downgrade, Mcuboot, Options, Slot};
+use brickproof_flash_model::flash::Flash;
+use brickproof_flash_model::image::mcuboot::{ImageVersion, PublicKey, SignatureType, SigningKey, Verifier};
 use brickproof_flash_model::layout::Layout;
 use brickproof_flash_model::source::Mistake;
 use brickproof_simulator::device::{BatteryPolicy, Behaviour, Board, FlashTiming};
+use brickproof_simulator::smp::ServerConfig;
 use brickproof_simulator::smp::gatt::GattConfig;
-use brickproof_simulator::smp::{ServerConfig, ZephyrRelease};
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::scenario::TimingSpec;
 use crate::units::Duration;
+
+use bootloader::Bootloader;
+pub use maker::ImageMaker;
+
+/// Size in bytes of the images that fill the other slots of a bootloader for several.
+const OTHER_IMAGE: u32 = 16 << 10;
 
 /// A target profile.
 #[derive(Debug, Clone)]
@@ -72,6 +88,7 @@ pub struct Target {
     /// Flash devices and partitions.
     pub layout: Layout,
     options: Options,
+    signature: SignatureType,
     keys: Vec<PublicKey>,
     smp: ServerConfig,
     gatt: GattConfig,
@@ -89,37 +106,13 @@ struct File {
     layout: Spanned<String>,
     bootloader: Bootloader,
     #[serde(default)]
-    smp: Smp,
+    smp: smp::Smp,
     #[serde(default)]
     gatt: gatt::Gatt,
     #[serde(default)]
     timing: Timing,
     #[serde(default)]
     battery: Battery,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Bootloader {
-    kind: Spanned<String>,
-    mode: Spanned<String>,
-    #[serde(default = "max_sectors")]
-    max_sectors: u32,
-    #[serde(default = "max_align")]
-    max_align: u32,
-    #[serde(default = "yes")]
-    validate_primary: bool,
-    keys: Vec<Spanned<String>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Smp {
-    zephyr: Option<Spanned<String>>,
-    buffer_size: Option<Spanned<u16>>,
-    buffer_count: Option<Spanned<u8>>,
-    params: Option<bool>,
-    reset_delay: Option<Duration>,
 }
 
 #[derive(Deserialize, Default)]
@@ -137,18 +130,6 @@ struct Battery {
     rc: Option<u16>,
 }
 
-fn max_sectors() -> u32 {
-    128
-}
-
-fn max_align() -> u32 {
-    8
-}
-
-fn yes() -> bool {
-    true
-}
-
 impl Target {
     /// Reads a target profile; `file` names it in mistakes, `folder` is where relative paths start.
     ///
@@ -161,47 +142,12 @@ impl Target {
             return Err(mistake(read.schema.span().start, format!("schema {} is not known", read.schema.get_ref()))
                 .remedy("this version reads schema = 1"));
         }
-        for (value, known) in [(&read.bootloader.kind, "mcuboot"), (&read.bootloader.mode, "swap-move")] {
-            if value.get_ref() != known {
-                return Err(mistake(value.span().start, format!("`{}` is not known here", value.get_ref()))
-                    .remedy(format!("this version has `{known}`")));
-            }
-        }
         let resolve = |name: &str| folder.map_or_else(|| PathBuf::from(name), |folder| folder.join(name));
         let layout = layout(read.layout.get_ref(), &resolve)?;
-        let mut keys = Vec::new();
-        for name in &read.bootloader.keys {
-            let key = read_key(name.get_ref(), &resolve).map_err(|message| {
-                mistake(name.span().start, message).remedy("`development` or a path to a PEM file")
-            })?;
-            keys.push(key);
-        }
-        let mut smp = ServerConfig::default();
-        if let Some(release) = &read.smp.zephyr {
-            smp.zephyr = zephyr(release.get_ref()).ok_or_else(|| {
-                mistake(release.span().start, format!("`{}` is no Zephyr release", release.get_ref()))
-                    .remedy("like \"4.2\"")
-            })?;
-        }
-        if let Some(size) = &read.smp.buffer_size {
-            smp.buffer_size = *size.get_ref();
-            if smp.buffer_size < 64 {
-                return Err(mistake(size.span().start, "a buffer has at least 64 bytes".into()));
-            }
-        }
-        if let Some(count) = &read.smp.buffer_count {
-            smp.buffer_count = *count.get_ref();
-            if smp.buffer_count < 2 {
-                return Err(mistake(
-                    count.span().start,
-                    "at least 2 buffers: one for the request, one for its answer".into(),
-                ));
-            }
-        }
-        smp.params = read.smp.params.unwrap_or(true);
-        if let Some(delay) = read.smp.reset_delay {
-            smp.reset_delay_us = delay.us;
-        }
+        let mode = read.bootloader.mode_name().to_owned();
+        let bootloader = read.bootloader.read(&mistake, &resolve)?;
+        let profile = smp::Profile { file, text, layout: &layout, mode: &mode };
+        let smp = read.smp.config(&profile)?;
         let gatt = read.gatt.config().map_err(|(at, message, remedy)| mistake(at, message).remedy(remedy))?;
         if read.battery.threshold.is_some_and(|threshold| threshold > 100) {
             return Err(Mistake::new(file, "the threshold of the battery is between 0 and 100 percent"));
@@ -214,14 +160,9 @@ impl Target {
             name: read.name,
             about: read.about,
             layout,
-            options: Options {
-                mode: Mode::SwapMove,
-                max_sectors: read.bootloader.max_sectors,
-                max_align: read.bootloader.max_align,
-                validate_primary: read.bootloader.validate_primary,
-                ..Options::default()
-            },
-            keys,
+            options: bootloader.options,
+            signature: bootloader.signature,
+            keys: bootloader.keys,
             smp,
             gatt,
             timing: FlashTiming {
@@ -245,12 +186,59 @@ impl Target {
         self
     }
 
+    /// The type of signature its bootloader takes.
+    #[must_use]
+    pub fn signature_type(&self) -> SignatureType {
+        self.signature
+    }
+
     /// The bootloader.
     ///
     /// # Errors
-    /// A [`Mistake`] when the layout does not suit it.
+    /// A [`Mistake`] when the layout does not suit it, or a key is not of its type.
     pub fn mcuboot(&self) -> Result<Mcuboot, Mistake> {
+        if let Some(key) = self.keys.iter().find(|key| key.signature_type() != self.signature) {
+            return Err(Mistake::new(
+                &self.name,
+                format!("its bootloader takes {} and one key is for {}", self.signature, key.signature_type()),
+            )
+            .remedy("give it keys of its own type"));
+        }
         Mcuboot::new(&self.layout, self.options, Verifier::new(self.keys.clone()))
+    }
+
+    /// What makes images for this target, with the development key of its type.
+    ///
+    /// # Errors
+    /// A [`Mistake`] when there is no such key.
+    pub fn maker(&self) -> Result<ImageMaker, Mistake> {
+        let pem = bootloader::development_key(self.signature).ok_or_else(|| {
+            Mistake::new(&self.name, format!("brickproof has no key of its own for {}", self.signature))
+                .remedy("give each image as a file that is signed with your key")
+        })?;
+        let key =
+            SigningKey::from_pem(pem).map_err(|error| Mistake::new("bundled development key", error.to_string()))?;
+        let counted =
+            self.options.hardware_rollback_protection || self.options.downgrade == Downgrade::BySecurityCounter;
+        Ok(ImageMaker { key, counted })
+    }
+
+    /// Puts a small image of our own into the primary slot of each image but the first:
+    /// without it the bootloader would not start the first one either.
+    ///
+    /// # Errors
+    /// A [`Mistake`] when it cannot be made.
+    pub fn fill_other_images(&self, flash: &mut Flash, mcuboot: &Mcuboot) -> Result<(), Mistake> {
+        for pair in mcuboot.pairs().iter().skip(1) {
+            let version = ImageVersion { major: 1, ..ImageVersion::default() };
+            let what = || format!("image {} of {}", pair.image(), self.name);
+            let image =
+                self.maker()?.image_of_size(version, OTHER_IMAGE).map_err(|error| Mistake::new(what(), error))?;
+            flash
+                .load(pair.area(Slot::Primary), 0, &image)
+                .map_err(|error| Mistake::new(what(), format!("it does not fit: {error}")))?;
+        }
+        Ok(())
     }
 
     /// The board, with the timing of a scenario and what the applications in its images do.
@@ -298,18 +286,4 @@ fn layout(name: &str, resolve: &dyn Fn(&str) -> PathBuf) -> Result<Layout, Mista
     let file = path.display().to_string();
     let text = std::fs::read_to_string(&path).map_err(|error| Mistake::new(&file, error.to_string()))?;
     Layout::parse(&file, &text)
-}
-
-fn read_key(name: &str, resolve: &dyn Fn(&str) -> PathBuf) -> Result<PublicKey, String> {
-    if name == "development" {
-        return PublicKey::from_pem(brickproof_scenarios::DEVELOPMENT_KEY).map_err(|error| error.to_string());
-    }
-    let path = resolve(name);
-    let pem = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    PublicKey::from_pem(&pem).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-fn zephyr(text: &str) -> Option<ZephyrRelease> {
-    let (major, minor) = text.split_once('.')?;
-    Some(ZephyrRelease { major: major.parse().ok()?, minor: minor.parse().ok()? })
 }

@@ -7,7 +7,7 @@
 //! | `initiators/` | an initiator profile: the commands of a tool and its known failures |
 //! | `known/` | what is known to fail when the built-in initiator acts as another client |
 //! | `requirements/` | requirements with level, source and the scenarios that exercise them |
-//! | `keys/` | the key that signs the images made here; no secret |
+//! | `keys/` | the keys that sign the images made here; no secrets |
 //!
 //! This crate knows only names and text; `brickproof` reads them.
 
@@ -20,8 +20,14 @@ static REQUIREMENTS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/requirements");
 
 static KNOWN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/known");
 
-/// The private key that signs images made by brickproof, PKCS#8 PEM. It protects nothing.
+/// The private ECDSA P-256 key that signs images made by brickproof, PKCS#8 PEM. It protects nothing.
 pub const DEVELOPMENT_KEY: &str = include_str!("../keys/brickproof-development.pem");
+
+/// The same for bootloaders that take RSA-2048.
+pub const DEVELOPMENT_KEY_RSA_2048: &str = include_str!("../keys/brickproof-development-rsa-2048.pem");
+
+/// The same for bootloaders that take Ed25519.
+pub const DEVELOPMENT_KEY_ED25519: &str = include_str!("../keys/brickproof-development-ed25519.pem");
 
 /// One bundled file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use brickproof_flash_model::image::mcuboot::{
-    ImageBuilder, ImageVersion, PublicKey, Sabotage, SigningKey, Verifier, inspect, tlv, words,
+    ImageBuilder, ImageInfo, ImageVersion, PublicKey, Sabotage, SignatureType, SigningKey, Verifier, inspect, tlv,
+    words,
 };
 use brickproof_simulator::trace::hex;
 use clap::{Args, Subcommand};
@@ -12,6 +13,13 @@ use sha2::{Digest, Sha256};
 
 use super::options::{development_key, keys};
 use super::{Failure, print, print_json, read_file, write_file};
+
+/// The keys of brickproof, one of each type.
+const DEVELOPMENT_KEYS: [&str; 3] = [
+    brickproof_scenarios::DEVELOPMENT_KEY,
+    brickproof_scenarios::DEVELOPMENT_KEY_RSA_2048,
+    brickproof_scenarios::DEVELOPMENT_KEY_ED25519,
+];
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -29,14 +37,14 @@ pub(super) enum Command {
         /// Image files
         #[arg(required = true)]
         files: Vec<PathBuf>,
-        /// A PEM file with a trusted key; the development key of brickproof if none is given
+        /// A PEM file with a trusted key; the development keys of brickproof if none is given
         #[arg(long = "key", value_name = "FILE")]
         keys: Vec<PathBuf>,
         /// Size of the slot in bytes
         #[arg(long, value_name = "BYTES", default_value_t = u32::MAX)]
         slot_size: u32,
     },
-    /// Make an MCUboot image of a binary, signed with ECDSA P-256
+    /// Make an MCUboot image of a binary, signed as the type of the key demands
     Sign(Sign),
 }
 
@@ -55,9 +63,21 @@ pub(super) struct Sign {
     /// Offset of the payload in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 0x200, value_parser = clap::value_parser!(u16).range(32..))]
     header_size: u16,
+    /// Security counter, in the protected TLVs
+    #[arg(long, value_name = "NUMBER")]
+    security_counter: Option<u32>,
+    /// Another image that this one needs, and its least version
+    #[arg(long = "dependency", value_name = "IMAGE,VERSION", value_parser = dependency)]
+    dependencies: Vec<(u8, ImageVersion)>,
     /// Break one thing on purpose: hash, signature, key, truncated, size, magic, tlv-length or tlv-magic
     #[arg(long = "break", value_name = "WHAT")]
     sabotage: Option<Sabotage>,
+}
+
+/// `IMAGE,VERSION`.
+fn dependency(text: &str) -> Result<(u8, ImageVersion), String> {
+    let parsed = text.split_once(',').and_then(|(image, version)| Some((image.parse().ok()?, version.parse().ok()?)));
+    parsed.ok_or_else(|| "expected IMAGE,VERSION, like 1,2.0.0".into())
 }
 
 pub(super) fn run(command: &Command) -> Result<u8, Failure> {
@@ -102,6 +122,9 @@ fn show(files: &[PathBuf], json: bool) -> Result<u8, Failure> {
             "  header {:#x} bytes, payload {} bytes, flags {:#x}{set}, load address {:#x}",
             header.header_size, header.image_size, header.flags, header.load_address
         );
+        if let Some(file) = info.development_key() {
+            let _ = writeln!(text, "  {}", debug_key(file));
+        }
         for (kind, protected, value) in &info.tlvs {
             let area = if *protected { "protected " } else { "" };
             let shown = hex(&value[..value.len().min(32)]);
@@ -122,6 +145,8 @@ fn show(files: &[PathBuf], json: bool) -> Result<u8, Failure> {
             "file": name.to_string(), "version": header.version.to_string(), "header_size": header.header_size,
             "payload_size": header.image_size, "flags": header.flags, "flag_names": words::header_flags(header.flags), "load_address": header.load_address,
             "total_len": info.total_len, "hash": info.hash.map(|hash| hex(&hash)), "file_sha256": sha256, "tlvs": tlvs,
+            "signature": info.signature_type().map(SignatureType::name), "development_key": info.development_key(),
+            "security_counter": info.security_counter(),
         }));
     }
     if json {
@@ -145,21 +170,32 @@ fn tlv_says(kind: u16, value: &[u8]) -> Option<String> {
     words::tlv_value(kind, value)
 }
 
+/// What is said of an image that anybody could have signed.
+fn debug_key(file: &str) -> String {
+    format!("signed with a debug key: the private key is published as {file}")
+}
+
 fn verify(files: &[PathBuf], paths: &[PathBuf], slot_size: u32) -> Result<u8, Failure> {
     let mut trusted = keys(paths)?;
     if trusted.is_empty() {
-        let development = PublicKey::from_pem(brickproof_scenarios::DEVELOPMENT_KEY);
-        trusted.push(development.map_err(|error| Failure::Harness(error.to_string()))?);
+        for pem in DEVELOPMENT_KEYS {
+            trusted.push(PublicKey::from_pem(pem).map_err(|error| Failure::Harness(error.to_string()))?);
+        }
     }
-    let verifier = Verifier::new(trusted);
     let mut code = 0;
     for path in files {
         let bytes = read_file(path)?;
         // A bootloader looks at a slot, which is larger than the image in it.
         let mut slot = bytes.clone();
         slot.push(0xff);
-        match verifier.verify(&slot.as_slice(), slot_size) {
-            Ok(verified) => print(&format!("{}: valid, hash {}\n", path.display(), hex(&verified.hash)))?,
+        let info = inspect(&bytes.as_slice()).ok();
+        match verifier(&trusted, info.as_ref()).verify(&slot.as_slice(), slot_size) {
+            Ok(verified) => {
+                let note = info
+                    .and_then(|info| info.development_key())
+                    .map_or(String::new(), |file| format!("; {}", debug_key(file)));
+                print(&format!("{}: valid, hash {}{note}\n", path.display(), hex(&verified.hash)))?;
+            }
             Err(error) => {
                 print(&format!("{}: not valid: {error}\n", path.display()))?;
                 code = 1;
@@ -167,6 +203,13 @@ fn verify(files: &[PathBuf], paths: &[PathBuf], slot_size: u32) -> Result<u8, Fa
         }
     }
     Ok(code)
+}
+
+/// A bootloader takes one type of signature: here the one that the image has, if there is a key for it.
+fn verifier(trusted: &[PublicKey], info: Option<&ImageInfo>) -> Verifier {
+    let kind = info.and_then(ImageInfo::signature_type);
+    let fitting: Vec<_> = trusted.iter().filter(|key| Some(key.signature_type()) == kind).cloned().collect();
+    Verifier::new(if fitting.is_empty() { trusted.to_vec() } else { fitting })
 }
 
 fn sign(arguments: &Sign) -> Result<u8, Failure> {
@@ -182,8 +225,14 @@ fn sign(arguments: &Sign) -> Result<u8, Failure> {
         let name = arguments.key.as_ref().map_or("development key".to_owned(), |path| path.display().to_string());
         Failure::Usage(format!("{name}: {error}"))
     })?;
-    let image = ImageBuilder::new(arguments.version).header_size(arguments.header_size).payload(payload).sign(&key);
-    let image = image.map_err(|error| Failure::Harness(error.to_string()))?;
+    let mut builder = ImageBuilder::new(arguments.version).header_size(arguments.header_size).payload(payload);
+    if let Some(counter) = arguments.security_counter {
+        builder = builder.security_counter(counter);
+    }
+    for (image, version) in &arguments.dependencies {
+        builder = builder.dependency(*image, *version);
+    }
+    let image = builder.sign(&key).map_err(|error| Failure::Harness(error.to_string()))?;
     let image = match arguments.sabotage {
         None => image,
         Some(sabotage) => sabotage.apply(&image).map_err(|error| Failure::Harness(error.to_string()))?,

@@ -8,7 +8,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
 use brickproof_flash_model::boot::mcuboot::{Mcuboot, Slot, SwapType};
 use brickproof_flash_model::flash::{Controller, Flash, FlashError, Uncut};
-use brickproof_flash_model::image::mcuboot::{ImageBuilder, ImageVersion, SigningKey, inspect};
+use brickproof_flash_model::image::mcuboot::{ImageVersion, inspect};
 use brickproof_simulator::air::UdpAir;
 use brickproof_simulator::device::Persistent;
 use brickproof_simulator::trace::{Kind, LinkEvent, PowerEvent, Record, RunRecord, SCHEMA, Wants};
@@ -267,10 +267,10 @@ fn emit(line: &str) -> bool {
 /// The flash with the given images, or with a confirmed image of our own.
 fn fill(target: &Target, mcuboot: &Mcuboot, slots: &[SlotFile]) -> Result<Flash, Failure> {
     let mut flash = target.layout.blank_flash();
+    target.fill_other_images(&mut flash, mcuboot)?;
     if !slots.iter().any(|slot| slot.slot == Slot::Primary) {
-        let key = SigningKey::from_pem(brickproof_scenarios::DEVELOPMENT_KEY).map_err(harness)?;
         let version = ImageVersion { major: 1, ..ImageVersion::default() };
-        let image = ImageBuilder::new(version).generated_payload(OWN_IMAGE).sign(&key).map_err(harness)?;
+        let image = target.maker()?.image(version, OWN_IMAGE).map_err(Failure::Harness)?;
         install(mcuboot, &mut flash, Slot::Primary, Path::new("own image"), &image, SlotState::Confirmed)?;
     }
     for slot in slots {
@@ -318,8 +318,4 @@ fn install(
         })(),
     };
     written.map_err(|error| mistake(error.to_string()))
-}
-
-fn harness(error: impl std::fmt::Display) -> Failure {
-    Failure::Harness(error.to_string())
 }

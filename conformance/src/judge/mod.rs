@@ -15,7 +15,7 @@
 //! | `retries` | SMP-11, SMP-13, SMP-14 |
 //! | `transport` | UDP-01 |
 //! | `upload` | UPL-01 to UPL-13, RST-05 |
-//! | `state` | STA-01 to STA-10 |
+//! | `state` | STA-01 to STA-10, STA-13 |
 //! | `reset` | RST-01, RST-02, RST-03 |
 //! | `expect` | expectations of the scenario, and what must hold after every scenario |
 

@@ -110,12 +110,12 @@ impl Case {
             };
             spec.origin = ImageOrigin::File(path.clone());
         }
-        let images = ImageSet::prepare(&scenario)?;
         let name = plan.target.as_ref().unwrap_or(&scenario.target);
         let target =
             plan.keys.iter().fold(library::target_with(name, &scenario.overrides, &scenario.id)?, |target, key| {
                 target.trusting(key.clone())
             });
+        let images = ImageSet::prepare(&scenario, &target)?;
         let behaviours = [(&images.installed, &scenario.installed), (&images.update, &scenario.update)]
             .into_iter()
             .chain(images.other.as_ref().zip(scenario.other.as_ref()))
@@ -230,6 +230,7 @@ impl Case {
             sha256: update.sha256,
             // Too broken to have a hash: the file is offered all the same.
             tlv_hash: update.tlv_hash.unwrap_or(update.sha256),
+            version: update.version,
             task: self.scenario.task,
         }
     }
@@ -354,6 +355,7 @@ impl Case {
 /// A flash with the installed image, the one in the secondary slot, and their trailers.
 fn initial_flash(scenario: &Scenario, images: &ImageSet, target: &Target, mcuboot: &Mcuboot) -> Result<Flash, Mistake> {
     let mut flash = target.layout.blank_flash();
+    target.fill_other_images(&mut flash, mcuboot)?;
     place(&mut flash, &images.installed, Slot::Primary, scenario, target, mcuboot)?;
     let what = || format!("image `installed` of {}", scenario.id);
     if let Err(error) = mcuboot.verify(&flash, Slot::Primary) {

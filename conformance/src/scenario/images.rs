@@ -1,11 +1,12 @@
 //! The images of a scenario as files.
 
-use brickproof_flash_model::image::mcuboot::{ImageBuilder, ImageVersion, SigningKey, inspect};
+use brickproof_flash_model::image::mcuboot::{ImageVersion, inspect};
 use brickproof_flash_model::source::Mistake;
 use brickproof_simulator::trace::{Artifact, hex};
 use sha2::{Digest, Sha256};
 
 use super::{ImageOrigin, ImageSpec, Scenario};
+use crate::target::Target;
 
 /// An image file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,18 +35,17 @@ pub struct ImageSet {
 }
 
 impl ImageSet {
-    /// Makes or reads the images of a scenario.
+    /// Makes or reads the images of a scenario for a target.
     ///
     /// # Errors
     /// A [`Mistake`] that names the file and what is wrong with it.
-    pub fn prepare(scenario: &Scenario) -> Result<Self, Mistake> {
-        let key = SigningKey::from_pem(brickproof_scenarios::DEVELOPMENT_KEY)
-            .map_err(|error| Mistake::new("bundled development key", error.to_string()))?;
+    pub fn prepare(scenario: &Scenario, target: &Target) -> Result<Self, Mistake> {
+        let prepare = |role, spec| Image::prepare(role, spec, target, &scenario.id);
         let set = Self {
-            installed: Image::prepare("installed", &scenario.installed, &key, &scenario.id)?,
-            update: Image::prepare("update", &scenario.update, &key, &scenario.id)?,
+            installed: prepare("installed", &scenario.installed)?,
+            update: prepare("update", &scenario.update)?,
             other: match &scenario.other {
-                Some(other) => Some(Image::prepare("other", other, &key, &scenario.id)?),
+                Some(other) => Some(prepare("other", other)?),
                 None => None,
             },
         };
@@ -58,7 +58,7 @@ impl ImageSet {
 }
 
 impl Image {
-    fn prepare(role: &'static str, spec: &ImageSpec, key: &SigningKey, scenario: &str) -> Result<Self, Mistake> {
+    fn prepare(role: &'static str, spec: &ImageSpec, target: &Target, scenario: &str) -> Result<Self, Mistake> {
         let (name, good) = match &spec.origin {
             ImageOrigin::File(path) => {
                 let name = path.display().to_string();
@@ -68,7 +68,9 @@ impl Image {
                 (name, bytes)
             }
             ImageOrigin::Made { version, size } => {
-                let bytes = make(*version, *size, key)
+                let bytes = target
+                    .maker()?
+                    .image_of_size(*version, *size)
                     .map_err(|message| Mistake::new(format!("image `{role}` of {scenario}"), message))?;
                 (format!("image `{role}` of {scenario}"), bytes)
             }
@@ -107,11 +109,4 @@ impl Image {
             size: self.bytes.len() as u64,
         }
     }
-}
-
-/// An image of about this total size: the signature has 70 to 72 bytes.
-fn make(version: ImageVersion, size: u32, key: &SigningKey) -> Result<Vec<u8>, String> {
-    const OVERHEAD: u32 = 0x200 + 4 + 3 * 4 + 32 + 32 + 72;
-    let payload = size.saturating_sub(OVERHEAD) as usize;
-    ImageBuilder::new(version).generated_payload(payload).sign(key).map_err(|error| error.to_string())
 }

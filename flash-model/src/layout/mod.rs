@@ -107,10 +107,13 @@ macro_rules! presets {
     };
 }
 
-/// `nrf52840` is the bundled board; `mcuboot-sim-nrf52840` is what MCUboot's own simulator uses for
+/// `nrf52840`, `nrf5340`, `nrf5340-two-images` and `stm32f429` are the bundled boards; `mcuboot-sim-nrf52840` is what MCUboot's own simulator uses for
 /// that chip; the rest are the layouts that the behaviour of the real MCUboot was recorded on.
 const PRESETS: &[(&str, &str)] = presets![
     "nrf52840",
+    "nrf5340",
+    "nrf5340-two-images",
+    "stm32f429",
     "mcuboot-sim-nrf52840",
     "nrf24-a4",
     "nrf24-a8",

@@ -51,6 +51,8 @@ pub struct RunningImage {
     pub hash: Option<[u8; 32]>,
     /// Its version.
     pub version: ImageVersion,
+    /// Absolute number of the slot it runs from: 0, but where images do not move.
+    pub slot: u32,
     /// What it does.
     pub behaviour: Behaviour,
 }

@@ -8,7 +8,7 @@ mod application;
 mod battery;
 mod board;
 
-use brickproof_flash_model::boot::mcuboot::{Boot, Outcome, Slot};
+use brickproof_flash_model::boot::mcuboot::{Boot, Counters, Outcome, Slot};
 use brickproof_flash_model::flash::{Controller, Flash, Hook, Interruption};
 use brickproof_flash_model::image::mcuboot::{SlotSource, inspect};
 
@@ -24,6 +24,8 @@ pub use board::{Board, FlashTiming};
 pub struct Persistent {
     /// Every flash device.
     pub flash: Flash,
+    /// Security counters of the bootloader.
+    pub counters: Counters,
     /// RAM that keeps its contents through a reset, not through a power loss.
     pub retained: Retained,
     /// Settings and files of the application; `None` before the first start, which makes them.
@@ -36,7 +38,7 @@ impl Persistent {
     /// A board with this flash that was never started.
     #[must_use]
     pub fn new(flash: Flash) -> Self {
-        Self { flash, retained: Retained::default(), kept: None, boots: 0 }
+        Self { flash, counters: Counters::default(), retained: Retained::default(), kept: None, boots: 0 }
     }
 }
 
@@ -78,16 +80,8 @@ pub struct Device {
 /// What a device runs.
 #[derive(Debug, Clone)]
 enum Program {
-    Application {
-        image: RunningImage,
-        /// Absolute number of the slot it runs from.
-        running_slot: u32,
-        server: Server,
-    },
-    Recovery {
-        server: Recovery,
-        reason: String,
-    },
+    Application { image: RunningImage, server: Server },
+    Recovery { server: Recovery, reason: String },
 }
 
 /// How a start ended.
@@ -105,7 +99,7 @@ pub enum Started {
 pub fn power_on(board: &Board, mut persistent: Persistent, cause: Cause, hook: &mut dyn Hook) -> Started {
     persistent.retained = persistent.retained.after(cause);
     persistent.boots += 1;
-    let boot = board.mcuboot.boot(&mut Controller::new(&mut persistent.flash, hook));
+    let boot = board.mcuboot.boot_with(&mut Controller::new(&mut persistent.flash, hook), &mut persistent.counters);
     let boot = match boot {
         Err(interruption) => return Started::Interrupted(persistent, interruption),
         Ok(boot) => boot,
@@ -129,17 +123,16 @@ pub fn power_on(board: &Board, mut persistent: Persistent, cause: Cause, hook: &
     match &boot.outcome {
         Outcome::Boot { offset, header, hash } => {
             // Where images do not move, the newer one may run from the other slot.
-            let secondary = board.mcuboot.area(Slot::Secondary);
-            let from_secondary = *offset == secondary.offset && *offset != board.mcuboot.area(Slot::Primary).offset;
-            let running = if from_secondary { Slot::Secondary } else { Slot::Primary };
+            let [primary, secondary] = [Slot::Primary, Slot::Secondary].map(|slot| board.mcuboot.area(slot));
+            let (slot, area) =
+                if *offset == secondary.offset && *offset != primary.offset { (1, secondary) } else { (0, primary) };
             // A bootloader that does not validate still starts the image that is there.
-            let slot = SlotSource { flash: &persistent.flash, area: board.mcuboot.area(running) };
-            let hash = hash.or_else(|| inspect(&slot).ok().and_then(|info| info.hash));
-            let image = RunningImage { hash, version: header.version, behaviour: board.behaviour(hash) };
+            let source = SlotSource { flash: &persistent.flash, area };
+            let hash = hash.or_else(|| inspect(&source).ok().and_then(|info| info.hash));
+            let image = RunningImage { hash, version: header.version, slot, behaviour: board.behaviour(hash) };
             let kept = persistent.kept.get_or_insert_with(|| Kept::factory(&board.smp));
             let server = Server::new(board.smp.clone(), kept);
-            let program = Program::Application { image, running_slot: u32::from(from_secondary), server };
-            Started::Running(Device { persistent, program }, boot)
+            Started::Running(Device { persistent, program: Program::Application { image, server } }, boot)
         }
         Outcome::NoBootableImage { .. } | Outcome::Halt { .. } => Started::Dead(persistent, boot),
     }
@@ -153,11 +146,11 @@ pub fn found_running(board: &Board, mut persistent: Persistent) -> Device {
     let info = inspect(&slot).ok();
     let hash = info.as_ref().and_then(|info| info.hash);
     let version = info.map(|info| info.header.version).unwrap_or_default();
-    let image = RunningImage { hash, version, behaviour: board.behaviour(hash) };
+    let image = RunningImage { hash, version, slot: 0, behaviour: board.behaviour(hash) };
     persistent.boots += 1;
     let kept = persistent.kept.get_or_insert_with(|| Kept::factory(&board.smp));
     let server = Server::new(board.smp.clone(), kept);
-    Device { persistent, program: Program::Application { image, running_slot: 0, server } }
+    Device { persistent, program: Program::Application { image, server } }
 }
 
 impl Device {
@@ -245,11 +238,11 @@ impl Device {
         let mut flash = Controller::new(&mut self.persistent.flash, hook);
         match &mut self.program {
             Program::Recovery { server, .. } => server.handle(packet, &mut flash, &board.mcuboot),
-            Program::Application { image, running_slot, server } => {
+            Program::Application { image, server } => {
                 let mut environment = Environment {
                     flash: &mut flash,
                     mcuboot: &board.mcuboot,
-                    running_slot: *running_slot,
+                    running_slot: image.slot,
                     refuse_upload: board.battery.refuses(battery),
                     refuse_confirm: image.behaviour.refuses_confirm(),
                     storage: board.layout.area("storage"),
@@ -271,9 +264,9 @@ impl Device {
         use brickproof_flash_model::boot::mcuboot::RequestError;
         use brickproof_flash_model::flash::FlashError;
 
-        let Program::Application { running_slot, .. } = self.program else { return Ok(()) };
+        let Program::Application { image, .. } = &self.program else { return Ok(()) };
+        let slot = if image.slot == 1 { Slot::Secondary } else { Slot::Primary };
         let mut flash = Controller::new(&mut self.persistent.flash, hook);
-        let slot = if running_slot == 0 { Slot::Primary } else { Slot::Secondary };
         let confirmed = match (board.smp.bootloader, board.mcuboot.pair(0)) {
             (BootloaderMode::DirectXipWithRevert, Some(pair)) => pair.set_next_direct_xip(&mut flash, slot, true),
             _ => board.mcuboot.set_confirmed(&mut flash),

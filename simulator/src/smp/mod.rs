@@ -6,10 +6,10 @@
 //! | [`cbor`] | writing bodies, and reading them exactly as the server does |
 //! | [`message`] | a packet taken apart for people and judges |
 //! | [`codes`] | group numbers, commands, error codes and their version 0 equivalents |
+//! | [`config`] | [`ServerConfig`]: the options a build decides, named after Zephyr's Kconfig |
 //! | [`gatt`] | the transport over Bluetooth LE: fragments, notifications, permissions |
 //! | [`console`] | packets as lines of text, for serial ports |
 //! | [`recovery`] | [`Recovery`]: the server of MCUboot's serial recovery |
-//! | [`config`] | [`ServerConfig`]: the options a build decides, named after Zephyr's Kconfig |
 //! | [`server`] | [`Server`]: Zephyr's server, bytes in, bytes and effects out |
 //!
 //! Each group of commands has a module of its own, with the table of its commands at its end:

@@ -116,7 +116,7 @@ impl World {
         let (index, permille, tear) = self.faults.in_swap(swap)?;
         let mut trial = persistent.clone();
         let mut count = Count::default();
-        let boot = mcuboot.boot(&mut Controller::new(&mut trial.flash, &mut count)).ok()?;
+        let boot = mcuboot.boot_with(&mut Controller::new(&mut trial.flash, &mut count), &mut trial.counters).ok()?;
         boot.swapped()?;
         let last = count.operations.checked_sub(1)?;
         let n = (count.operations * u64::from(permille) / 1000).min(last);

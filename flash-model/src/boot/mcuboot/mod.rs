@@ -10,6 +10,7 @@
 //! | [`swap_scratch`] | the swap through a scratch area, likewise |
 //! | [`overwrite_only`] | the update without a way back, likewise |
 //! | [`pair`] | the slots of one image |
+//! | [`fields`] | trailers decoded for people |
 //! | [`counters`] | security counters of the device |
 //! | [`request`] | what the application writes: set-pending, set-confirmed |
 //! | [`report`] | what a boot did and why |
@@ -33,6 +34,7 @@
 pub mod counters;
 mod dependencies;
 pub mod explain;
+pub mod fields;
 pub mod overwrite_only;
 pub mod pair;
 pub mod report;
@@ -53,6 +55,7 @@ use crate::layout::Layout;
 use crate::source::Mistake;
 
 pub use counters::Counters;
+pub use fields::{DecodedTrailer, Field, Place, StatusRecord};
 pub use pair::{Pair, Slot};
 pub use report::{Boot, Decision, Outcome};
 pub use request::RequestError;

@@ -181,7 +181,7 @@ fn source(pair: &Pair, flash: &Flash) -> Result<StatusSource, FlashError> {
 /// Position behind the last written record.
 fn records_from_end(trailer: &Trailer, flash: &Flash) -> Result<u32, FlashError> {
     for record in (0..trailer.status_records()).rev() {
-        if trailer.record_written(flash, record)? {
+        if trailer.read_record(flash, record)?.is_some() {
             return Ok(record + 1);
         }
     }
@@ -193,7 +193,7 @@ fn records_from_start(trailer: &Trailer, flash: &Flash) -> Result<(u32, bool), F
     let mut found = false;
     let mut behind = 0;
     for record in 0..trailer.status_records() {
-        if !trailer.record_written(flash, record)? {
+        if trailer.read_record(flash, record)?.is_none() {
             if found && behind == 0 {
                 behind = record;
             }

@@ -232,11 +232,12 @@ impl Trailer {
         Ok((byte[0] != self.erased).then_some(byte[0]))
     }
 
-    /// Whether a status record has been written, torn or not.
-    pub(super) fn record_written(&self, flash: &Flash, record: u32) -> Result<bool, FlashError> {
+    /// The first byte of a status record; `None` when it has not been written. A torn record is a
+    /// written one.
+    pub(super) fn read_record(&self, flash: &Flash, record: u32) -> Result<Option<u8>, FlashError> {
         let mut byte = [0];
         flash.read(self.area, self.status_offset(record), &mut byte)?;
-        Ok(byte[0] != self.erased)
+        Ok((byte[0] != self.erased).then_some(byte[0]))
     }
 
     /// Programs a status record.
