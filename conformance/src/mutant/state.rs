@@ -18,7 +18,7 @@ pub(super) fn all() -> Vec<Mutant> {
         policy("does not look whether the mark is there", "STA-05", &[], &Trusting),
         policy("makes the image permanent at once", "STA-06", &[], &Permanent),
         policy("confirms without looking", "STA-07", &[], &Blind),
-        report("reports success whatever happened", "STA-08", &["SMP-08", "STA-04"], &Liar),
+        report("reports success whatever happened", "STA-08", &["SMP-08", "STA-04", "STA-13"], &Liar),
         policy("uploads into a slot in use", "STA-09", &[], &Rude),
         policy("needs every flag in a list", "STA-10", &[], &NeedsFlags),
         policy("needs a hash of 32 bytes in every entry", "STA-10", &[], &NeedsHashes),
