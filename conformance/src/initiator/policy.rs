@@ -229,6 +229,16 @@ pub trait Policy: Sync {
         None
     }
 
+    /// Whether the bootloader is asked for its mode, and whether it refuses older images.
+    fn asks_bootloader(&self) -> bool {
+        true
+    }
+
+    /// Whether an older image is kept from a bootloader that refuses those.
+    fn heeds_no_downgrade(&self) -> bool {
+        true
+    }
+
     /// Which entry of a list is the running image.
     fn running<'l>(&self, images: &'l [Entry]) -> Option<&'l Entry> {
         images.iter().find(|image| image.is(Entry::ACTIVE))

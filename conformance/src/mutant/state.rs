@@ -21,13 +21,14 @@ pub(super) fn all() -> Vec<Mutant> {
         report(
             "reports success whatever happened",
             "STA-08",
-            &["RST-05", "SMP-08", "STA-04", "UPL-08", "UPL-09"],
+            &["RST-05", "SMP-08", "STA-04", "STA-13", "UPL-08", "UPL-09"],
             &Liar,
         ),
         policy("uploads into a slot in use", "STA-09", &[], &Rude),
         policy("needs every flag in a list", "STA-10", &[], &NeedsFlags),
         policy("needs a hash of 32 bytes in every entry", "STA-10", &[], &NeedsHashes),
         policy("needs an image in a list", "STA-10", &[], &NeedsImages),
+        policy("offers an older image all the same", "STA-13", &[], &GoesBack),
         policy("takes the first entry for the running image", "STA-10", &[], &TakesTheFirst),
     ]
 }
@@ -160,6 +161,14 @@ struct NeedsImages;
 impl Policy for NeedsImages {
     fn finds_fault_with(&self, list: &SmpMessage) -> Option<&'static str> {
         entries(list).is_empty().then_some("no image")
+    }
+}
+
+struct GoesBack;
+
+impl Policy for GoesBack {
+    fn heeds_no_downgrade(&self) -> bool {
+        false
     }
 }
 

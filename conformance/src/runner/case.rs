@@ -235,6 +235,7 @@ impl Case {
             sha256: update.sha256,
             // Too broken to have a hash: the file is offered all the same.
             tlv_hash: update.tlv_hash.unwrap_or(update.sha256),
+            version: update.version,
             task: self.scenario.task,
         }
     }

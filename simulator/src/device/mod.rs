@@ -154,11 +154,11 @@ pub fn found_running(board: &Board, mut persistent: Persistent) -> Device {
     let info = inspect(&slot).ok();
     let hash = info.as_ref().and_then(|info| info.hash);
     let version = info.map(|info| info.header.version).unwrap_or_default();
-    let image = RunningImage { hash, version, behaviour: board.behaviour(hash) };
+    let image = RunningImage { hash, version, slot: 0, behaviour: board.behaviour(hash) };
     persistent.boots += 1;
     let kept = persistent.kept.get_or_insert_with(|| Kept::factory(&board.smp));
     let server = Server::new(board.smp.clone(), kept);
-    Device { persistent, program: Program::Application { image, running_slot: 0, server } }
+    Device { persistent, program: Program::Application { image, server } }
 }
 
 impl Device {

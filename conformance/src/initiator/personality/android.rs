@@ -267,9 +267,9 @@ impl<W: Wire> Android<'_, W> {
             let chosen = failed.map(|offset| (offset, true)).or(next.map(|offset| (offset, false)));
             if let Some((offset, resend)) = chosen.filter(|_| open.len() < window && !alone) {
                 if resend {
-                    failed = None
+                    failed = None;
                 } else {
-                    next = None
+                    next = None;
                 }
                 let end = self.chunk_end(offset);
                 let ticket = self.send_chunk(offset, end).await;

@@ -12,6 +12,8 @@ pub struct Entry {
     pub slot: i64,
     /// Its hash in hexadecimal.
     pub hash: String,
+    /// Its version.
+    pub version: String,
     flags: [bool; 4],
 }
 
@@ -34,6 +36,10 @@ impl Entry {
             Self {
                 slot: image.get("slot").and_then(Field::number).unwrap_or(-1),
                 hash: image.get("hash").and_then(Field::hex).unwrap_or_default().to_owned(),
+                version: match image.get("version") {
+                    Some(Field::Text(version)) => version.clone(),
+                    _ => String::new(),
+                },
                 flags: [flag("pending"), flag("confirmed"), flag("active"), flag("permanent")],
             }
         };

@@ -17,6 +17,7 @@ mod prepare;
 mod recover;
 mod upload;
 
+use brickproof_flash_model::image::mcuboot::ImageVersion;
 use brickproof_simulator::trace::{InitiatorEvent, StepBy, hex};
 
 use super::policy::{Mark, Policy};
@@ -35,6 +36,8 @@ pub struct Job {
     pub sha256: [u8; 32],
     /// The hash in its TLV area.
     pub tlv_hash: [u8; 32],
+    /// Its version, as far as it can be read.
+    pub version: Option<ImageVersion>,
     /// What to do with it.
     pub task: Task,
 }

@@ -9,9 +9,12 @@
 //! | another image pending, or another one running in its test | reset, until it is out of the way |
 //! | anything else | upload |
 
+use brickproof_simulator::smp::{Command, Op};
+
+use super::super::session::Value;
 use super::super::wire::Wire;
-use super::Update;
 use super::list::Entry;
+use super::{REQUEST_US, Update};
 
 /// Resets that clear the way: a pending image needs one to be tried and one to be swapped back.
 const CLEARING_RESETS_MAX: u32 = 3;
@@ -37,6 +40,7 @@ impl<W: Wire> Update<'_, W> {
         if !self.policy.looks_before_uploading() {
             return Ok(There::Absent);
         }
+        let no_downgrade = self.refuses_downgrades().await;
         for _ in 0..=CLEARING_RESETS_MAX {
             let images = self.list().await?;
             let ours = images.iter().find(|image| image.hash == self.hash);
@@ -44,6 +48,10 @@ impl<W: Wire> Update<'_, W> {
                 Some(There::Uploaded) if !self.policy.skips_what_is_there() => return Ok(There::Absent),
                 Some(there) => return Ok(there),
                 None => {}
+            }
+            let older = self.policy.running(&images).is_some_and(|running| self.is_older_than(running));
+            if no_downgrade && older && self.policy.heeds_no_downgrade() {
+                return Err("the bootloader refuses images that are older than the running one".into());
             }
             let Some(what) = in_the_way(&images).filter(|_| self.policy.clears_the_way()) else {
                 return Ok(There::Absent);
@@ -55,6 +63,28 @@ impl<W: Wire> Update<'_, W> {
             self.step("list");
         }
         Err(format!("another image is still in the way after {} resets", CLEARING_RESETS_MAX + 1))
+    }
+}
+
+impl<W: Wire> Update<'_, W> {
+    /// Whether the bootloader says that it refuses older images; one that says nothing does not.
+    async fn refuses_downgrades(&mut self) -> bool {
+        if !self.policy.asks_bootloader() {
+            return false;
+        }
+        let query = [("query", Value::Text("mode"))];
+        let answer = self.session.request(Command::BootloaderInfo, Op::Read, &query, REQUEST_US).await;
+        let told = answer.filter(|answer| answer.failure().is_none());
+        told.and_then(|answer| answer.body.get("no-downgrade")?.boolean()).unwrap_or(false)
+    }
+
+    /// Compared by major, minor and revision, as the bootloader does.
+    fn is_older_than(&self, running: &Entry) -> bool {
+        let Some(own) = self.job.version else { return false };
+        let mut numbers = running.version.split('.').map(str::parse::<u32>);
+        let mut next = || numbers.next().and_then(Result::ok);
+        let (Some(major), Some(minor), Some(revision)) = (next(), next(), next()) else { return false };
+        (u32::from(own.major), u32::from(own.minor), u32::from(own.revision)) < (major, minor, revision)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the device has before the upload, and lists of every form.
 
+use brickproof_flash_model::image::mcuboot::ImageVersion;
 use brickproof_simulator::smp::{Command, Field, SmpMessage};
 use brickproof_simulator::trace::StepBy;
 
@@ -101,6 +102,35 @@ pub(super) fn clears_the_way(view: &View<'_>) -> CheckOutcome {
 /// Image group error 9; a version 0 request gets rc 6.
 fn slot_in_use(answer: &SmpMessage) -> bool {
     matches!((answer.failure(), answer.version), (Some((Some(1), 9)), _) | (Some((None, 6)), 0))
+}
+
+/// STA-13: an initiator that was told that the bootloader refuses older images does not report success with
+/// an older one.
+pub(super) fn honours_no_downgrade(view: &View<'_>) -> CheckOutcome {
+    let mut seen = Seen::default();
+    let number = |version: ImageVersion| (version.major, version.minor, version.revision);
+    let (update, installed) = (view.images.update.version.map(number), view.images.installed.version.map(number));
+    if update.is_none() || update >= installed {
+        return CheckOutcome::NotExercised;
+    }
+    let mut told = false;
+    for entry in &view.entries {
+        match &entry.event {
+            Event::Answer(answer) if is(answer, Command::BootloaderInfo) && answer.failure().is_none() => {
+                told |= answer.body.get("no-downgrade").and_then(Field::boolean) == Some(true);
+            }
+            Event::Reported { success, message } if told && entry.by == StepBy::Tool => {
+                if *success {
+                    let what = "the bootloader refuses older images, and an older one is a success";
+                    seen.violated(&entry.place, format!("{what}: {message}"));
+                } else {
+                    seen.met(entry.place.n);
+                }
+            }
+            _ => {}
+        }
+    }
+    seen.outcome()
 }
 
 /// STA-10: lists are read whatever a server leaves out of them and however it orders them.

@@ -2,7 +2,7 @@
 //!
 //! | module | requirements |
 //! |---|---|
-//! | `before` | STA-01, STA-09, STA-10: what the device has before the upload, and lists of every form |
+//! | `before` | STA-01, STA-09, STA-10, STA-13: what the device has before the upload, and lists of every form |
 //! | `mark` | STA-02, STA-03, STA-04, STA-05, STA-06: marking for test or for good |
 //! | `after` | STA-07, STA-08: which image came back |
 
@@ -24,4 +24,5 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     ("STA-08", after::reports_a_revert),
     ("STA-09", before::clears_the_way),
     ("STA-10", before::reads_any_list),
+    ("STA-13", before::honours_no_downgrade),
 ];
