@@ -203,7 +203,7 @@ impl World {
             CentralAction::Connect | CentralAction::Disconnect => {}
             CentralAction::ExchangeMtu(asked) => self.exchange_mtu(number, asked),
             CentralAction::Discover => self.discover(number),
-            CentralAction::Write { handle, value, command } => self.write(number, handle, value, command),
+            CentralAction::Write { handle, value, command } => self.write(number, handle, &value, command),
             CentralAction::Pair { protected } => self.pair(number, protected),
             CentralAction::AnswerParameters { accept } => self.parameters_answered(number, accept),
         }
@@ -289,7 +289,7 @@ impl World {
         self.tell_link(number, GattEvent::Discovered { value: table + VALUE, ccc: table + CCC });
     }
 
-    fn write(&mut self, number: u64, handle: u16, value: Vec<u8>, command: bool) {
+    fn write(&mut self, number: u64, handle: u16, value: &[u8], command: bool) {
         let board = std::sync::Arc::clone(&self.board);
         let Some(link) = self.links.get(number) else { return };
         let (value_max, permitted, table) = (link.server.value_max(), link.server.permits(&board.gatt), link.table);
@@ -303,10 +303,10 @@ impl World {
         } else {
             permitted
         };
-        if handle == table + VALUE && result.is_ok() && self.strike_fragment(number, handle, &value) {
+        if handle == table + VALUE && result.is_ok() && self.strike_fragment(number, handle, value) {
             return;
         }
-        let record = self.att(number, Direction::ToTarget, opcode, handle, &value, result);
+        let record = self.att(number, Direction::ToTarget, opcode, handle, value, result);
         match result {
             // A command that fails is not answered.
             Err(_) if command => self.lost += 1,
@@ -317,7 +317,7 @@ impl World {
                     self.tell_link(number, GattEvent::Written { handle });
                 }
             }
-            Ok(()) => self.smp_written(number, &value, record),
+            Ok(()) => self.smp_written(number, value, record),
         }
     }
 
