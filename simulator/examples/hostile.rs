@@ -172,12 +172,12 @@ impl Sequence<'_> {
             7 => {
                 let command = Command::ALL[self.random.below(Command::ALL.len() as u64) as usize];
                 let body = self.body();
-                self.frame(command.numbers(), body)
+                self.frame(command.numbers(), &body)
             }
             8 => {
                 let numbers = (self.random.below(70) as u16, self.random.below(10) as u8);
                 let body = self.body();
-                self.frame(numbers, body)
+                self.frame(numbers, &body)
             }
             _ => {
                 let len = self.random.below(60);
@@ -186,7 +186,7 @@ impl Sequence<'_> {
         }
     }
 
-    fn frame(&mut self, (group, command): (u16, u8), body: Vec<u8>) -> Vec<u8> {
+    fn frame(&mut self, (group, command): (u16, u8), body: &[u8]) -> Vec<u8> {
         let version = match self.random.below(12) {
             0 => Version::Undefined(2),
             1..=3 => Version::V0,
@@ -198,7 +198,7 @@ impl Sequence<'_> {
             2..=4 => Op::Read,
             _ => Op::Write,
         };
-        Frame { version, op, reserved: (0, 0), group, sequence: self.random.next() as u8, command }.emit(&body)
+        Frame { version, op, reserved: (0, 0), group, sequence: self.random.next() as u8, command }.emit(body)
     }
 
     fn chunk(&mut self) -> Vec<u8> {
@@ -221,7 +221,7 @@ impl Sequence<'_> {
             body.text("upgrade").boolean(self.random.one_in(2));
         }
         body.text("data").bytes(image.get(offset..end).unwrap_or_default()).end();
-        self.frame(Command::ImageUpload.numbers(), body.into_bytes())
+        self.frame(Command::ImageUpload.numbers(), &body.into_bytes())
     }
 
     fn state(&mut self) -> Vec<u8> {
@@ -238,7 +238,7 @@ impl Sequence<'_> {
             }
         }
         body.text("confirm").boolean(self.random.one_in(3)).end();
-        self.frame(Command::ImageState.numbers(), body.into_bytes())
+        self.frame(Command::ImageState.numbers(), &body.into_bytes())
     }
 
     /// A map of keys that servers know, with values of any kind.

@@ -20,6 +20,7 @@ use super::explain_text::{self, Of};
 use super::options::{keys, style};
 use super::{Failure, print, print_json};
 use crate::library;
+use crate::target::Target;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -145,9 +146,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     dump::save(&arguments.flash_out, &target.layout, &flash)?;
     // Of a boot that was cut the question is what that leaves.
     let explanation = dumped.unwrap_or_else(|| mcuboot.explain(&flash, &names));
-    let recovers = target.recovers();
-    let answer =
-        answer(&boot, recovers, images(&mcuboot, &flash), asked, explanation, operations, &target.layout, &flash);
+    let answer = answer(&boot, &target, images(&mcuboot, &flash), asked, explanation, operations, &flash);
     if arguments.json {
         print_json(&answer)?;
     } else {
@@ -167,14 +166,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 
 fn answer(
     boot: &Result<Boot, Interruption>,
-    recovers: bool,
+    target: &Target,
     images: Vec<Image>,
     swap_type: SwapType,
     explanation: Explanation,
     operations: u64,
-    layout: &Layout,
     flash: &Flash,
 ) -> Answer {
+    let (recovers, layout) = (target.recovers(), &target.layout);
     let (outcome, reason, started) = match boot {
         Err(interruption) => ("interrupted", Some(interruption.to_string()), None),
         Ok(boot) => match &boot.outcome {

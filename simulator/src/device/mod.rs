@@ -84,7 +84,7 @@ enum Program {
         image: RunningImage,
         /// Absolute number of the slot it runs from.
         running_slot: u32,
-        server: Server,
+        server: Box<Server>,
     },
     Recovery {
         server: Recovery,
@@ -139,7 +139,7 @@ pub fn power_on(board: &Board, mut persistent: Persistent, cause: Cause, hook: &
             let hash = hash.or_else(|| inspect(&source).ok().and_then(|info| info.hash));
             let image = RunningImage { hash, version: header.version, behaviour: board.behaviour(hash) };
             let kept = persistent.kept.get_or_insert_with(|| Kept::factory(&board.smp));
-            let server = Server::new(board.smp.clone(), kept);
+            let server = Box::new(Server::new(board.smp.clone(), kept));
             Started::Running(Device { persistent, program: Program::Application { image, running_slot, server } }, boot)
         }
         Outcome::NoBootableImage { .. } | Outcome::Halt { .. } => Started::Dead(persistent, boot),
@@ -154,11 +154,11 @@ pub fn found_running(board: &Board, mut persistent: Persistent) -> Device {
     let info = inspect(&slot).ok();
     let hash = info.as_ref().and_then(|info| info.hash);
     let version = info.map(|info| info.header.version).unwrap_or_default();
-    let image = RunningImage { hash, version, slot: 0, behaviour: board.behaviour(hash) };
+    let image = RunningImage { hash, version, behaviour: board.behaviour(hash) };
     persistent.boots += 1;
     let kept = persistent.kept.get_or_insert_with(|| Kept::factory(&board.smp));
-    let server = Server::new(board.smp.clone(), kept);
-    Device { persistent, program: Program::Application { image, server } }
+    let server = Box::new(Server::new(board.smp.clone(), kept));
+    Device { persistent, program: Program::Application { image, running_slot: 0, server } }
 }
 
 impl Device {

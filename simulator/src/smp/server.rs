@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use std::sync::Arc;
+
 use brickproof_flash_model::boot::mcuboot::Mcuboot;
 use brickproof_flash_model::flash::{Area, Controller, Interruption};
 
@@ -82,7 +84,8 @@ pub struct Answer {
 /// The server of one device, from one power-on to the next power-off.
 #[derive(Debug, Clone)]
 pub struct Server {
-    pub(super) config: ServerConfig,
+    /// Shared: a server is copied with its device for every request.
+    pub(super) config: Arc<ServerConfig>,
     pub(super) images: ImageGroup,
     /// Values of the settings in RAM.
     pub(super) settings: BTreeMap<String, Vec<u8>>,
@@ -102,7 +105,7 @@ impl Server {
             // A deleted setting is back at its default after a restart.
             value.clone_from(kept.settings.get(key).unwrap_or(&value.clone()));
         }
-        Self { config, images: ImageGroup::default(), settings, transfer: None }
+        Self { config: Arc::new(config), images: ImageGroup::default(), settings, transfer: None }
     }
 
     /// How it was built.

@@ -55,10 +55,10 @@ pub(super) fn clears_the_way(view: &View<'_>) -> CheckOutcome {
     for entry in &view.entries {
         let by_tool = entry.by == StepBy::Tool;
         match &entry.event {
-            Event::Answer(answer) if is(answer, Command::ImageUpload) => {
-                if by_tool && !listed_once && slot_in_use(answer) {
-                    seen.violated(&entry.place, "uploads into a slot that is in use: it never asked for the state");
-                }
+            Event::Answer(answer)
+                if is(answer, Command::ImageUpload) && by_tool && !listed_once && slot_in_use(answer) =>
+            {
+                seen.violated(&entry.place, "uploads into a slot that is in use: it never asked for the state");
             }
             Event::Answer(answer) => {
                 let Some(images) = listed(answer) else { continue };
@@ -81,11 +81,11 @@ pub(super) fn clears_the_way(view: &View<'_>) -> CheckOutcome {
                 }
             }
             Event::Request(request)
-                if by_tool && (is(request, Command::Reset) || (writes_state(request) && confirms(request))) =>
+                if by_tool
+                    && (is(request, Command::Reset) || (writes_state(request) && confirms(request)))
+                    && in_the_way.take().is_some() =>
             {
-                if in_the_way.take().is_some() {
-                    seen.met(entry.place.n);
-                }
+                seen.met(entry.place.n);
             }
             // To stop is one way to deal with it.
             Event::Reported { success: false, .. } if by_tool => {

@@ -178,10 +178,10 @@ pub(super) fn mark_is_verified(view: &View<'_>) -> CheckOutcome {
                     unseen = Some(entry.place);
                 }
             }
-            Event::Request(request) if is(request, Command::Reset) && entry.by == StepBy::Tool => {
-                if unseen.take().is_some() {
-                    seen.violated(&entry.place, "resets although no list shows the image as pending");
-                }
+            Event::Request(request)
+                if is(request, Command::Reset) && entry.by == StepBy::Tool && unseen.take().is_some() =>
+            {
+                seen.violated(&entry.place, "resets although no list shows the image as pending");
             }
             Event::Reported { .. } if entry.by == StepBy::Tool => {
                 if let Some(place) = unseen.take() {

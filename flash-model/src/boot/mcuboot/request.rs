@@ -62,11 +62,10 @@ impl Pair {
             (Magic::Bad, false) => {
                 // The slot cannot be used any more as it is; whether the erase succeeds is not looked at.
                 for sector in &self.sectors[slot.index()] {
-                    match flash.erase(trailer.area(), sector.offset, sector.size) {
-                        Err(FlashError::Interrupted(interruption)) => {
-                            return Err(FlashError::Interrupted(interruption).into());
-                        }
-                        Ok(()) | Err(_) => {}
+                    if let Err(FlashError::Interrupted(interruption)) =
+                        flash.erase(trailer.area(), sector.offset, sector.size)
+                    {
+                        return Err(FlashError::Interrupted(interruption).into());
                     }
                 }
                 Err(RequestError::BadImage)
