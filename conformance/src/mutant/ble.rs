@@ -15,7 +15,7 @@ pub(super) fn all() -> Vec<Mutant> {
         policy("writes with response", "BLE-02", &[], &Link(Careful)),
         policy("writes more than the MTU allows", "BLE-03", &[], &Link(TooLong)),
         policy("cuts packets inside the header", "BLE-04", &[], &Link(CutsHeaders)),
-        policy("breaks packets off and starts again", "BLE-05", &[], &BreaksOff),
+        policy("breaks packets off and starts again", "BLE-05", &["BLE-04"], &BreaksOff),
         policy("takes reassembly for granted", "BLE-06", &[], &TakesReassembly),
         policy("sends more than a buffer holds", "BLE-07", &["SER-01", "STA-10"], &Oversized),
         policy("sends more chunks than there are buffers", "BLE-08", &["UPL-07"], &Flood),
