@@ -6,10 +6,13 @@ use std::str::FromStr;
 /// What a scenario may need, of the air or of the initiator.
 ///
 /// `serial-recovery`: the target has MCUboot's serial recovery, and the air reaches it. `ble`: everything that
-/// goes over a Bluetooth LE link can be seen.
-pub const CAPABILITIES: [&str; 5] = ["smp", "reboot", "silent-loss", BLE, SERIAL_RECOVERY];
+/// goes over a Bluetooth LE link can be seen. `decides`: the initiator itself decides which step comes next, so
+/// that a recipe of single steps is none.
+pub const CAPABILITIES: [&str; 6] = ["smp", "reboot", "silent-loss", BLE, SERIAL_RECOVERY, DECIDES];
 /// See [`CAPABILITIES`].
 pub const BLE: &str = "ble";
+/// See [`CAPABILITIES`].
+pub const DECIDES: &str = "decides";
 /// See [`CAPABILITIES`].
 pub const SERIAL_RECOVERY: &str = "serial-recovery";
 

@@ -26,7 +26,7 @@
 //! upload = 3
 //!
 //! [[known]]                                # strict: reported when it does not happen any more
-//! scenario = "link/lost-reset-answer"
+//! scenario = "link/lost-reset-answer"       # or a list of them
 //! findings = ["RST-02"]
 //! reason = "the tool waits for the answer and fails"
 //! airs = ["udp"]                           # only there; everywhere if left out
@@ -63,8 +63,9 @@ fn missing_on(air: Air) -> &'static [&'static str] {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Known {
-    /// Id of the scenario.
-    pub scenario: String,
+    /// Ids of the scenarios; in a file one or a list of them.
+    #[serde(rename = "scenario", deserialize_with = "one_or_many")]
+    pub scenarios: Vec<String>,
     /// Requirements and expectations that fail there.
     pub findings: Vec<String>,
     /// Why.
@@ -72,6 +73,19 @@ pub struct Known {
     /// Airs on which it happens; empty for all.
     #[serde(default)]
     pub airs: Vec<KnownAir>,
+}
+
+fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected the id of a scenario, or a list of them")]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(id) => vec![id],
+        OneOrMany::Many(ids) => ids,
+    })
 }
 
 /// An air by its name.
@@ -284,7 +298,7 @@ impl Profile {
     #[must_use]
     pub fn known_for(&self, scenario: &str, air: Air) -> Vec<&Known> {
         let here = |known: &Known| known.airs.is_empty() || known.airs.contains(&KnownAir(air));
-        self.known.iter().filter(|known| known.scenario == scenario && here(known)).collect()
+        self.known.iter().filter(|known| known.scenarios.iter().any(|id| id == scenario) && here(known)).collect()
     }
 }
 

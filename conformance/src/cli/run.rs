@@ -156,10 +156,12 @@ fn check_known(plan: &Plan, scenarios: &[Scenario]) -> Result<(), Failure> {
     let InitiatorChoice::External(profile) = &plan.initiator else { return Ok(()) };
     let bundled = library::scenarios(&[])?;
     for known in &profile.known {
-        if !scenarios.iter().chain(&bundled).any(|scenario| scenario.id == known.scenario) {
+        if let Some(id) =
+            known.scenarios.iter().find(|id| !scenarios.iter().chain(&bundled).any(|scenario| scenario.id == **id))
+        {
             return Err(Failure::Usage(format!(
                 "initiator `{}`: a failure is known for `{}`, and there is no such scenario\n  remedy: `brickproof list scenarios` shows them",
-                profile.name, known.scenario
+                profile.name, id
             )));
         }
     }

@@ -19,7 +19,7 @@ use super::case::{Case, Ended, SETTLE_STARTS};
 use super::external::{Running, UNSUPPORTED, fill};
 use super::live::Live;
 use super::{InitiatorChoice, Plan};
-use crate::air::Air;
+use crate::air::{Air, DECIDES};
 use crate::initiator::serial::SerialWire;
 use crate::initiator::udp::UdpWire;
 use crate::profile::Profile;
@@ -245,6 +245,9 @@ async fn drive(
     };
     let recipe = Recipe { profile, commands, values, notes, seen };
     match (profile.updates_by_itself(), case.scenario.task) {
+        (false, _) if case.scenario.needs.iter().any(|need| need == DECIDES) => Ended::Unsupported(
+            "this scenario is about what an initiator decides, and this tool only carries out single steps".into(),
+        ),
         (true, Task::Update | Task::Recover) => recipe.whole().await,
         (true, Task::TestOnly) => Ended::Unsupported(
             "this scenario ends before the confirm, and the one command of this tool does the whole update".into(),

@@ -258,6 +258,8 @@ impl World {
             }
             Ending::Answered { peer, answer, cause } => self.answer(peer, &answer, cause),
             Ending::Cut { fault } => {
+                // The answer never comes.
+                self.lost += u64::from(matches!(activity.work, Work::Request { .. }));
                 if let Some((id, action)) = self.faults.fired(fault) {
                     self.record(Kind::Fault { id, state: "fired".into(), what: action.to_string() });
                     let state = std::mem::replace(&mut self.machine, Machine::Changing).into_persistent();
@@ -333,6 +335,8 @@ impl World {
         let cut = Some(CutAt::Time(self.now));
         let mut timed = Timed::new(&board, timing, activity.started_at, cut, self.wants.flash);
         let mut boot_record = None;
+        // The answer never comes.
+        self.lost += u64::from(matches!(activity.work, Work::Request { .. }));
         let persistent = match (activity.before, activity.work) {
             (Machine::Off { persistent, .. }, Work::Boot(cause)) => {
                 let number = persistent.boots + 1;

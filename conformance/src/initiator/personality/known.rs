@@ -81,14 +81,14 @@ pub(super) fn known_for(personality: &str, scenario: &str, findings: &[Finding])
     let Some(file) = file(personality) else { return Vec::new() };
     let found = |id: &&String| findings.iter().any(|finding| finding.id == **id);
     let habits = file.habit.iter().map(|habit| Known {
-        scenario: scenario.to_owned(),
+        scenarios: vec![scenario.to_owned()],
         findings: habit.findings.iter().filter(found).cloned().collect(),
         reason: format!("{} ({})", habit.reason, habit.source),
         airs: Vec::new(),
     });
     let here = file.known.iter().filter(|entry| entry.scenarios.iter().any(|id| id == scenario));
     here.map(|entry| Known {
-        scenario: scenario.to_owned(),
+        scenarios: vec![scenario.to_owned()],
         findings: entry.findings.clone(),
         reason: format!("{} ({})", entry.reason, entry.source),
         airs: Vec::new(),
