@@ -22,6 +22,14 @@ const EXIT_USAGE: u8 = 2;
 /// The harness itself is at fault.
 const EXIT_HARNESS: u8 = 3;
 
+/// Reads Intel HEX as `boot --flash` does; the number of its records. For fuzzing.
+///
+/// # Errors
+/// What is wrong with the file, in words.
+pub fn read_hex(bytes: &[u8]) -> Result<usize, String> {
+    dump::read_hex(std::path::Path::new("dump.hex"), bytes).map_err(|failure| failure.to_string())
+}
+
 /// A simulated target for firmware updates that loses power on purpose, and a judge of what updates it
 #[derive(Debug, Parser)]
 #[command(name = "brickproof", version)]

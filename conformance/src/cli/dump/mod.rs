@@ -92,6 +92,11 @@ struct Loader<'a> {
     notes: Vec<String>,
 }
 
+/// The number of records of an Intel HEX file.
+pub(super) fn read_hex(path: &Path, bytes: &[u8]) -> Result<usize, Failure> {
+    hex::read(path, bytes).map(|records| records.len())
+}
+
 /// Loads the files into a flash; what should be said about them.
 pub(super) fn load(files: &[DeviceFile], layout: &Layout, flash: &mut Flash) -> Result<Vec<String>, Failure> {
     let nothing = |path| Loaded { path, pieces: vec![Vec::new(); layout.devices.len()] };
