@@ -21,7 +21,7 @@
 //!                              # "image-security-counter" compares those of two images
 //! compare-build-number = false # MCUBOOT_VERSION_CMP_USE_BUILD_NUMBER
 //! signature = "ecdsa-p256"     # or "rsa-2048", "rsa-3072", "ed25519": the one type that is taken
-//! keys = ["development"]       # trusted public keys of that type: `development` or paths to PEM files
+//! keys = ["development"]       # trusted public keys of that type: `development`, `production` or paths to PEM files
 //! recovery = "none"            # or "serial": MCUboot's serial recovery, when no image can be started
 //!
 //! [recovery]                   # how that was built; the defaults are those of a Nordic chip
@@ -104,6 +104,8 @@ pub struct Target {
     pub layout: Layout,
     options: Options,
     signature: SignatureType,
+    /// It trusts the key of a product first, and its images are signed with that.
+    product: bool,
     keys: Vec<PublicKey>,
     smp: ServerConfig,
     gatt: GattConfig,
@@ -172,6 +174,7 @@ impl Target {
         let resolve = |name: &str| folder.map_or_else(|| PathBuf::from(name), |folder| folder.join(name));
         let layout = layout(read.layout.get_ref(), &resolve)?;
         let mode = read.bootloader.mode_name().to_owned();
+        let product = read.bootloader.is_product();
         let bootloader = read.bootloader.read(&mistake, &resolve)?;
         let profile = smp::Profile { file, text, layout: &layout, mode: &mode };
         let smp = read.smp.config(&profile)?;
@@ -190,6 +193,7 @@ impl Target {
             layout,
             options: bootloader.options,
             signature: bootloader.signature,
+            product,
             keys: bootloader.keys,
             smp,
             gatt,
@@ -243,12 +247,25 @@ impl Target {
         Mcuboot::new(&self.layout, self.options, Verifier::new(self.keys.clone()))
     }
 
-    /// What makes images for this target, with the development key of its type.
+    /// What makes images for this target, with the development key of its type or the key of a product.
     ///
     /// # Errors
     /// A [`Mistake`] when there is no such key.
     pub fn maker(&self) -> Result<ImageMaker, Mistake> {
-        let pem = bootloader::development_key(self.signature).ok_or_else(|| {
+        self.maker_with(self.product)
+    }
+
+    /// The same with the key of a product, or with the development key whatever it trusts.
+    ///
+    /// # Errors
+    /// A [`Mistake`] when there is no such key.
+    pub fn maker_with(&self, product: bool) -> Result<ImageMaker, Mistake> {
+        let pem = if product {
+            Some(brickproof_scenarios::PRODUCTION_KEY)
+        } else {
+            bootloader::development_key(self.signature)
+        };
+        let pem = pem.ok_or_else(|| {
             Mistake::new(&self.name, format!("brickproof has no key of its own for {}", self.signature))
                 .remedy("give each image as a file that is signed with your key")
         })?;

@@ -23,6 +23,9 @@ static KNOWN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/known");
 /// The private ECDSA P-256 key that signs images made by brickproof, PKCS#8 PEM. It protects nothing.
 pub const DEVELOPMENT_KEY: &str = include_str!("../keys/brickproof-development.pem");
 
+/// The key of a product that was not left with a debug key: as public as the others, and not known as one of them.
+pub const PRODUCTION_KEY: &str = include_str!("../keys/brickproof-production.pem");
+
 /// The same for bootloaders that take RSA-2048.
 pub const DEVELOPMENT_KEY_RSA_2048: &str = include_str!("../keys/brickproof-development-rsa-2048.pem");
 

@@ -11,7 +11,7 @@ use toml::Spanned;
 use super::fault::FaultEntry;
 use super::{
     ExpectInitiator, ExpectInjected, ExpectRunning, ExpectState, Expectation, Finally, ImageOrigin, ImageSpec,
-    ImageState, Scenario, Task, TimingSpec,
+    ImageState, Scenario, SignedWith, Task, TimingSpec,
 };
 use crate::air::SERIAL_RECOVERY;
 use crate::units::{Duration, Size};
@@ -63,6 +63,7 @@ struct ImageEntry {
     #[serde(default)]
     application: ApplicationEntry,
     broken: Option<Sabotage>,
+    key: Option<SignedWith>,
     confirmed: Option<bool>,
     state: Option<ImageState>,
 }
@@ -255,5 +256,6 @@ fn image(
         broken: image.broken,
         confirmed: image.confirmed.unwrap_or(false),
         state: image.state,
+        key: image.key,
     })
 }

@@ -5,7 +5,7 @@ use brickproof_flash_model::source::Mistake;
 use brickproof_simulator::trace::{Artifact, hex};
 use sha2::{Digest, Sha256};
 
-use super::{ImageOrigin, ImageSpec, Scenario};
+use super::{ImageOrigin, ImageSpec, Scenario, SignedWith};
 use crate::target::Target;
 
 /// An image file.
@@ -68,8 +68,11 @@ impl Image {
                 (name, bytes)
             }
             ImageOrigin::Made { version, size } => {
-                let bytes = target
-                    .maker()?
+                let maker = match spec.key {
+                    None => target.maker()?,
+                    Some(key) => target.maker_with(key == SignedWith::Production)?,
+                };
+                let bytes = maker
                     .image_of_size(*version, *size)
                     .map_err(|message| Mistake::new(format!("image `{role}` of {scenario}"), message))?;
                 (format!("image `{role}` of {scenario}"), bytes)
@@ -107,6 +110,7 @@ impl Image {
             tlv_hash: self.tlv_hash.map(|hash| hex(&hash)),
             version: self.version.map(|version| version.to_string()),
             size: self.bytes.len() as u64,
+            debug_key: inspect(&self.bytes.as_slice()).ok().and_then(|info| info.development_key()).map(str::to_owned),
         }
     }
 }

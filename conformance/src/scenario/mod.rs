@@ -20,7 +20,8 @@
 //! update = { version = "1.1.0", size = "96 KiB", application = "waits-to-be-confirmed" }
 //! other = { version = "1.0.5", size = "64 KiB", state = "pending" }  # in the secondary slot: uploaded, pending, permanent
 //! # also: installed = { .., state = "testing" }; broken = "signature" (the installed one only with
-//! # needs = ["serial-recovery"]); file = "app.signed.bin"; application = { crashes = "500 ms" }
+//! # needs = ["serial-recovery"]); file = "app.signed.bin"; application = { crashes = "500 ms" };
+//! # key = "development" or "production", instead of the one that the target trusts
 //!
 //! [timing]                                # instead of the target's
 //! erase = "85 ms"
@@ -197,6 +198,16 @@ pub enum ImageOrigin {
     File(PathBuf),
 }
 
+/// Which of the keys of brickproof signs an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignedWith {
+    /// The development key: a debug key, everybody has it.
+    Development,
+    /// The key of a product.
+    Production,
+}
+
 /// An image of a scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSpec {
@@ -210,6 +221,8 @@ pub struct ImageSpec {
     pub confirmed: bool,
     /// What it is marked as at the start.
     pub state: Option<ImageState>,
+    /// Which key signs it; `None` for the one that the target trusts.
+    pub key: Option<SignedWith>,
 }
 
 /// Durations of flash operations, where a scenario has its own, in nanoseconds.

@@ -37,6 +37,9 @@ pub(super) struct Read {
     pub(super) keys: Vec<PublicKey>,
 }
 
+/// The key of a product, ECDSA P-256; in images it is the other one than `development`.
+pub(super) const PRODUCTION: &str = "production";
+
 fn yes() -> bool {
     true
 }
@@ -45,6 +48,11 @@ fn yes() -> bool {
 const MAX_SECTORS: u32 = 65_536;
 
 impl Bootloader {
+    /// Whether the key of a product is the first that it trusts: images are signed with it then.
+    pub(super) fn is_product(&self) -> bool {
+        self.keys.first().is_some_and(|key| key.get_ref() == PRODUCTION)
+    }
+
     /// The recovery as it is written.
     pub(super) fn recovery(&self) -> Option<&Spanned<String>> {
         self.recovery.as_ref()
@@ -161,7 +169,7 @@ impl Bootloader {
         for name in &self.keys {
             let place = |message: String| mistake(name.span().start, message);
             let key = read_key(name.get_ref(), resolve, signature)
-                .map_err(|message| place(message).remedy("`development` or a path to a PEM file"))?;
+                .map_err(|message| place(message).remedy("`development`, `production` or a path to a PEM file"))?;
             let found = key.signature_type();
             if found != signature {
                 return Err(place(format!(
@@ -186,6 +194,9 @@ pub(super) fn development_key(signature: SignatureType) -> Option<&'static str> 
 }
 
 fn read_key(name: &str, resolve: &dyn Fn(&str) -> PathBuf, signature: SignatureType) -> Result<PublicKey, String> {
+    if name == PRODUCTION {
+        return PublicKey::from_pem(brickproof_scenarios::PRODUCTION_KEY).map_err(|error| error.to_string());
+    }
     if name == "development" {
         let pem = development_key(signature).ok_or_else(|| format!("there is no development key for {signature}"))?;
         return PublicKey::from_pem(pem).map_err(|error| error.to_string());

@@ -183,6 +183,9 @@ pub struct Artifact {
     pub version: Option<String>,
     /// Size of the file in bytes.
     pub size: u64,
+    /// The file with the published private key that signed it: a debug key.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub debug_key: Option<String>,
 }
 
 /// Erase or program.
