@@ -234,6 +234,11 @@ pub trait Policy: Sync {
         true
     }
 
+    /// Whether nothing is marked where the bootloader chooses images by their version.
+    fn heeds_the_mode(&self) -> bool {
+        true
+    }
+
     /// Whether an older image is kept from a bootloader that refuses those.
     fn heeds_no_downgrade(&self) -> bool {
         true

@@ -17,7 +17,7 @@
 //! | `ble` | BLE-01 to BLE-08, BLE-10, BLE-11, RST-04 |
 //! | `split` | BLE-09 |
 //! | `upload` | UPL-01 to UPL-13, RST-05 |
-//! | `state` | STA-01 to STA-10, STA-13 |
+//! | `state` | STA-01 to STA-10, STA-12, STA-13 |
 //! | `reset` | RST-01, RST-02, RST-03 |
 //! | `expect` | expectations of the scenario, and what must hold after every scenario |
 

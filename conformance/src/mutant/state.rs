@@ -8,7 +8,7 @@ use crate::initiator::update::{Entry, Job, Report};
 
 pub(super) fn all() -> Vec<Mutant> {
     vec![
-        policy("uploads without asking what is there", "STA-01", &["STA-09"], &NeverAsks),
+        policy("uploads without asking what is there", "STA-01", &["STA-09", "STA-13"], &NeverAsks),
         policy("uploads what is there already", "STA-01", &[], &UploadsAgain),
         policy("marks by the hash of the file", "STA-02", &[], &FileHash),
         policy("marks by an invented hash, in version 0", "STA-02", &[], &InventedHash),
@@ -28,6 +28,8 @@ pub(super) fn all() -> Vec<Mutant> {
         policy("needs every flag in a list", "STA-10", &[], &NeedsFlags),
         policy("needs a hash of 32 bytes in every entry", "STA-10", &[], &NeedsHashes),
         policy("needs an image in a list", "STA-10", &[], &NeedsImages),
+        policy("marks whatever the bootloader does", "STA-12", &[], &Marker),
+        policy("never asks what the bootloader does", "STA-12", &[], &NeverAsksMode),
         policy("offers an older image all the same", "STA-13", &[], &GoesBack),
         policy("takes the first entry for the running image", "STA-10", &[], &TakesTheFirst),
     ]
@@ -161,6 +163,22 @@ struct NeedsImages;
 impl Policy for NeedsImages {
     fn finds_fault_with(&self, list: &SmpMessage) -> Option<&'static str> {
         entries(list).is_empty().then_some("no image")
+    }
+}
+
+struct Marker;
+
+impl Policy for Marker {
+    fn heeds_the_mode(&self) -> bool {
+        false
+    }
+}
+
+struct NeverAsksMode;
+
+impl Policy for NeverAsksMode {
+    fn asks_bootloader(&self) -> bool {
+        false
     }
 }
 

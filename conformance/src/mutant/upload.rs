@@ -21,7 +21,7 @@ pub(super) fn all() -> Vec<Mutant> {
         policy("waits five seconds for the first chunk", "UPL-07", &[], &ShortFirst),
         policy("waits five seconds for the last chunk", "UPL-07", &[], &ShortLast),
         policy("does not mind a mismatch", "UPL-08", &[], &Careless),
-        policy("sends a refused chunk again", "UPL-09", &[], &Insistent),
+        policy("sends a refused chunk again", "UPL-09", &["STA-12"], &Insistent),
         policy("forgets the upload with the link", "UPL-10", &["UPL-05"], &NewUpload),
         policy("waits for an upload that is stuck", "UPL-11", &[], &Stuck),
         policy("sends chunks of any length", "UPL-12", &[], &AnyLength),

@@ -99,10 +99,14 @@ impl<W: Wire> Update<'_, W> {
         }
         for _ in 0..self.policy.unanswered_max() {
             // Each time anew: without an answer the device may have reset, and swapped back.
-            if self.policy.looks_before_confirming()
+            let heeds = self.by_version && self.policy.heeds_the_mode();
+            if (heeds || self.policy.looks_before_confirming())
                 && let Some(done) = self.look().await?
             {
                 return Ok(done);
+            }
+            if heeds {
+                return Ok("the new image runs".into());
             }
             let Some(answer) = self.session.request(Command::ImageState, Op::Write, &body, REQUEST_US).await else {
                 continue;

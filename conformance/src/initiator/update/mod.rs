@@ -56,7 +56,8 @@ const REQUEST_US: u64 = 2_500_000;
 
 /// Runs the update; what it says at the end is true.
 pub async fn run<W: Wire>(wire: &mut W, job: &Job, policy: &dyn Policy) -> Report {
-    let mut update = Update { session: Session::new(wire, policy), job, policy, hash: hex(&job.tlv_hash) };
+    let mut update =
+        Update { session: Session::new(wire, policy), job, policy, hash: hex(&job.tlv_hash), by_version: false };
     match update.run().await {
         Ok(message) => Report { success: true, message },
         Err(message) => Report { success: false, message },
@@ -68,6 +69,8 @@ struct Update<'a, W> {
     job: &'a Job,
     policy: &'a dyn Policy,
     hash: String,
+    /// The bootloader has told that it chooses images by their version: it takes no marks.
+    by_version: bool,
 }
 
 impl<W: Wire> Update<'_, W> {
@@ -95,7 +98,8 @@ impl<W: Wire> Update<'_, W> {
             }
             There::Uploaded | There::Pending => {}
         }
-        if there != There::Pending && self.policy.marks() != Mark::Nothing {
+        let takes_marks = !self.by_version || !self.policy.heeds_the_mode();
+        if there != There::Pending && takes_marks && self.policy.marks() != Mark::Nothing {
             self.step("test");
             self.mark().await?;
         }

@@ -19,6 +19,9 @@ use super::{REQUEST_US, Update};
 /// Resets that clear the way: a pending image needs one to be tried and one to be swapped back.
 const CLEARING_RESETS_MAX: u32 = 3;
 
+/// Modes of MCUboot that choose images by their version: direct-XIP without revert, RAM load.
+const BY_VERSION: [i64; 2] = [4, 6];
+
 /// What is left to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum There {
@@ -37,10 +40,10 @@ pub(super) enum There {
 impl<W: Wire> Update<'_, W> {
     /// Looks what is there, and resets until nothing is in the way of an upload.
     pub(super) async fn prepare(&mut self) -> Result<There, String> {
+        let no_downgrade = self.asks_bootloader().await;
         if !self.policy.looks_before_uploading() {
             return Ok(There::Absent);
         }
-        let no_downgrade = self.refuses_downgrades().await;
         for _ in 0..=CLEARING_RESETS_MAX {
             let images = self.list().await?;
             let ours = images.iter().find(|image| image.hash == self.hash);
@@ -67,14 +70,17 @@ impl<W: Wire> Update<'_, W> {
 }
 
 impl<W: Wire> Update<'_, W> {
-    /// Whether the bootloader says that it refuses older images; one that says nothing does not.
-    async fn refuses_downgrades(&mut self) -> bool {
+    /// Asks for the mode of the bootloader. Whether it says that it refuses older images; one that says nothing
+    /// does not.
+    async fn asks_bootloader(&mut self) -> bool {
         if !self.policy.asks_bootloader() {
             return false;
         }
         let query = [("query", Value::Text("mode"))];
         let answer = self.session.request(Command::BootloaderInfo, Op::Read, &query, REQUEST_US).await;
         let told = answer.filter(|answer| answer.failure().is_none());
+        let mode = told.as_ref().and_then(|answer| answer.body.get("mode")?.number());
+        self.by_version = mode.is_some_and(|mode| BY_VERSION.contains(&mode));
         told.and_then(|answer| answer.body.get("no-downgrade")?.boolean()).unwrap_or(false)
     }
 
