@@ -10,6 +10,7 @@
 //! | anything else | upload |
 
 use brickproof_simulator::smp::{Command, Op};
+use brickproof_simulator::trace::hex;
 
 use super::super::session::Value;
 use super::super::wire::Wire;
@@ -38,26 +39,31 @@ pub(super) enum There {
 }
 
 impl<W: Wire> Update<'_, W> {
-    /// Looks what is there, and resets until nothing is in the way of an upload.
-    pub(super) async fn prepare(&mut self) -> Result<There, String> {
+    /// Looks what is there of each image, and resets until nothing is in the way of an upload.
+    pub(super) async fn prepare(&mut self) -> Result<Vec<There>, String> {
         let no_downgrade = self.asks_bootloader().await;
         if !self.policy.looks_before_uploading() {
-            return Ok(There::Absent);
+            return Ok(self.parts().map(|_| There::Absent).collect());
         }
         for _ in 0..=CLEARING_RESETS_MAX {
             let images = self.list().await?;
-            let ours = images.iter().find(|image| image.hash == self.hash);
-            match ours.map(Entry::there) {
-                Some(There::Uploaded) if !self.policy.skips_what_is_there() => return Ok(There::Absent),
-                Some(there) => return Ok(there),
-                None => {}
+            let there: Vec<There> = self
+                .parts()
+                .map(|part| {
+                    let hash = hex(&part.tlv_hash);
+                    images.iter().find(|image| image.hash == hash).map_or(There::Absent, Entry::there)
+                })
+                .collect();
+            if there.iter().any(|there| *there != There::Absent) {
+                let again = |there| there == There::Uploaded && !self.policy.skips_what_is_there();
+                return Ok(there.into_iter().map(|there| if again(there) { There::Absent } else { there }).collect());
             }
             let older = self.policy.running(&images).is_some_and(|running| self.is_older_than(running));
             if no_downgrade && older && self.policy.heeds_no_downgrade() {
                 return Err("the bootloader refuses images that are older than the running one".into());
             }
             let Some(what) = in_the_way(&images).filter(|_| self.policy.clears_the_way()) else {
-                return Ok(There::Absent);
+                return Ok(there);
             };
             self.step("reset");
             self.reset().await.map_err(|error| format!("{what}: {error}"))?;
