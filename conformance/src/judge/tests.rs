@@ -341,3 +341,20 @@ fn a_recovery_takes_whole_write_units() {
         }
     }
 }
+
+#[test]
+fn a_device_that_does_not_tell_its_mode_may_be_tried() {
+    let failure = |command, op, rc| packet(command, op, 1, |map| _ = map.text("rc").unsigned(rc));
+    let mark = packet(Command::ImageState, Op::Write, 1, |map| _ = map.text("confirm").boolean(false));
+    let not_built = failure(Command::ImageState, Op::WriteResponse, 8);
+    let mut trace = Trace::default();
+    trace
+        .process("update", StepBy::Tool)
+        .sends(&mark)
+        .answers(&not_built)
+        .is_violated("STA-12", "without having asked");
+    let mut trace = Trace::default();
+    trace.process("update", StepBy::Tool).sends(&packet(Command::BootloaderInfo, Op::Read, 1, |_| {}));
+    trace.answers(&failure(Command::BootloaderInfo, Op::ReadResponse, 8)).sends(&mark).answers(&not_built);
+    trace.is_silent("STA-12");
+}

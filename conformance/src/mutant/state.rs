@@ -28,6 +28,9 @@ pub(super) fn all() -> Vec<Mutant> {
         policy("needs every flag in a list", "STA-10", &[], &NeedsFlags),
         policy("needs a hash of 32 bytes in every entry", "STA-10", &[], &NeedsHashes),
         policy("needs an image in a list", "STA-10", &[], &NeedsImages),
+        policy("swaps in one image after the other", "STA-11", &[], &OneByOne),
+        policy("uploads every image as the first", "STA-11", &[], &NoNumber),
+        policy("exchanges the numbers of two images", "STA-11", &["STA-05"], &WrongNumber),
         policy("marks whatever the bootloader does", "STA-12", &[], &Marker),
         policy("never asks what the bootloader does", "STA-12", &[], &NeverAsksMode),
         policy("offers an older image all the same", "STA-13", &[], &GoesBack),
@@ -163,6 +166,30 @@ struct NeedsImages;
 impl Policy for NeedsImages {
     fn finds_fault_with(&self, list: &SmpMessage) -> Option<&'static str> {
         entries(list).is_empty().then_some("no image")
+    }
+}
+
+struct OneByOne;
+
+impl Policy for OneByOne {
+    fn resets_between_images(&self) -> bool {
+        true
+    }
+}
+
+struct NoNumber;
+
+impl Policy for NoNumber {
+    fn image_number(&self, _: &Job) -> Option<u32> {
+        None
+    }
+}
+
+struct WrongNumber;
+
+impl Policy for WrongNumber {
+    fn image_number(&self, job: &Job) -> Option<u32> {
+        job.number.map(|number| 1 - number.min(1))
     }
 }
 
