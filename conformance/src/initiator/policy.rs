@@ -132,6 +132,16 @@ pub trait Policy: Sync {
         job.sha256.to_vec()
     }
 
+    /// Number of the image that a first chunk names, where there are several.
+    fn image_number(&self, job: &Job) -> Option<u32> {
+        job.number
+    }
+
+    /// Whether each of several images is marked and swapped in before the next one is uploaded.
+    fn resets_between_images(&self) -> bool {
+        false
+    }
+
     /// Image bytes of a chunk.
     fn data(&self, job: &Job, offset: usize, end: usize) -> Vec<u8> {
         job.image[offset..end].to_vec()
@@ -231,6 +241,11 @@ pub trait Policy: Sync {
 
     /// Whether the bootloader is asked for its mode, and whether it refuses older images.
     fn asks_bootloader(&self) -> bool {
+        true
+    }
+
+    /// Whether nothing is marked where the bootloader chooses images by their version.
+    fn heeds_the_mode(&self) -> bool {
         true
     }
 

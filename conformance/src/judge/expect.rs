@@ -1,6 +1,6 @@
 //! Expectations of the scenario, and what must hold after every scenario.
 
-use brickproof_simulator::trace::{ImageState, StepBy};
+use brickproof_simulator::trace::{ImageState, SlotState, StepBy, hex};
 use brickproof_simulator::world::{ACCEPTED, REFUSED};
 
 use super::view::{Event, View};
@@ -97,6 +97,26 @@ pub(super) fn findings(scenario: &Scenario, view: &View<'_>, hung: bool) -> Vec<
             };
             add("expect/state", format!("the running image is {wanted} at the end"), is.to_owned(), view.last);
         }
+    }
+    for (number, update) in view.images.updates().enumerate().skip(1) {
+        let slot = |slot: &&SlotState| slot.slot == format!("primary-{number}");
+        let Some(primary) = view.end.and_then(|end| end.slots.iter().find(slot)) else { continue };
+        let runs = primary.hash.is_some() && primary.hash == update.tlv_hash.map(|hash| hex(&hash));
+        if expect.running != ExpectRunning::Update || view.dead.is_some() {
+            continue;
+        }
+        if !runs {
+            let wanted = format!("the update of image {number} is in its primary slot at the end");
+            add("expect/running", wanted, "another image is there".into(), view.last);
+            continue;
+        }
+        let in_test = primary.trailer.copy_done == "set" && primary.trailer.image_ok != "set";
+        let (wanted, is) = match expect.state {
+            Some(ExpectState::Confirmed) if in_test => ("confirmed", "it is in its test: the next reset swaps back"),
+            Some(ExpectState::Testing) if !in_test => ("testing", "it is confirmed"),
+            _ => continue,
+        };
+        add("expect/state", format!("image {number} is {wanted} at the end"), is.to_owned(), view.last);
     }
     if hung {
         add("initiator/hung", "the initiator ends within the deadline".into(), "it had to be killed".into(), view.last);

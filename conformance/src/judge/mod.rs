@@ -17,8 +17,9 @@
 //! | `ble` | BLE-01 to BLE-08, BLE-10, BLE-11, RST-04 |
 //! | `split` | BLE-09 |
 //! | `upload` | UPL-01 to UPL-13, RST-05 |
-//! | `state` | STA-01 to STA-10, STA-13 |
+//! | `state` | STA-01 to STA-13 |
 //! | `reset` | RST-01, RST-02, RST-03 |
+//! | `parts` | none: an update of several images as one trace for each |
 //! | `expect` | expectations of the scenario, and what must hold after every scenario |
 
 mod answers;
@@ -26,6 +27,7 @@ mod ble;
 mod expect;
 mod header;
 mod packet;
+mod parts;
 mod protocol;
 pub mod requirements;
 mod reset;
@@ -140,11 +142,18 @@ pub fn findings() -> impl Iterator<Item = &'static str> {
 #[must_use]
 pub fn judge(scenario: &Scenario, images: &ImageSet, trace: &[Record], hung: bool) -> Judgement {
     let view = View::new(trace, images);
+    let parts = parts::split(trace, images);
+    let parts: Vec<_> = parts.iter().map(|part| View::new(&part.trace, &part.images)).collect();
     let mut findings = expect::findings(scenario, &view, hung);
     let mut outcomes = Vec::new();
     for (id, check) in checks() {
-        let outcome =
-            if view.is_decoded() { check(&view) } else { CheckOutcome::NotObservable { missing: "decoded messages" } };
+        let outcome = if !view.is_decoded() {
+            CheckOutcome::NotObservable { missing: "decoded messages" }
+        } else if !parts.is_empty() && parts::one_by_one(id) {
+            parts::together(parts.iter().map(check))
+        } else {
+            check(&view)
+        };
         if let CheckOutcome::Violated { findings: violations } = &outcome
             && let Some(first) = violations.first()
         {

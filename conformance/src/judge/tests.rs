@@ -78,9 +78,8 @@ impl Trace {
 
     fn outcome(&self, id: &str) -> CheckOutcome {
         let image = |role| Image { role, bytes: vec![7; LEN], sha256: [1; 32], tlv_hash: Some([2; 32]), version: None };
-        let images = ImageSet { installed: image("installed"), update: image("update"), other: None };
-        let mut all = checks().chain(super::upload::units::CHECKS.iter().copied());
-        let (_, check) = all.find(|(other, _)| *other == id).unwrap();
+        let images = ImageSet { installed: image("installed"), update: image("update"), update_1: None, other: None };
+        let (_, check) = checks().find(|(other, _)| *other == id).unwrap();
         check(&View::new(&self.records, &images))
     }
 
@@ -341,4 +340,21 @@ fn a_recovery_takes_whole_write_units() {
             _ => trace.is_silent("UPL-12"),
         }
     }
+}
+
+#[test]
+fn a_device_that_does_not_tell_its_mode_may_be_tried() {
+    let failure = |command, op, rc| packet(command, op, 1, |map| _ = map.text("rc").unsigned(rc));
+    let mark = packet(Command::ImageState, Op::Write, 1, |map| _ = map.text("confirm").boolean(false));
+    let not_built = failure(Command::ImageState, Op::WriteResponse, 8);
+    let mut trace = Trace::default();
+    trace
+        .process("update", StepBy::Tool)
+        .sends(&mark)
+        .answers(&not_built)
+        .is_violated("STA-12", "without having asked");
+    let mut trace = Trace::default();
+    trace.process("update", StepBy::Tool).sends(&packet(Command::BootloaderInfo, Op::Read, 1, |_| {}));
+    trace.answers(&failure(Command::BootloaderInfo, Op::ReadResponse, 8)).sends(&mark).answers(&not_built);
+    trace.is_silent("STA-12");
 }

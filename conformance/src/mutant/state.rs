@@ -8,7 +8,7 @@ use crate::initiator::update::{Entry, Job, Report};
 
 pub(super) fn all() -> Vec<Mutant> {
     vec![
-        policy("uploads without asking what is there", "STA-01", &["STA-09"], &NeverAsks),
+        policy("uploads without asking what is there", "STA-01", &["STA-09", "STA-13"], &NeverAsks),
         policy("uploads what is there already", "STA-01", &[], &UploadsAgain),
         policy("marks by the hash of the file", "STA-02", &[], &FileHash),
         policy("marks by an invented hash, in version 0", "STA-02", &[], &InventedHash),
@@ -28,6 +28,11 @@ pub(super) fn all() -> Vec<Mutant> {
         policy("needs every flag in a list", "STA-10", &[], &NeedsFlags),
         policy("needs a hash of 32 bytes in every entry", "STA-10", &[], &NeedsHashes),
         policy("needs an image in a list", "STA-10", &[], &NeedsImages),
+        policy("swaps in one image after the other", "STA-11", &[], &OneByOne),
+        policy("uploads every image as the first", "STA-11", &[], &NoNumber),
+        policy("exchanges the numbers of two images", "STA-11", &["STA-05"], &WrongNumber),
+        policy("marks whatever the bootloader does", "STA-12", &[], &Marker),
+        policy("never asks what the bootloader does", "STA-12", &[], &NeverAsksMode),
         policy("offers an older image all the same", "STA-13", &[], &GoesBack),
         policy("takes the first entry for the running image", "STA-10", &[], &TakesTheFirst),
     ]
@@ -161,6 +166,46 @@ struct NeedsImages;
 impl Policy for NeedsImages {
     fn finds_fault_with(&self, list: &SmpMessage) -> Option<&'static str> {
         entries(list).is_empty().then_some("no image")
+    }
+}
+
+struct OneByOne;
+
+impl Policy for OneByOne {
+    fn resets_between_images(&self) -> bool {
+        true
+    }
+}
+
+struct NoNumber;
+
+impl Policy for NoNumber {
+    fn image_number(&self, _: &Job) -> Option<u32> {
+        None
+    }
+}
+
+struct WrongNumber;
+
+impl Policy for WrongNumber {
+    fn image_number(&self, job: &Job) -> Option<u32> {
+        job.number.map(|number| 1 - number.min(1))
+    }
+}
+
+struct Marker;
+
+impl Policy for Marker {
+    fn heeds_the_mode(&self) -> bool {
+        false
+    }
+}
+
+struct NeverAsksMode;
+
+impl Policy for NeverAsksMode {
+    fn asks_bootloader(&self) -> bool {
+        false
     }
 }
 

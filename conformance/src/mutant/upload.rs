@@ -21,9 +21,10 @@ pub(super) fn all() -> Vec<Mutant> {
         policy("waits five seconds for the first chunk", "UPL-07", &[], &ShortFirst),
         policy("waits five seconds for the last chunk", "UPL-07", &[], &ShortLast),
         policy("does not mind a mismatch", "UPL-08", &[], &Careless),
-        policy("sends a refused chunk again", "UPL-09", &[], &Insistent),
+        policy("sends a refused chunk again", "UPL-09", &["STA-12"], &Insistent),
         policy("forgets the upload with the link", "UPL-10", &["UPL-05"], &NewUpload),
         policy("waits for an upload that is stuck", "UPL-11", &[], &Stuck),
+        policy("sends chunks of any length", "UPL-12", &[], &AnyLength),
         policy("waits ten seconds for an erase", "UPL-13", &[], &ShortErase),
         Mutant {
             name: "takes a lost link for the end",
@@ -149,6 +150,19 @@ struct Stuck;
 impl Policy for Stuck {
     fn stalled_max(&self) -> u32 {
         60
+    }
+}
+
+struct AnyLength;
+
+impl Policy for AnyLength {
+    fn chunk_align(&self) -> usize {
+        1
+    }
+
+    fn chunk_max(&self) -> usize {
+        // Less than the buffers of the recovery hold, and no multiple of any write unit.
+        257
     }
 }
 

@@ -170,6 +170,16 @@ impl Case {
             let reason = format!("{} has no serial recovery", self.target.name);
             return self.without_run(plan, Status::Skipped, reason);
         }
+        if self.images.update_1.is_some() {
+            if self.board.mcuboot.image_count() < 2 {
+                let reason = format!("{} has one image, and the scenario updates two", self.target.name);
+                return self.without_run(plan, Status::Skipped, reason);
+            }
+            if let InitiatorChoice::External(profile) = &plan.initiator {
+                let reason = format!("the scenario updates two images, and the commands of {} name one", profile.name);
+                return self.without_run(plan, Status::Unsupported, reason);
+            }
+        }
         if let InitiatorChoice::Builtin(personality) = &plan.initiator
             && let Some(reason) = personality.unsupported(&self.scenario.id)
         {
@@ -201,9 +211,9 @@ impl Case {
             initiator: plan.initiator.name().into(),
             air: self.air.name().into(),
             clock: if self.air.is_virtual() { "virtual" } else { "real" }.into(),
-            artifacts: [Some(&self.images.installed), Some(&self.images.update), self.images.other.as_ref()]
-                .into_iter()
-                .flatten()
+            artifacts: std::iter::once(&self.images.installed)
+                .chain(self.images.updates())
+                .chain(&self.images.other)
                 .map(Image::artifact)
                 .collect(),
         }));
@@ -229,14 +239,20 @@ impl Case {
     /// What the built-in initiator is given.
     #[must_use]
     pub fn job(&self) -> Job {
-        let update = &self.images.update;
-        Job {
+        let several = self.images.update_1.is_some();
+        let job = |update: &Image, number| Job {
             image: update.bytes.clone(),
             sha256: update.sha256,
             // Too broken to have a hash: the file is offered all the same.
             tlv_hash: update.tlv_hash.unwrap_or(update.sha256),
             version: update.version,
             task: self.scenario.task,
+            number,
+            further: Vec::new(),
+        };
+        Job {
+            further: self.images.update_1.iter().map(|update| job(update, Some(1))).collect(),
+            ..job(&self.images.update, several.then_some(0))
         }
     }
 

@@ -6,7 +6,7 @@
 //! | `trace.jsonl` | everything that happened, one record a line |
 //! | `verdict.json` | status, findings, checks |
 //! | `flash-before.bin`, `flash-after.bin` | each flash device, raw from offset 0 (with its name, if there are several) |
-//! | `installed.bin`, `update.bin` | the images |
+//! | `installed.bin`, `update.bin`, `update-1.bin` | the images; the last of scenarios that update two |
 //! | `output.txt` | what the tool wrote |
 
 use std::fs;
@@ -39,7 +39,9 @@ pub(super) fn leave(case: &Case, plan: &Plan, world: &World, result: &CaseResult
     write_trace(&folder.join(TRACE), &result.trace)?;
     fs::write(folder.join("verdict.json"), serde_json::to_vec_pretty(&report::json::case(result, plan.runs))?)?;
     fs::write(folder.join("installed.bin"), &case.images.installed.bytes)?;
-    fs::write(folder.join("update.bin"), &case.images.update.bytes)?;
+    for image in case.images.updates() {
+        fs::write(folder.join(format!("{}.bin", image.role)), &image.bytes)?;
+    }
     dump(&folder, "flash-before", case.flash(), world)?;
     if let Some(persistent) = world.persistent() {
         dump(&folder, "flash-after", &persistent.flash, world)?;

@@ -51,6 +51,8 @@ struct File {
 struct Images {
     installed: Spanned<ImageEntry>,
     update: Spanned<ImageEntry>,
+    #[serde(rename = "update-1")]
+    update_1: Option<Spanned<ImageEntry>>,
     other: Option<Spanned<ImageEntry>>,
 }
 
@@ -144,6 +146,7 @@ pub(super) fn parse(file: &str, folder: Option<&Path>, text: &str) -> Result<Sce
     }
     let installed = image(&read.images.installed, folder, &mistake)?;
     let update = image(&read.images.update, folder, &mistake)?;
+    let update_1 = read.images.update_1.as_ref().map(|entry| image(entry, folder, &mistake)).transpose()?;
     let recovers = read.needs.iter().any(|need| need.get_ref() == SERIAL_RECOVERY);
     if installed.broken.is_some() && !recovers {
         return Err(mistake(read.images.installed.span().start, "the installed image cannot be broken".into())
@@ -173,15 +176,19 @@ pub(super) fn parse(file: &str, folder: Option<&Path>, text: &str) -> Result<Sce
         return Err(mistake(entry.span().start, "the other image waits in the secondary slot".into())
             .remedy("state = \"uploaded\", \"pending\" or \"permanent\""));
     }
-    if update.state.is_some() {
-        return Err(mistake(
-            read.images.update.span().start,
-            "the update is not on the device yet: it has no state".into(),
-        )
-        .remedy("`other` is an image that lies in the secondary slot at the start"));
+    for entry in std::iter::once(&read.images.update).chain(&read.images.update_1) {
+        let start = entry.span().start;
+        if entry.get_ref().state.is_some() {
+            return Err(mistake(start, "the update is not on the device yet: it has no state".into())
+                .remedy("`other` is an image that lies in the secondary slot at the start"));
+        }
+        if entry.get_ref().confirmed.is_some() {
+            return Err(mistake(start, "`confirmed` is for the installed image".into()));
+        }
     }
-    if read.images.update.get_ref().confirmed.is_some() {
-        return Err(mistake(read.images.update.span().start, "`confirmed` is for the installed image".into()));
+    if let Some(entry) = read.images.update_1.as_ref().filter(|_| recovers || read.task == Task::EraseAndUpdate) {
+        return Err(mistake(entry.span().start, "two images are uploaded to a running application".into())
+            .remedy("`task = \"update\"` or \"test-only\", without `serial-recovery`"));
     }
     Ok(Scenario {
         name: read.id.get_ref().clone(),
@@ -194,6 +201,7 @@ pub(super) fn parse(file: &str, folder: Option<&Path>, text: &str) -> Result<Sce
         battery: read.battery.into_inner(),
         installed,
         update,
+        update_1,
         other,
         overrides: read.overrides,
         timing: TimingSpec {

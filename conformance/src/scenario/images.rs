@@ -11,7 +11,7 @@ use crate::target::Target;
 /// An image file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// `installed`, `update` or `other`.
+    /// `installed`, `update`, `update-1` or `other`.
     pub role: &'static str,
     /// The file.
     pub bytes: Vec<u8>,
@@ -30,6 +30,8 @@ pub struct ImageSet {
     pub installed: Image,
     /// What the initiator is given.
     pub update: Image,
+    /// What the initiator is given for image 1.
+    pub update_1: Option<Image>,
     /// In the secondary slot at the start.
     pub other: Option<Image>,
 }
@@ -44,6 +46,7 @@ impl ImageSet {
         let set = Self {
             installed: prepare("installed", &scenario.installed)?,
             update: prepare("update", &scenario.update)?,
+            update_1: scenario.update_1.as_ref().map(|spec| prepare("update-1", spec)).transpose()?,
             other: match &scenario.other {
                 Some(other) => Some(prepare("other", other)?),
                 None => None,
@@ -53,7 +56,17 @@ impl ImageSet {
             return Err(Mistake::new(&scenario.id, "installed and update are the same image")
                 .remedy("give them different versions or files"));
         }
+        if set.update_1.as_ref().is_some_and(|image| image.tlv_hash.is_some() && image.tlv_hash == set.update.tlv_hash)
+        {
+            return Err(Mistake::new(&scenario.id, "update and update-1 are the same image")
+                .remedy("give them different versions or files"));
+        }
         Ok(set)
+    }
+
+    /// What the initiator is given, by image number.
+    pub fn updates(&self) -> impl Iterator<Item = &Image> {
+        std::iter::once(&self.update).chain(&self.update_1)
     }
 }
 

@@ -19,6 +19,7 @@
 //! installed = { version = "1.0.0", size = "64 KiB", confirmed = true }
 //! update = { version = "1.1.0", size = "96 KiB", application = "waits-to-be-confirmed" }
 //! other = { version = "1.0.5", size = "64 KiB", state = "pending" }  # in the secondary slot: uploaded, pending, permanent
+//! update-1 = { version = "2.0.0", size = "32 KiB" }    # for image 1 of a target with two: both in one update
 //! # also: installed = { .., state = "testing" }; broken = "signature" (the installed one only with
 //! # needs = ["serial-recovery"]); file = "app.signed.bin"; application = { crashes = "500 ms" };
 //! # key = "development" or "production", instead of the one that the target trusts
@@ -261,6 +262,8 @@ pub struct Scenario {
     pub installed: ImageSpec,
     /// What the initiator is given.
     pub update: ImageSpec,
+    /// What the initiator is given for image 1, of a target that has one.
+    pub update_1: Option<ImageSpec>,
     /// What lies in the secondary slot at the start.
     pub other: Option<ImageSpec>,
     /// Keys of the target profile that are different here.

@@ -372,7 +372,7 @@ pub struct Trailer {
 /// One slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SlotState {
-    /// `primary` or `secondary`.
+    /// `primary` or `secondary`, of image 1 `primary-1` or `secondary-1`.
     pub slot: String,
     /// Hash of a valid image in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none", default)]

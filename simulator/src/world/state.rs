@@ -1,6 +1,6 @@
 //! What is in the slots, in words.
 
-use brickproof_flash_model::boot::mcuboot::{Mcuboot, Slot, SwapType};
+use brickproof_flash_model::boot::mcuboot::{Pair, Slot, SwapType};
 use brickproof_flash_model::flash::Flash;
 use brickproof_flash_model::image::mcuboot::{SlotSource, inspect};
 use sha2::{Digest, Sha256};
@@ -22,7 +22,11 @@ impl World {
         }
         Some(StateRecord {
             when: when.to_owned(),
-            slots: vec![slot_state(mcuboot, flash, Slot::Primary), slot_state(mcuboot, flash, Slot::Secondary)],
+            slots: mcuboot
+                .pairs()
+                .iter()
+                .flat_map(|pair| [Slot::Primary, Slot::Secondary].map(|slot| slot_state(pair, flash, slot)))
+                .collect(),
             next_boot: next.to_string(),
             running: running.and_then(|image| image.hash).map(|hash| hex(&hash)),
             state: running.map(|_| if next == SwapType::Revert { ImageState::Testing } else { ImageState::Confirmed }),
@@ -38,12 +42,12 @@ impl World {
     }
 }
 
-fn slot_state(mcuboot: &Mcuboot, flash: &Flash, slot: Slot) -> SlotState {
+fn slot_state(pair: &Pair, flash: &Flash, slot: Slot) -> SlotState {
     let name = match slot {
         Slot::Primary => "primary",
         Slot::Secondary => "secondary",
     };
-    let trailer = mcuboot.trailer(slot).read(flash).map_or_else(
+    let trailer = pair.trailer(slot).read(flash).map_or_else(
         |error| Trailer {
             magic: error.to_string(),
             swap_type: String::new(),
@@ -57,11 +61,15 @@ fn slot_state(mcuboot: &Mcuboot, flash: &Flash, slot: Slot) -> SlotState {
             image_ok: state.image_ok.to_string(),
         },
     );
-    let source = SlotSource { flash, area: mcuboot.area(slot) };
+    let source = SlotSource { flash, area: pair.area(slot) };
     let version = inspect(&source).ok().map(|info| info.header.version.to_string());
-    let (hash, invalid) = match mcuboot.verify(flash, slot) {
+    let (hash, invalid) = match pair.verify(flash, slot) {
         Ok(verified) => (Some(hex(&verified.hash)), None),
         Err(error) => (None, Some(error.to_string())),
     };
-    SlotState { slot: name.to_owned(), hash, version, invalid, trailer }
+    let name = match pair.image() {
+        0 => name.to_owned(),
+        image => format!("{name}-{image}"),
+    };
+    SlotState { slot: name, hash, version, invalid, trailer }
 }

@@ -94,15 +94,20 @@ impl<W: Wire> Update<'_, W> {
 
     pub(super) async fn confirm(&mut self) -> Result<String, String> {
         let mut body = vec![("confirm", Value::Boolean(true))];
-        if self.policy.confirms_by_hash() {
+        // Without a hash the image that runs the server is meant.
+        if self.policy.confirms_by_hash() || self.job.number.is_some_and(|number| number > 0) {
             body.push(("hash", Value::Bytes(self.policy.hash(self.job))));
         }
         for _ in 0..self.policy.unanswered_max() {
             // Each time anew: without an answer the device may have reset, and swapped back.
-            if self.policy.looks_before_confirming()
+            let heeds = self.by_version && self.policy.heeds_the_mode();
+            if (heeds || self.policy.looks_before_confirming())
                 && let Some(done) = self.look().await?
             {
                 return Ok(done);
+            }
+            if heeds {
+                return Ok("the new image runs".into());
             }
             let Some(answer) = self.session.request(Command::ImageState, Op::Write, &body, REQUEST_US).await else {
                 continue;
@@ -112,7 +117,8 @@ impl<W: Wire> Update<'_, W> {
                 return Err(format!("the device refuses to confirm the image: {}", refusal(group, rc)));
             }
             let images = self.entries(&answer)?;
-            let running = self.policy.running(&images);
+            let own = self.own(&images);
+            let running = self.policy.running(&own);
             return match running {
                 Some(image) if image.hash == self.hash && image.is(Entry::CONFIRMED) => {
                     let kept = if image.is(Entry::PERMANENT) { "for good" } else { "and is confirmed" };
@@ -127,7 +133,19 @@ impl<W: Wire> Update<'_, W> {
     /// Whether the new image runs and may be confirmed; what to say when it is confirmed already.
     async fn look(&mut self) -> Result<Option<String>, String> {
         let images = self.list().await?;
-        let Some(running) = self.policy.running(&images) else {
+        self.runs(&images)
+    }
+
+    /// The entries of the image that is dealt with.
+    fn own(&self, images: &[Entry]) -> Vec<Entry> {
+        let number = i64::from(self.job.number.unwrap_or(0));
+        images.iter().filter(|image| image.image == number).cloned().collect()
+    }
+
+    /// The same from a list.
+    pub(super) fn runs(&self, images: &[Entry]) -> Result<Option<String>, String> {
+        let own = self.own(images);
+        let Some(running) = self.policy.running(&own) else {
             return Err("the device lists no running image".into());
         };
         if running.hash != self.hash {

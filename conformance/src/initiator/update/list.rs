@@ -8,6 +8,8 @@ use super::{REQUEST_US, Update, refusal};
 /// One entry of an image list; what the list leaves out is false, empty or -1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
+    /// Image number; 0 when it is left out.
+    pub image: i64,
     /// Slot inside its image.
     pub slot: i64,
     /// Its hash in hexadecimal.
@@ -34,6 +36,7 @@ impl Entry {
         let entry = |image: &Field| {
             let flag = |name: &str| image.get(name).and_then(Field::boolean).unwrap_or(false);
             Self {
+                image: image.get("image").and_then(Field::number).unwrap_or(0),
                 slot: image.get("slot").and_then(Field::number).unwrap_or(-1),
                 hash: image.get("hash").and_then(Field::hex).unwrap_or_default().to_owned(),
                 version: match image.get("version") {

@@ -40,6 +40,10 @@ pub struct Job {
     pub version: Option<ImageVersion>,
     /// What to do with it.
     pub task: Task,
+    /// Number of the image that it updates; `None` where there is but one.
+    pub number: Option<u32>,
+    /// Images that belong to the same update.
+    pub further: Vec<Job>,
 }
 
 /// What the initiator says at the end.
@@ -56,7 +60,14 @@ const REQUEST_US: u64 = 2_500_000;
 
 /// Runs the update; what it says at the end is true.
 pub async fn run<W: Wire>(wire: &mut W, job: &Job, policy: &dyn Policy) -> Report {
-    let mut update = Update { session: Session::new(wire, policy), job, policy, hash: hex(&job.tlv_hash) };
+    let mut update = Update {
+        session: Session::new(wire, policy),
+        whole: job,
+        job,
+        policy,
+        hash: hex(&job.tlv_hash),
+        by_version: false,
+    };
     match update.run().await {
         Ok(message) => Report { success: true, message },
         Err(message) => Report { success: false, message },
@@ -65,12 +76,17 @@ pub async fn run<W: Wire>(wire: &mut W, job: &Job, policy: &dyn Policy) -> Repor
 
 struct Update<'a, W> {
     session: Session<'a, W>,
+    /// The whole update.
+    whole: &'a Job,
+    /// The image that is dealt with.
     job: &'a Job,
     policy: &'a dyn Policy,
     hash: String,
+    /// The bootloader has told that it chooses images by their version: it takes no marks.
+    by_version: bool,
 }
 
-impl<W: Wire> Update<'_, W> {
+impl<'a, W: Wire> Update<'a, W> {
     async fn run(&mut self) -> Result<String, String> {
         self.step("list");
         let (chunk, window) = self.limits().await?;
@@ -78,14 +94,21 @@ impl<W: Wire> Update<'_, W> {
             return self.recover(chunk, window).await;
         }
         let there = self.prepare().await?;
-        match there {
-            There::Confirmed => return Ok("the image runs already".into()),
-            There::Testing if self.job.task == Task::TestOnly => return Ok("the image is in its test already".into()),
-            There::Testing => {
-                self.step("confirm");
-                return self.confirm().await;
+        let parts: Vec<(&'a Job, There)> = self.parts().zip(there).collect();
+        let all = |wanted: &[There]| parts.iter().all(|(_, there)| wanted.contains(there));
+        if all(&[There::Confirmed]) {
+            return Ok("the image runs already".into());
+        }
+        if all(&[There::Confirmed, There::Testing]) {
+            if self.job.task == Task::TestOnly {
+                return Ok("the image is in its test already".into());
             }
-            There::Absent => {
+            self.step("confirm");
+            return self.confirm_all().await;
+        }
+        for (place, (part, there)) in parts.iter().enumerate() {
+            self.turn_to(part);
+            if *there == There::Absent {
                 if self.job.task == Task::EraseAndUpdate {
                     self.step("erase");
                     self.erase().await?;
@@ -93,11 +116,19 @@ impl<W: Wire> Update<'_, W> {
                 self.step("upload");
                 self.upload(chunk, window).await?;
             }
-            There::Uploaded | There::Pending => {}
+            if place + 1 < parts.len() && self.policy.resets_between_images() {
+                self.mark_one(*there).await?;
+                self.step("reset");
+                self.reset().await?;
+                self.step("wait");
+                self.wait().await?;
+            }
         }
-        if there != There::Pending && self.policy.marks() != Mark::Nothing {
-            self.step("test");
-            self.mark().await?;
+        for (place, (part, there)) in parts.iter().enumerate() {
+            self.turn_to(part);
+            if place + 1 == parts.len() || !self.policy.resets_between_images() {
+                self.mark_one(*there).await?;
+            }
         }
         self.step("reset");
         self.reset().await?;
@@ -107,7 +138,47 @@ impl<W: Wire> Update<'_, W> {
         self.step("wait");
         self.wait().await?;
         self.step("confirm");
-        self.confirm().await
+        self.confirm_all().await
+    }
+
+    /// The images of the update.
+    fn parts(&self) -> impl Iterator<Item = &'a Job> + use<'a, W> {
+        let whole = self.whole;
+        std::iter::once(whole).chain(&whole.further)
+    }
+
+    fn turn_to(&mut self, part: &'a Job) {
+        self.job = part;
+        self.hash = hex(&part.tlv_hash);
+    }
+
+    /// Marks the image that is dealt with, where that is left to do and has a meaning.
+    async fn mark_one(&mut self, there: There) -> Result<(), String> {
+        let takes_marks = !self.by_version || !self.policy.heeds_the_mode();
+        let left = matches!(there, There::Absent | There::Uploaded);
+        if left && takes_marks && self.policy.marks() != Mark::Nothing {
+            self.step("test");
+            self.mark().await?;
+        }
+        Ok(())
+    }
+
+    /// Confirms every image of the update, once all of them run.
+    async fn confirm_all(&mut self) -> Result<String, String> {
+        let parts: Vec<&'a Job> = self.parts().collect();
+        if parts.len() > 1 && self.policy.looks_before_confirming() {
+            let images = self.list().await?;
+            for part in &parts {
+                self.turn_to(part);
+                self.runs(&images)?;
+            }
+        }
+        let mut said = String::new();
+        for part in parts {
+            self.turn_to(part);
+            said = self.confirm().await?;
+        }
+        Ok(said)
     }
 
     fn step(&mut self, step: &str) {

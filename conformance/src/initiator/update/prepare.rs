@@ -10,6 +10,7 @@
 //! | anything else | upload |
 
 use brickproof_simulator::smp::{Command, Op};
+use brickproof_simulator::trace::hex;
 
 use super::super::session::Value;
 use super::super::wire::Wire;
@@ -18,6 +19,9 @@ use super::{REQUEST_US, Update};
 
 /// Resets that clear the way: a pending image needs one to be tried and one to be swapped back.
 const CLEARING_RESETS_MAX: u32 = 3;
+
+/// Modes of MCUboot that choose images by their version: direct-XIP without revert, RAM load.
+const BY_VERSION: [i64; 2] = [4, 6];
 
 /// What is left to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,26 +39,31 @@ pub(super) enum There {
 }
 
 impl<W: Wire> Update<'_, W> {
-    /// Looks what is there, and resets until nothing is in the way of an upload.
-    pub(super) async fn prepare(&mut self) -> Result<There, String> {
+    /// Looks what is there of each image, and resets until nothing is in the way of an upload.
+    pub(super) async fn prepare(&mut self) -> Result<Vec<There>, String> {
+        let no_downgrade = self.asks_bootloader().await;
         if !self.policy.looks_before_uploading() {
-            return Ok(There::Absent);
+            return Ok(self.parts().map(|_| There::Absent).collect());
         }
-        let no_downgrade = self.refuses_downgrades().await;
         for _ in 0..=CLEARING_RESETS_MAX {
             let images = self.list().await?;
-            let ours = images.iter().find(|image| image.hash == self.hash);
-            match ours.map(Entry::there) {
-                Some(There::Uploaded) if !self.policy.skips_what_is_there() => return Ok(There::Absent),
-                Some(there) => return Ok(there),
-                None => {}
+            let there: Vec<There> = self
+                .parts()
+                .map(|part| {
+                    let hash = hex(&part.tlv_hash);
+                    images.iter().find(|image| image.hash == hash).map_or(There::Absent, Entry::there)
+                })
+                .collect();
+            if there.iter().any(|there| *there != There::Absent) {
+                let again = |there| there == There::Uploaded && !self.policy.skips_what_is_there();
+                return Ok(there.into_iter().map(|there| if again(there) { There::Absent } else { there }).collect());
             }
             let older = self.policy.running(&images).is_some_and(|running| self.is_older_than(running));
             if no_downgrade && older && self.policy.heeds_no_downgrade() {
                 return Err("the bootloader refuses images that are older than the running one".into());
             }
             let Some(what) = in_the_way(&images).filter(|_| self.policy.clears_the_way()) else {
-                return Ok(There::Absent);
+                return Ok(there);
             };
             self.step("reset");
             self.reset().await.map_err(|error| format!("{what}: {error}"))?;
@@ -67,14 +76,17 @@ impl<W: Wire> Update<'_, W> {
 }
 
 impl<W: Wire> Update<'_, W> {
-    /// Whether the bootloader says that it refuses older images; one that says nothing does not.
-    async fn refuses_downgrades(&mut self) -> bool {
+    /// Asks for the mode of the bootloader. Whether it says that it refuses older images; one that says nothing
+    /// does not.
+    async fn asks_bootloader(&mut self) -> bool {
         if !self.policy.asks_bootloader() {
             return false;
         }
         let query = [("query", Value::Text("mode"))];
         let answer = self.session.request(Command::BootloaderInfo, Op::Read, &query, REQUEST_US).await;
         let told = answer.filter(|answer| answer.failure().is_none());
+        let mode = told.as_ref().and_then(|answer| answer.body.get("mode")?.number());
+        self.by_version = mode.is_some_and(|mode| BY_VERSION.contains(&mode));
         told.and_then(|answer| answer.body.get("no-downgrade")?.boolean()).unwrap_or(false)
     }
 

@@ -272,6 +272,9 @@ impl<W: Wire> Update<'_, W> {
 
     fn chunk(&self, offset: usize, end: usize, fields: FirstChunk) -> Vec<(&'static str, Value)> {
         let mut body = vec![("off", Value::Number(offset as u64))];
+        if let Some(number) = self.policy.image_number(self.job).filter(|_| offset == 0) {
+            body.push(("image", Value::Number(number.into())));
+        }
         if fields.len {
             body.push(("len", Value::Number(self.job.image.len() as u64)));
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use brickproof_simulator::smp::{Command, SmpMessage};
 use brickproof_simulator::trace::{StepBy, hex};
 
+use super::mode::chooses_by_version;
 use crate::judge::view::{
     Event, Listed, Place, View, answers_state_write, confirms, is, listed, named_hash, offset, words, writes_state,
 };
@@ -65,7 +66,8 @@ fn does_not_know_hash(answer: &SmpMessage) -> bool {
     }
 }
 
-/// STA-03: the image is marked, for test or for good, before the reset.
+/// STA-03: the image is marked, for test or for good, before the reset; not where the device has told that its
+/// bootloader chooses by version.
 pub(super) fn marked_before_reset(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     let update = view.update_hash();
@@ -73,9 +75,13 @@ pub(super) fn marked_before_reset(view: &View<'_>) -> CheckOutcome {
     let (mut waits, mut marked) = (false, false);
     // The recovery of a bootloader uploads to the slot that runs: nothing swaps.
     let mut recovery = false;
+    let mut by_version = false;
     for entry in &view.entries {
         match &entry.event {
             Event::Boot(boot) => recovery = boot.outcome == "recovery",
+            Event::Answer(answer) if is(answer, Command::BootloaderInfo) => {
+                by_version = chooses_by_version(answer).unwrap_or(by_version);
+            }
             Event::Answer(answer) if is(answer, Command::ImageUpload) && answer.failure().is_none() => {
                 let reached = usize::try_from(offset(answer).unwrap_or(0)).unwrap_or(0);
                 if reached >= view.images.update.bytes.len() {
@@ -95,7 +101,7 @@ pub(super) fn marked_before_reset(view: &View<'_>) -> CheckOutcome {
                 }
             }
             Event::Request(request) if is(request, Command::Reset) && !recovery && entry.by == StepBy::Tool => {
-                match (std::mem::take(&mut waits), std::mem::take(&mut marked)) {
+                match (std::mem::take(&mut waits) && !by_version, std::mem::take(&mut marked)) {
                     (true, true) => seen.met(entry.place.n),
                     (true, false) => seen.violated(
                         &entry.place,

@@ -5,10 +5,14 @@
 //! | `before` | STA-01, STA-09, STA-10, STA-13: what the device has before the upload, and lists of every form |
 //! | `mark` | STA-02, STA-03, STA-04, STA-05, STA-06: marking for test or for good |
 //! | `after` | STA-07, STA-08: which image came back |
+//! | `several` | STA-11: several images in one update |
+//! | `mode` | STA-12: bootloaders that choose by version |
 
 mod after;
 mod before;
 mod mark;
+mod mode;
+mod several;
 
 use super::Check;
 
@@ -24,5 +28,7 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     ("STA-08", after::reports_a_revert),
     ("STA-09", before::clears_the_way),
     ("STA-10", before::reads_any_list),
+    ("STA-11", several::all_before_one_reset),
+    ("STA-12", mode::suits_the_slots),
     ("STA-13", before::honours_no_downgrade),
 ];

@@ -7,13 +7,13 @@
 //! | `refused` | what ends an upload: UPL-08, UPL-09 |
 //! | `patience` | how long the device may take: UPL-07, UPL-13 |
 //! | `resume` | lost links: UPL-10, RST-05 |
+//! | `units` | write units of the device: UPL-12 |
 
 mod offsets;
 mod patience;
 mod refused;
 mod resume;
-#[cfg(test)]
-pub(super) mod units;
+mod units;
 
 use brickproof_simulator::smp::{Command, Field};
 use brickproof_simulator::trace::hex;
@@ -24,7 +24,7 @@ use super::{Check, CheckOutcome, Seen};
 
 /// The requirements judged here and in the modules below.
 pub(super) fn checks() -> impl Iterator<Item = &'static (&'static str, Check)> {
-    [CHECKS, offsets::CHECKS, refused::CHECKS, patience::CHECKS, resume::CHECKS].into_iter().flatten()
+    [CHECKS, offsets::CHECKS, refused::CHECKS, patience::CHECKS, resume::CHECKS, units::CHECKS].into_iter().flatten()
 }
 
 /// What is in chunks.

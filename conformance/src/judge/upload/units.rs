@@ -1,7 +1,4 @@
-//! Write units of the device: UPL-12.
-//!
-//! The judgement is complete and tested with traces made by hand. It joins the catalogue, and `checks` above, with
-//! the first bundled scenario that reaches a serial recovery in process; until then nothing could show it met.
+//! Write units of the device.
 
 use brickproof_simulator::smp::Command;
 
@@ -9,7 +6,7 @@ use crate::judge::view::{Event, View, data_len, is, offset};
 use crate::judge::{Check, CheckOutcome, Seen};
 
 /// The requirements judged here.
-pub(in crate::judge) const CHECKS: &[(&str, Check)] = &[("UPL-12", chunks_are_whole_units)];
+pub(super) const CHECKS: &[(&str, Check)] = &[("UPL-12", chunks_are_whole_units)];
 
 /// Largest write unit of a device in bytes.
 const UNIT_MAX: i64 = 32;
