@@ -68,7 +68,8 @@ impl Seen {
         Self {
             serving: world.serving() && !world.reset_asked(),
             starts: world.starts(),
-            dead: world.dead().is_some(),
+            // Without power, and with nothing to come that brings it back, it is as good as dead.
+            dead: world.dead().is_some() || (!world.powered() && world.next_wake().is_none()),
             lost: world.lost(),
         }
     }
