@@ -45,10 +45,14 @@ pub(super) fn suits_the_slots(view: &View<'_>) -> CheckOutcome {
                     refused = request.map(|request| (entry.place, request.body.get("data")));
                 }
             }
-            Event::Answer(answer) if by_tool && answers_state_write(answer) => {
-                if by_version.is_none() && !silent && answer.failure() == Some((None, NOT_BUILT)) {
-                    seen.violated(&entry.place, "marks an image without having asked whether the device takes marks");
-                }
+            Event::Answer(answer)
+                if by_tool
+                    && answers_state_write(answer)
+                    && answer.failure() == Some((None, NOT_BUILT))
+                    && by_version.is_none()
+                    && !silent =>
+            {
+                seen.violated(&entry.place, "marks an image without having asked whether the device takes marks");
             }
             Event::Request(request) if by_tool && writes_state(request) && by_version == Some(true) => {
                 seen.violated(&entry.place, "marks an image although the bootloader chooses by version");
