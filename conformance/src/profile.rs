@@ -30,6 +30,10 @@
 //! findings = ["RST-02"]
 //! reason = "the tool waits for the answer and fails"
 //! airs = ["udp"]                           # only there; everywhere if left out
+//!
+//! [[unsupported]]                          # what it cannot do at all
+//! scenario = "rollback/self-test-fails"
+//! reason = "the tool has no confirm"
 //! ```
 //!
 //! Placeholders: `{address}` and `{port}` on `udp`, `{path}` (of the port) on `serial`, `{image}` (path), `{hash}`
@@ -129,6 +133,19 @@ pub struct Profile {
     pub repeat: BTreeMap<String, u32>,
     /// Known failures.
     pub known: Vec<Known>,
+    /// Scenarios that it cannot do.
+    pub unsupported: Vec<Unsupported>,
+}
+
+/// Scenarios that an initiator cannot do, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unsupported {
+    /// Ids of the scenarios; in a file one or a list of them.
+    #[serde(rename = "scenario", deserialize_with = "one_or_many")]
+    pub scenarios: Vec<String>,
+    /// Why.
+    pub reason: String,
 }
 
 #[derive(Deserialize)]
@@ -150,6 +167,8 @@ struct File {
     repeat: BTreeMap<Spanned<String>, u32>,
     #[serde(default)]
     known: Vec<Known>,
+    #[serde(default)]
+    unsupported: Vec<Unsupported>,
 }
 
 fn timeout() -> Duration {
@@ -228,6 +247,7 @@ impl Profile {
             commands: read.commands.into_iter().map(|(step, line)| (step.into_inner(), line.into_inner())).collect(),
             repeat: read.repeat.into_iter().map(|(step, count)| (step.into_inner(), count)).collect(),
             known: read.known,
+            unsupported: read.unsupported,
             arguments,
         }
         .checked(file)
@@ -284,6 +304,7 @@ impl Profile {
             commands: BTreeMap::from([("update".to_owned(), command)]),
             repeat: BTreeMap::new(),
             known: Vec::new(),
+            unsupported: Vec::new(),
             arguments: Vec::new(),
         })
     }
@@ -292,6 +313,13 @@ impl Profile {
     #[must_use]
     pub fn updates_by_itself(&self) -> bool {
         self.commands.contains_key("update")
+    }
+
+    /// Why it cannot do a scenario, if it says so.
+    #[must_use]
+    pub fn unsupported(&self, scenario: &str) -> Option<&str> {
+        let here = |entry: &&Unsupported| entry.scenarios.iter().any(|id| id == scenario);
+        self.unsupported.iter().find(here).map(|entry| entry.reason.as_str())
     }
 
     /// Findings that are known for a scenario on an air, with their reasons.

@@ -138,7 +138,7 @@ fn a_failed_case_says_everything_and_its_dump_boots() {
         "failed rollback/crashes-before-confirming",
         "STA-08",
         "expected  When the old image runs after the reset, the update is reported as failed",
-        "happened  the old image runs, and it reports success: exit code 0",
+        "happened  the new image does not run, and it reports success: exit code 0",
         "evidence  brickproof-report/minimal-uploader/rollback.crashes-before-confirming",
         "repeat    brickproof run rollback/crashes-before-confirming --air udp --seed 1 -- ",
     ] {
@@ -554,7 +554,7 @@ fn a_report_for_ci() {
         "<testsuites name=\"brickproof\" tests=\"",
         "<testsuite name=\"rollback\"",
         "<testcase name=\"rollback/crashes-before-confirming\" classname=\"brickproof.minimal-uploader.rollback\"",
-        "<failure message=\"STA-08: the old image runs, and it reports success: exit code 0\" type=\"failed\">",
+        "<failure message=\"STA-08: the new image does not run, and it reports success: exit code 0\" type=\"failed\">",
         "expected  When the old image runs after the reset, the update is reported as failed",
         "repeat    brickproof run rollback/crashes-before-confirming --air udp --seed 1 -- ",
         "<property name=\"target\" value=\"nrf52840-mcuboot-swap-move\"/>",
@@ -565,7 +565,7 @@ fn a_report_for_ci() {
     for part in [
         "❌ brickproof: ",
         "#### ❌ <code>rollback/crashes-before-confirming</code>: failed",
-        "  - happened: <code>the old image runs, and it reports success&#58; exit code 0</code>",
+        "  - happened: <code>the new image does not run, and it reports success&#58; exit code 0</code>",
         "```text\nbrickproof run rollback/crashes-before-confirming --air udp --seed 1 -- ",
         "| MUST | ❌ violated | in <code>rollback/crashes-before-confirming</code>",
     ] {

@@ -72,7 +72,7 @@ fn a_played_target_answers_on_its_port() {
     let ready: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
     assert_eq!((ready["event"].as_str(), ready["air"].as_str()), (Some("ready"), Some("serial")));
     assert!(ready["address"].is_null() && ready["port"].is_null());
-    for line in lines {
+    for line in lines.by_ref() {
         let record: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
         if record["kind"] == "state" && record["when"] == "boot" {
             break;

@@ -59,7 +59,7 @@ impl Board {
     }
 
     fn explain(&self, flash: &Flash) -> Explanation {
-        self.mcuboot.explain(flash, &Names { layout: &self.layout })
+        self.mcuboot.explain(flash, &Names { layout: &self.layout, recovers: false })
     }
 }
 

@@ -126,7 +126,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         eprintln!("brickproof: {note}");
     }
     let asked = mcuboot.swap_type(&flash).map_err(|error| Failure::Usage(error.to_string()))?;
-    let names = Names { layout: &target.layout };
+    let names = Names { layout: &target.layout, recovers: target.recovers() };
     let dumped = arguments.cut.is_none().then(|| mcuboot.explain(&flash, &names));
 
     let mut recorder =

@@ -180,9 +180,11 @@ impl Case {
                 return self.without_run(plan, Status::Unsupported, reason);
             }
         }
-        if let InitiatorChoice::Builtin(personality) = &plan.initiator
-            && let Some(reason) = personality.unsupported(&self.scenario.id)
-        {
+        let unsupported = match &plan.initiator {
+            InitiatorChoice::Builtin(personality) => personality.unsupported(&self.scenario.id, &self.scenario.needs),
+            InitiatorChoice::External(profile) => profile.unsupported(&self.scenario.id),
+        };
+        if let Some(reason) = unsupported {
             return self.without_run(plan, Status::Unsupported, reason.to_owned());
         }
         let mut world = self.world(plan);

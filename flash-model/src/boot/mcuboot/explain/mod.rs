@@ -34,6 +34,8 @@ pub use wrong::Oddity;
 pub struct Names<'a> {
     /// Names and addresses of the flash devices.
     pub layout: &'a Layout,
+    /// A device without a bootable image runs a recovery instead.
+    pub recovers: bool,
 }
 
 impl Names<'_> {
@@ -115,7 +117,7 @@ pub struct SlotText {
 /// What the next boot does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NextBoot {
-    /// `boot` or `brick`.
+    /// `boot`, `recovery` or `brick`.
     pub outcome: &'static str,
     /// What it does and why, in order.
     pub steps: Vec<String>,
@@ -178,7 +180,11 @@ fn next_boot(mcuboot: &Mcuboot, next: Option<(Boot, Flash)>, names: &Names<'_>) 
         .filter(|second| boot.outcome.is_boot() && second.swapped().is_some())
         .map(|second| format!("unless the image is confirmed before: {}", end(&second, names, mcuboot)));
     NextBoot {
-        outcome: if boot.outcome.is_boot() { "boot" } else { "brick" },
+        outcome: match &boot.outcome {
+            Outcome::Boot { .. } => "boot",
+            Outcome::NoBootableImage { .. } if names.recovers => "recovery",
+            Outcome::NoBootableImage { .. } | Outcome::Halt { .. } => "brick",
+        },
         steps: boot.decisions.iter().map(ToString::to_string).collect(),
         end: end(&boot, names, mcuboot),
         operations: boot.operations,
@@ -191,6 +197,9 @@ fn end(boot: &Boot, names: &Names<'_>, mcuboot: &Mcuboot) -> String {
     match &boot.outcome {
         Outcome::Boot { header, .. } => {
             format!("version {} starts at {}", header.version, names.at(mcuboot.area(Slot::Primary), 0))
+        }
+        Outcome::NoBootableImage { reason } if names.recovers => {
+            format!("no image is started, the serial recovery runs: {reason}")
         }
         Outcome::NoBootableImage { reason } | Outcome::Halt { reason } => format!("BRICK: {reason}"),
     }
