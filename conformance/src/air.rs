@@ -7,12 +7,20 @@ use std::str::FromStr;
 ///
 /// `serial-recovery`: the target has MCUboot's serial recovery, and the air reaches it. `ble`: everything that
 /// goes over a Bluetooth LE link can be seen. `decides`: the initiator itself decides which step comes next, so
-/// that a recipe of single steps is none.
-pub const CAPABILITIES: [&str; 6] = ["smp", "reboot", "silent-loss", BLE, SERIAL_RECOVERY, DECIDES];
+/// that a recipe of single steps is none. `revert`: the bootloader can go back to the old image. `downgrade`,
+/// `no-downgrade`: it takes older images, or it does not.
+pub const CAPABILITIES: [&str; 9] =
+    ["smp", "reboot", "silent-loss", BLE, SERIAL_RECOVERY, DECIDES, REVERT, DOWNGRADE, NO_DOWNGRADE];
 /// See [`CAPABILITIES`].
 pub const BLE: &str = "ble";
 /// See [`CAPABILITIES`].
 pub const DECIDES: &str = "decides";
+/// See [`CAPABILITIES`].
+pub const REVERT: &str = "revert";
+/// See [`CAPABILITIES`].
+pub const DOWNGRADE: &str = "downgrade";
+/// See [`CAPABILITIES`].
+pub const NO_DOWNGRADE: &str = "no-downgrade";
 /// See [`CAPABILITIES`].
 pub const SERIAL_RECOVERY: &str = "serial-recovery";
 

@@ -73,7 +73,7 @@ mod smp;
 
 use std::path::{Path, PathBuf};
 
-use brickproof_flash_model::boot::mcuboot::{Downgrade, Mcuboot, Options, Slot};
+use brickproof_flash_model::boot::mcuboot::{Downgrade, Mcuboot, Mode, Options, Slot};
 use brickproof_flash_model::flash::Flash;
 use brickproof_flash_model::image::mcuboot::{ImageVersion, PublicKey, SignatureType, SigningKey, Verifier};
 use brickproof_flash_model::layout::Layout;
@@ -84,6 +84,7 @@ use brickproof_simulator::smp::{RecoveryConfig, ServerConfig};
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::air::{DOWNGRADE, NO_DOWNGRADE, REVERT, SERIAL_RECOVERY};
 use crate::scenario::TimingSpec;
 use crate::units::Duration;
 
@@ -224,6 +225,21 @@ impl Target {
     #[must_use]
     pub fn signature_type(&self) -> SignatureType {
         self.signature
+    }
+
+    /// What the target lacks of something that a scenario needs of it, in words.
+    #[must_use]
+    pub fn lacks(&self, need: &str) -> Option<&'static str> {
+        let prevents = self.options.downgrade != Downgrade::Allowed || self.options.hardware_rollback_protection;
+        match need {
+            SERIAL_RECOVERY if self.recovery.is_none() => Some("has no serial recovery"),
+            REVERT if matches!(self.options.mode, Mode::OverwriteOnly { .. }) => {
+                Some("has no way back to the old image")
+            }
+            DOWNGRADE if prevents => Some("takes no older images"),
+            NO_DOWNGRADE if !prevents => Some("takes older images"),
+            _ => None,
+        }
     }
 
     /// Whether a device without a bootable image runs a recovery.

@@ -11,10 +11,13 @@ use crate::library;
 
 pub(super) fn run() -> Result<u8, Failure> {
     let mut text = String::from("airs\n");
-    text.push_str("  in-process  works: function calls, virtual time\n");
-    text.push_str(&format!("  udp         {}\n", udp()));
-    text.push_str(&format!("  serial      {}\n", serial()?));
-    text.push_str("initiators\n  builtin           works, on in-process, udp and serial\n");
+    text.push_str("  in-process        works: function calls, virtual time\n");
+    text.push_str("  in-process-ble    works: a model of a Bluetooth LE link, virtual time\n");
+    text.push_str(&format!("  udp               {}\n", udp()));
+    text.push_str(&format!("  serial            {}\n", serial()?));
+    text.push_str(
+        "initiators\n  builtin           works, on every air; builtin-android and others act as another client\n",
+    );
     for bundled in brickproof_scenarios::initiators() {
         let profile = library::initiator(bundled.name)?;
         let mut programs: Vec<&str> = profile.commands.values().map(|command| command[0].as_str()).collect();

@@ -12,7 +12,7 @@ use brickproof_simulator::world::{Action, Control, Fault, Trigger, World};
 
 use super::verdict::{Finding, Status, status};
 use super::{InitiatorChoice, Plan, evidence, real_time, virtual_time};
-use crate::air::{Air, SERIAL_RECOVERY};
+use crate::air::Air;
 use crate::initiator::update::Job;
 use crate::judge::{self, CheckOutcome};
 use crate::library;
@@ -165,10 +165,8 @@ impl Case {
             let reason = format!("{} cannot be reached on the air `{}`", profile.name, plan.air);
             return self.without_run(plan, Status::Skipped, reason);
         }
-        let recovers = self.scenario.needs.iter().any(|need| need == SERIAL_RECOVERY);
-        if recovers && self.board.recovery.is_none() {
-            let reason = format!("{} has no serial recovery", self.target.name);
-            return self.without_run(plan, Status::Skipped, reason);
+        if let Some(lack) = self.scenario.needs.iter().find_map(|need| self.target.lacks(need)) {
+            return self.without_run(plan, Status::Skipped, format!("{} {lack}", self.target.name));
         }
         if self.images.update_1.is_some() {
             if self.board.mcuboot.image_count() < 2 {
