@@ -7,16 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::thread;
 
-use brickproof::air::Air;
 use brickproof::initiator::personality::Personality;
 use brickproof::initiator::policy::{Policy, Reporter, Truthful, WellBehaved};
 use brickproof::initiator::wire::{Tamper, Untouched};
 use brickproof::judge::{self, CheckOutcome, requirements};
 use brickproof::library;
 use brickproof::mutant;
+use brickproof::runner::Plan;
 use brickproof::runner::case::Case;
 use brickproof::runner::virtual_time::{run_over_console, run_with};
-use brickproof::runner::{InitiatorChoice, Plan};
 use brickproof::scenario::Scenario;
 
 /// Requirements that were violated, and how the first time; those that were met, and in which scenarios.
@@ -30,23 +29,7 @@ struct Outcomes {
 const CONSOLE: [&str; 3] = ["update/test-confirm", "link/loss-mid-upload", "power-loss/mid-upload"];
 
 fn plan() -> Plan {
-    Plan {
-        initiator: InitiatorChoice::Builtin(Personality::DEFAULT),
-        air: Air::InProcess,
-        target: None,
-        images: Vec::new(),
-        keys: Vec::new(),
-        time_scale: None,
-        timeout_s: 60,
-        seed: 1,
-        run: 1,
-        runs: 1,
-        jobs: 1,
-        report: PathBuf::new(),
-        keep_all: false,
-        repeat_with: Vec::new(),
-        command: Vec::new(),
-    }
+    Plan::builtin(Personality::DEFAULT, PathBuf::new())
 }
 
 /// Every bundled scenario, made once: images are signed and checked for each.

@@ -4,30 +4,14 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use brickproof::air::Air;
 use brickproof::initiator::personality::Personality;
 use brickproof::library;
 use brickproof::runner::verdict::{Status, Weight};
-use brickproof::runner::{self, InitiatorChoice, Plan};
+use brickproof::runner::{self, Plan};
 
 fn plan(personality: Personality) -> Plan {
-    Plan {
-        initiator: InitiatorChoice::Builtin(personality),
-        air: Air::InProcess,
-        target: None,
-        images: Vec::new(),
-        keys: Vec::new(),
-        time_scale: None,
-        timeout_s: 60,
-        seed: 1,
-        run: 1,
-        runs: 1,
-        jobs: 2,
-        report: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(personality.name),
-        keep_all: false,
-        repeat_with: Vec::new(),
-        command: Vec::new(),
-    }
+    let report = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(personality.name);
+    Plan { jobs: 2, ..Plan::builtin(personality, report) }
 }
 
 /// What is wrong, as lines that say what `scenarios/known/` would have to hold.

@@ -1,32 +1,18 @@
 //! Serial ports: the built-in initiator over a pty, a played target, the recovery of the bootloader.
 
+mod binary;
+
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use brickproof::air::Air;
 use brickproof::profile::Profile;
 
+use binary::{brickproof, folder, text};
+
 const TARGET: &str = "nrf52840-mcuboot-swap-move";
 const RECOVERS: &str = "nrf52840-mcuboot-swap-move-serial-recovery";
-
-fn brickproof(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_brickproof"))
-        .args(arguments)
-        .current_dir(folder)
-        .env("NO_COLOR", "1")
-        .output()
-        .expect("brickproof starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("text")
-}
-
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().expect("a folder")
-}
 
 #[test]
 fn the_builtin_initiator_does_the_same_over_a_serial_port() {

@@ -98,6 +98,29 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Each scenario once with the built-in initiator, on virtual time and from seed 1; `report` is where
+    /// evidence goes.
+    #[must_use]
+    pub fn builtin(personality: Personality, report: PathBuf) -> Self {
+        Self {
+            initiator: InitiatorChoice::Builtin(personality),
+            air: Air::InProcess,
+            target: None,
+            images: Vec::new(),
+            keys: Vec::new(),
+            time_scale: None,
+            timeout_s: 60,
+            seed: 1,
+            run: 1,
+            runs: 1,
+            jobs: 1,
+            report,
+            keep_all: false,
+            repeat_with: Vec::new(),
+            command: Vec::new(),
+        }
+    }
+
     /// The plan of run `run` (from 1) of each case.
     fn of_run(&self, run: u32) -> Self {
         Self { seed: self.seed.wrapping_add(u64::from(run.saturating_sub(1))), run, ..self.clone() }

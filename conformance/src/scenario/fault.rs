@@ -97,7 +97,7 @@ enum Do {
     DelayAnswer(Duration),
     ChangeAnswer(ChangeEntry),
     ForeignAnswer(ChangeEntry),
-    Refuse(RefuseEntry),
+    Refuse(Refusal),
     LoseRequest,
     Stall(Duration),
     Inject(InjectEntry),
@@ -127,25 +127,7 @@ struct ChangeEntry {
     #[serde(default)]
     remove: Vec<String>,
     version: Option<u8>,
-    images: Option<ImagesEntry>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum ImagesEntry {
-    Reversed,
-    Frugal,
-    WithoutHash,
-    Sha512,
-    WithoutFlags,
-    Empty,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RefuseEntry {
-    group: Option<u16>,
-    rc: u16,
+    images: Option<ImagesChange>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -162,17 +144,9 @@ struct InjectEntry {
 #[serde(deny_unknown_fields)]
 struct FlashFailsEntry {
     partition: String,
-    operation: OperationEntry,
+    operation: Damage,
     offset: Option<Size>,
     len: Option<Size>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum OperationEntry {
-    Program,
-    Erase,
-    Read,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -221,8 +195,8 @@ impl Do {
             Self::DelayAnswer(by) => Action::DelayAnswer { by_us: by.us },
             Self::ChangeAnswer(change) => Action::ChangeAnswer(change.change()?),
             Self::ForeignAnswer(change) => Action::ForeignAnswer(change.change()?),
-            Self::Refuse(RefuseEntry { rc: 0, .. }) => return Err("rc 0 is a success: it refuses nothing".into()),
-            Self::Refuse(refusal) => Action::Refuse(Refusal { group: refusal.group, rc: refusal.rc }),
+            Self::Refuse(Refusal { rc: 0, .. }) => return Err("rc 0 is a success: it refuses nothing".into()),
+            Self::Refuse(refusal) => Action::Refuse(*refusal),
             Self::LoseRequest => Action::LoseRequest,
             Self::Stall(by) => Action::Stall { us: by.us },
             Self::Inject(inject) => {
@@ -233,11 +207,7 @@ impl Do {
                 partition: fails.partition.clone(),
                 offset: fails.offset.map_or(0, |offset| offset.0),
                 len: fails.len.map(|len| len.0),
-                damage: match fails.operation {
-                    OperationEntry::Program => Damage::Program,
-                    OperationEntry::Erase => Damage::Erase,
-                    OperationEntry::Read => Damage::Read,
-                },
+                damage: fails.operation,
             },
             Self::StrayWrite(write) => Action::StrayWrite {
                 partition: write.partition.clone(),
@@ -252,15 +222,7 @@ impl ChangeEntry {
         if self.version.is_some_and(|version| version > 3) {
             return Err("a header version has two bits: 0 to 3".into());
         }
-        let images = self.images.map(|images| match images {
-            ImagesEntry::Reversed => ImagesChange::Reversed,
-            ImagesEntry::Frugal => ImagesChange::Frugal,
-            ImagesEntry::WithoutHash => ImagesChange::WithoutHash,
-            ImagesEntry::Sha512 => ImagesChange::Sha512,
-            ImagesEntry::WithoutFlags => ImagesChange::WithoutFlags,
-            ImagesEntry::Empty => ImagesChange::Empty,
-        });
-        Ok(Change { set: fields(&self.set)?, remove: self.remove.clone(), version: self.version, images })
+        Ok(Change { set: fields(&self.set)?, remove: self.remove.clone(), version: self.version, images: self.images })
     }
 }
 

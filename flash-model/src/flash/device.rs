@@ -47,7 +47,8 @@ impl Contents {
 }
 
 /// What fails in a region that has gone bad.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Damage {
     /// Programs are refused and change nothing.
     Program,

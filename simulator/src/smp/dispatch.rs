@@ -3,7 +3,7 @@
 use brickproof_flash_model::flash::Interruption;
 
 use super::cbor::Writer;
-use super::codes::{GroupError, SmpError};
+use super::codes::{GroupError, SmpError, translated};
 use super::config::ServerConfig;
 use super::frame::Op;
 use super::server::{Environment, Server};
@@ -28,14 +28,14 @@ pub(super) struct Exchange<'a> {
 impl Exchange<'_> {
     /// Puts a failure of a group into the map, to which more may be added.
     pub(super) fn fail(&mut self, error: impl GroupError) {
-        self.put_error(error.group(), error.code(), error.translated());
+        self.put_error(error.group(), error.code());
     }
 
-    pub(super) fn put_error(&mut self, group: u16, code: u16, translated: Option<SmpError>) {
+    pub(super) fn put_error(&mut self, group: u16, code: u16) {
         self.map.text("err").begin_map();
         self.map.text("group").unsigned(group.into()).text("rc").unsigned(code.into());
         self.map.end();
-        self.translated = translated.map(|error| error as u16);
+        self.translated = translated(group, code).map(|error| error as u16);
     }
 }
 
@@ -45,7 +45,7 @@ pub(super) enum Failure {
     /// Answered with `rc`; ends the packet.
     Smp(u16),
     /// Answered with `err` in version 1, with a translated `rc` in version 0.
-    Group { group: u16, code: u16, translated: Option<SmpError> },
+    Group { group: u16, code: u16 },
     /// Not answered: power is gone.
     Interrupted(Interruption),
 }
@@ -58,7 +58,7 @@ impl From<SmpError> for Failure {
 
 impl<E: GroupError> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::Group { group: error.group(), code: error.code(), translated: error.translated() }
+        Self::Group { group: error.group(), code: error.code() }
     }
 }
 

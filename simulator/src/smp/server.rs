@@ -187,9 +187,9 @@ impl Server {
         match result {
             Err(Failure::Interrupted(interruption)) => return Err(interruption),
             Err(Failure::Smp(rc)) => return Ok(self.plain(rc, *reason)),
-            Err(Failure::Group { group, code, translated }) => {
+            Err(Failure::Group { group, code }) => {
                 exchange.map = self.open_map();
-                exchange.put_error(group, code, translated);
+                exchange.put_error(group, code);
             }
             Ok(()) => {}
         }
@@ -198,7 +198,7 @@ impl Server {
         {
             return Ok(self.plain(rc, *reason));
         }
-        if frame.version == Version::V0 && matches!(result, Err(Failure::Group { translated: None, .. })) {
+        if frame.version == Version::V0 && matches!(result, Err(Failure::Group { .. })) {
             // A failure that its group translates to none. The real server sends a packet it never wrote.
             exchange.map = self.open_map();
         }

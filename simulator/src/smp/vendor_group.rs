@@ -1,7 +1,6 @@
 //! Commands of vendors: canned answers from the configuration.
 
 use super::cbor::Writer;
-use super::codes::SmpError;
 use super::config::{CannedAnswer, CannedValue, ServerConfig, VendorCommand};
 use super::dispatch::{Exchange, Failure};
 use super::frame::Frame;
@@ -24,10 +23,7 @@ pub(super) fn answer(command: VendorCommand, exchange: &mut Exchange<'_>) -> Res
             Ok(())
         }
         CannedAnswer::Rc(rc) => Err(Failure::Smp(rc)),
-        // A group without a translation of its own: every failure is an unknown one in version 0.
-        CannedAnswer::Error(code) => {
-            Err(Failure::Group { group: command.group, code, translated: Some(SmpError::Unknown) })
-        }
+        CannedAnswer::Error(code) => Err(Failure::Group { group: command.group, code }),
     }
 }
 

@@ -5,12 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
 use serde_cbor::Value;
 
-use crate::smp::{Field, Frame, Op, Version};
+use crate::smp::codes::translated;
+use crate::smp::{Field, Frame, Op, SmpError, Version};
 
 /// How a request is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Refusal {
     /// The group of an `err` map; a plain `rc` without one.
     pub group: Option<u16>,
@@ -32,7 +35,8 @@ pub struct Change {
 }
 
 /// Lists of images as other servers, builds and bootloaders send them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ImagesChange {
     /// In the other order.
     Reversed,
@@ -56,7 +60,10 @@ pub(super) fn refuse(request: &[u8], refusal: Refusal) -> Option<Vec<u8>> {
     let rc = |rc: u16| Value::Map(BTreeMap::from([(text("rc"), Value::Integer(rc.into()))]));
     let body = match refusal.group {
         None => rc(refusal.rc),
-        Some(group) if frame.version == Version::V0 => rc(translated(group, refusal.rc)),
+        // Where the group takes it for no error there is nothing to refuse with: unknown.
+        Some(group) if frame.version == Version::V0 => {
+            rc(translated(group, refusal.rc).unwrap_or(SmpError::Unknown) as u16)
+        }
         Some(group) => {
             let error = BTreeMap::from([
                 (text("group"), Value::Integer(group.into())),
@@ -66,18 +73,6 @@ pub(super) fn refuse(request: &[u8], refusal: Refusal) -> Option<Vec<u8>> {
         }
     };
     Some(frame.answer().emit(&serde_cbor::to_vec(&body).ok()?))
-}
-
-/// The plain code that a version 0 request gets for the code of a group (zephyr: `img_mgmt.c`,
-/// `img_mgmt_translate_error_code`).
-fn translated(group: u16, rc: u16) -> u16 {
-    match (group, rc) {
-        (1, 3 | 4) => 5,
-        (1, 9 | 27 | 28) => 6,
-        (1, 14 | 19..=22 | 24 | 25) => 3,
-        (1, 15) => 2,
-        _ => 1,
-    }
 }
 
 /// The answer with the change; as it was where it is no answer with a map.

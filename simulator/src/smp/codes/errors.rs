@@ -13,9 +13,54 @@ pub trait GroupError: Copy {
 
     /// Its number in the group.
     fn code(self) -> u16;
+}
 
-    /// What a version 0 request is answered; `None` when the group takes it for no error.
-    fn translated(self) -> Option<SmpError>;
+/// What a version 0 request is answered instead of this code of this group; `None` when the group takes it for
+/// no error.
+#[must_use]
+pub fn translated(group: u16, code: u16) -> Option<SmpError> {
+    Some(match (group, code) {
+        (group::OS, 2) => SmpError::Invalid,
+        (group::OS, 3 | 4) => SmpError::NoEntry,
+        (group::IMAGE, 3 | 4) => SmpError::NoEntry,
+        (group::IMAGE, 9 | 27 | 28) => SmpError::BadState,
+        (group::IMAGE, 15) => SmpError::NoMemory,
+        (group::IMAGE, 14 | 19..=22 | 24 | 25) => SmpError::Invalid,
+        (group::SETTINGS, 2) => SmpError::Invalid,
+        (group::SETTINGS, 3 | 4) => SmpError::NoEntry,
+        (group::FILES, 2 | 13) => SmpError::Invalid,
+        (group::FILES, 3 | 14) => SmpError::NoEntry,
+        (group::SHELL, _) => SmpError::Invalid,
+        (group::ENUMERATION, 2) => SmpError::Invalid,
+        (group::ZEPHYR_BASIC, 2) => SmpError::NoEntry,
+        (group::ZEPHYR_BASIC, 3 | 4) => return None,
+        _ => SmpError::Unknown,
+    })
+}
+
+macro_rules! group_errors {
+    ($($error:ty: $group:expr,)*) => {
+        $(impl GroupError for $error {
+            fn group(self) -> u16 {
+                $group
+            }
+
+            fn code(self) -> u16 {
+                self as u16
+            }
+        })*
+    };
+}
+
+group_errors! {
+    OsError: group::OS,
+    ImageError: group::IMAGE,
+    StatisticsError: group::ZEPHYR_BASIC,
+    SettingsError: group::SETTINGS,
+    FileError: group::FILES,
+    ShellError: group::SHELL,
+    EnumerationError: group::ENUMERATION,
+    StorageError: group::ZEPHYR_BASIC,
 }
 
 /// Failures of the OS group (`OS_MGMT_ERR_*`).
@@ -40,24 +85,6 @@ pub enum OsError {
     /// The value is not valid.
     #[error("the value is not valid")]
     InvalidValue = 6,
-}
-
-impl GroupError for OsError {
-    fn group(self) -> u16 {
-        group::OS
-    }
-
-    fn code(self) -> u16 {
-        self as u16
-    }
-
-    fn translated(self) -> Option<SmpError> {
-        Some(match self {
-            Self::InvalidFormat => SmpError::Invalid,
-            Self::NoAnswer | Self::ClockNotSet => SmpError::NoEntry,
-            _ => SmpError::Unknown,
-        })
-    }
 }
 
 /// Failures of the image group (`IMG_MGMT_ERR_*`).
@@ -159,32 +186,6 @@ pub enum ImageError {
     ActiveSlotNotKnown = 34,
 }
 
-impl GroupError for ImageError {
-    fn group(self) -> u16 {
-        group::IMAGE
-    }
-
-    fn code(self) -> u16 {
-        self as u16
-    }
-
-    fn translated(self) -> Option<SmpError> {
-        Some(match self {
-            Self::NoImage | Self::NoTlvs => SmpError::NoEntry,
-            Self::NoFreeSlot | Self::CurrentVersionIsNewer | Self::AlreadyPending => SmpError::BadState,
-            Self::NoFreeMemory => SmpError::NoMemory,
-            Self::InvalidSlot
-            | Self::InvalidPageOffset
-            | Self::InvalidOffset
-            | Self::InvalidLength
-            | Self::InvalidImageHeader
-            | Self::InvalidHash
-            | Self::InvalidFlashAddress => SmpError::Invalid,
-            _ => SmpError::Unknown,
-        })
-    }
-}
-
 /// Failures of the statistics group (`STAT_MGMT_ERR_*`).
 ///
 /// Zephyr sends them with the number of the basic group and has that group translate them.
@@ -203,24 +204,6 @@ pub enum StatisticsError {
     /// The walk over the counters was aborted.
     #[error("the walk over the counters was aborted")]
     WalkAborted = 5,
-}
-
-impl GroupError for StatisticsError {
-    fn group(self) -> u16 {
-        group::ZEPHYR_BASIC
-    }
-
-    fn code(self) -> u16 {
-        self as u16
-    }
-
-    fn translated(self) -> Option<SmpError> {
-        match self {
-            Self::InvalidGroup => Some(SmpError::NoEntry),
-            Self::InvalidName | Self::InvalidSize => None,
-            Self::WalkAborted => Some(SmpError::Unknown),
-        }
-    }
 }
 
 /// Failures of the settings group (`SETTINGS_MGMT_ERR_*`).
@@ -248,24 +231,6 @@ pub enum SettingsError {
     /// Delete not supported.
     #[error("delete not supported")]
     DeleteNotSupported = 7,
-}
-
-impl GroupError for SettingsError {
-    fn group(self) -> u16 {
-        group::SETTINGS
-    }
-
-    fn code(self) -> u16 {
-        self as u16
-    }
-
-    fn translated(self) -> Option<SmpError> {
-        Some(match self {
-            Self::KeyTooLong => SmpError::Invalid,
-            Self::KeyNotFound | Self::ReadNotSupported => SmpError::NoEntry,
-            _ => SmpError::Unknown,
-        })
-    }
 }
 
 /// Failures of the file group (`FS_MGMT_ERR_*`).
@@ -322,24 +287,6 @@ pub enum FileError {
     Empty = 16,
 }
 
-impl GroupError for FileError {
-    fn group(self) -> u16 {
-        group::FILES
-    }
-
-    fn code(self) -> u16 {
-        self as u16
-    }
-
-    fn translated(self) -> Option<SmpError> {
-        Some(match self {
-            Self::InvalidName | Self::HashNotFound => SmpError::Invalid,
-            Self::NotFound | Self::MountPointNotFound => SmpError::NoEntry,
-            _ => SmpError::Unknown,
-        })
-    }
-}
-
 /// Failures of the shell group (`SHELL_MGMT_ERR_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 #[repr(u16)]
@@ -350,20 +297,6 @@ pub enum ShellError {
     /// Empty command.
     #[error("empty command")]
     EmptyCommand = 3,
-}
-
-impl GroupError for ShellError {
-    fn group(self) -> u16 {
-        group::SHELL
-    }
-
-    fn code(self) -> u16 {
-        self as u16
-    }
-
-    fn translated(self) -> Option<SmpError> {
-        Some(SmpError::Invalid)
-    }
 }
 
 /// Failures of the enumeration group (`ENUM_MGMT_ERR_*`).
@@ -381,23 +314,6 @@ pub enum EnumerationError {
     IndexTooLarge = 4,
 }
 
-impl GroupError for EnumerationError {
-    fn group(self) -> u16 {
-        group::ENUMERATION
-    }
-
-    fn code(self) -> u16 {
-        self as u16
-    }
-
-    fn translated(self) -> Option<SmpError> {
-        Some(match self {
-            Self::TooManyGroups => SmpError::Invalid,
-            _ => SmpError::Unknown,
-        })
-    }
-}
-
 /// Failures of the Zephyr basic group (`ZEPHYRBASIC_MGMT_ERR_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 #[repr(u16)]
@@ -411,21 +327,4 @@ pub enum StorageError {
     /// Flash erase failed.
     #[error("flash erase failed")]
     FlashErase = 4,
-}
-
-impl GroupError for StorageError {
-    fn group(self) -> u16 {
-        group::ZEPHYR_BASIC
-    }
-
-    fn code(self) -> u16 {
-        self as u16
-    }
-
-    fn translated(self) -> Option<SmpError> {
-        match self {
-            Self::FlashOpen => Some(SmpError::NoEntry),
-            Self::FlashConfigQuery | Self::FlashErase => None,
-        }
-    }
 }

@@ -8,7 +8,7 @@ use thiserror::Error;
 pub use command::Command;
 pub use errors::{
     EnumerationError, FileError, GroupError, ImageError, OsError, SettingsError, ShellError, StatisticsError,
-    StorageError,
+    StorageError, translated,
 };
 
 /// Group numbers.
