@@ -14,6 +14,8 @@
 
 pub mod air;
 pub mod device;
+pub mod gatt;
 pub mod smp;
 pub mod trace;
+pub mod virtual_bluez;
 pub mod world;

@@ -1,0 +1,7 @@
+//! A virtual BlueZ: a private D-Bus socket that answers as the bus and as `org.bluez`.
+
+mod port;
+mod server;
+
+pub use port::{Central, Note, PeripheralId, Port, PortEvent, PortInput};
+pub use server::{Options, VirtualBluez};
