@@ -1,5 +1,6 @@
 //! A virtual BlueZ: a private D-Bus socket that answers as the bus and as `org.bluez`.
 
+pub mod bus;
 mod port;
 mod server;
 
