@@ -52,10 +52,10 @@ impl VirtualBluez {
     pub fn start(folder: &Path, options: &Options) -> io::Result<Self> {
         let listener = Listener::bind(&folder.join(SOCKET))?;
         let address = listener.address().to_owned();
-        let guid = address.rsplit_once("guid=").map(|(_, guid)| guid.to_owned()).unwrap_or_default();
+        let guid = listener.guid().to_owned();
         let (attach, attaches) = mpsc::unbounded_channel();
         let (inputs, input) = mpsc::unbounded_channel();
-        let own = Credentials { uid: nix::unistd::geteuid().as_raw(), pid: Some(std::process::id()) };
+        let own = Credentials { uid: rustix::process::geteuid().as_raw(), pid: Some(std::process::id()) };
         let server = Server {
             listener,
             bus: Bus::new(guid, own, &["org.bluez"]),
@@ -173,7 +173,7 @@ impl Server {
                 // What a program has put into a socket, or its end, comes before what it says next.
                 self.sockets_arrived();
                 if let Some(client) = self.clients.get(&token) {
-                    self.bus.receive(*client, message);
+                    self.bus.receive(*client, &message);
                 }
             }
             Incoming::Closed(token) => self.closed(token).await,
@@ -218,7 +218,7 @@ impl Server {
 
     async fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Send(message) => self.bus.send(message),
+            Effect::Send(message) => self.bus.send(&message),
             Effect::Acquire { call, socket, mtu } => {
                 let reply = self.sockets.open(socket).map_err(|error| error.to_string()).and_then(|end| {
                     let body = (Fd::from(end), mtu);
@@ -228,7 +228,7 @@ impl Server {
                     Message::error(&call.header(), "org.bluez.Error.Failed").build(&error)
                 });
                 if let Ok(reply) = reply {
-                    self.bus.send(reply);
+                    self.bus.send(&reply);
                 }
             }
             Effect::SocketSend(socket, packet) => self.sockets.send(socket, &packet),

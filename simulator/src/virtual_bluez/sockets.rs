@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::task::Poll;
 
-use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -34,8 +34,8 @@ pub(super) struct Sockets {
 impl Sockets {
     /// Makes a pair; the program's end.
     pub(super) fn open(&mut self, id: SocketId) -> io::Result<OwnedFd> {
-        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         self.ends.insert(id, watch(ours)?);
         Ok(theirs)
     }
@@ -47,7 +47,7 @@ impl Sockets {
     /// Sends a packet; a program that does not read loses it.
     pub(super) fn send(&self, id: SocketId, packet: &[u8]) {
         if let Some(end) = self.ends.get(&id) {
-            let _ = send(end.as_raw_fd(), packet, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
+            let _ = send(end, packet, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
         }
     }
 
@@ -67,14 +67,14 @@ impl Sockets {
             let mut buffer = [0; PACKET_MAX];
             loop {
                 // The readiness that tokio keeps lags behind what is asked here directly.
-                match recv(end.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
-                    Ok(len) if len > 0 => arrived.push(Arrived::Packet(*id, buffer[..len].to_vec())),
-                    Err(Errno::EAGAIN) => {
+                match recv(end, &mut buffer, RecvFlags::DONTWAIT) {
+                    Ok((len, _)) if len > 0 => arrived.push(Arrived::Packet(*id, buffer[..len].to_vec())),
+                    Err(Errno::AGAIN) => {
                         // Nothing is left: the event loop need not come back for it.
                         let _ = end.try_io(Interest::READABLE, |_| Err::<(), _>(io::ErrorKind::WouldBlock.into()));
                         break;
                     }
-                    Err(Errno::EINTR) => {}
+                    Err(Errno::INTR) => {}
                     Ok(_) | Err(_) => {
                         arrived.push(Arrived::Closed(*id));
                         break;

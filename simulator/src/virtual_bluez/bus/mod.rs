@@ -221,7 +221,7 @@ impl Bus {
     }
 
     /// A message came from a client.
-    pub fn receive(&mut self, from: ClientId, message: Message) {
+    pub fn receive(&mut self, from: ClientId, message: &Message) {
         let Some(client) = self.clients.get(&from) else { return };
         let state = client.state;
         if state == State::Monitor {
@@ -230,25 +230,25 @@ impl Bus {
         if message.data().len() > MESSAGE_MAX {
             return self.close(from, CloseReason::MessageLength);
         }
-        if is_local(&message) {
+        if is_local(message) {
             return self.close(from, CloseReason::Local);
         }
         if message.header().destination().is_none() && message.message_type() != Type::Signal {
-            return self.without_destination(from, &message);
+            return self.without_destination(from, message);
         }
         let nameless = UniqueName::from_static_str_unchecked(NAMELESS);
         let sender = if state == State::New { &nameless } else { client.name.inner() };
-        if let Some(signed) = signed(&message, sender) {
+        if let Some(signed) = signed(message, sender) {
             match state {
                 State::Active => self.route(from, signed),
-                State::New | State::Monitor => self.receive_first(from, &message, &signed),
+                State::New | State::Monitor => self.receive_first(from, message, &signed),
             }
         }
     }
 
     /// The service sends: an answer or a call to its destination, a signal to everybody who wants to see it.
-    pub fn send(&mut self, message: Message) {
-        let signed = self.clients.get(&ClientId::SERVICE).and_then(|service| signed(&message, service.name.inner()));
+    pub fn send(&mut self, message: &Message) {
+        let signed = self.clients.get(&ClientId::SERVICE).and_then(|service| signed(message, service.name.inner()));
         if let Some(signed) = signed {
             self.route(ClientId::SERVICE, signed);
         }
