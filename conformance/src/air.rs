@@ -35,11 +35,13 @@ pub enum Air {
     Udp,
     /// SMP over a serial port, with console framing: a pty.
     Serial,
+    /// Bluetooth LE by way of a private bus that answers as BlueZ does.
+    VirtualBluez,
 }
 
 impl Air {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::InProcess, Self::InProcessBle, Self::Udp, Self::Serial];
+    pub const ALL: [Self; 5] = [Self::InProcess, Self::InProcessBle, Self::Udp, Self::Serial, Self::VirtualBluez];
 
     /// The name on the command line.
     #[must_use]
@@ -49,6 +51,7 @@ impl Air {
             Self::InProcessBle => "in-process-ble",
             Self::Udp => "udp",
             Self::Serial => "serial",
+            Self::VirtualBluez => "virtual-bluez",
         }
     }
 
@@ -59,7 +62,7 @@ impl Air {
             Self::InProcess | Self::Serial => CAPABILITIES.contains(&capability) && capability != BLE,
             Self::Udp => CAPABILITIES.contains(&capability) && ![BLE, SERIAL_RECOVERY].contains(&capability),
             // A link repeats what was not heard: nothing is lost silently.
-            Self::InProcessBle => {
+            Self::InProcessBle | Self::VirtualBluez => {
                 CAPABILITIES.contains(&capability) && !["silent-loss", SERIAL_RECOVERY].contains(&capability)
             }
         }
@@ -70,7 +73,7 @@ impl Air {
     pub fn is_virtual(self) -> bool {
         match self {
             Self::InProcess | Self::InProcessBle => true,
-            Self::Udp | Self::Serial => false,
+            Self::Udp | Self::Serial | Self::VirtualBluez => false,
         }
     }
 

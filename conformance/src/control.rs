@@ -10,6 +10,8 @@
 //! | `POST /battery {"percent": 10}` | the charge of the battery |
 //! | `POST /fault {"when": {...}, "do": {...}}` | arms a fault, in the words of the scenarios |
 //!
+//! Of several targets on one bus the first is at the root, and each under `/targets/K`, counted from 1.
+//!
 //! `EVENT` is a kind of record (`boot`, `power`, `link`, `fault`, `flash`, `message`, `application`,
 //! `battery`, `resource`), `off`, `on`, `dead`, `uploaded`, or `serving`, which is also true of what has
 //! happened before. `since` counts records; without it, only what comes after the call is looked at.
@@ -201,8 +203,20 @@ fn state(world: &World, records: u64) -> TargetState {
     }
 }
 
-/// The routes; requests go to whoever owns the world.
-pub fn router(requests: mpsc::Sender<Request>) -> Router {
+/// The routes; requests go to whoever owns the world. Of several targets the first answers at the root, and each under
+/// `/targets/K`, counted from 1.
+pub fn router(targets: &[mpsc::Sender<Request>]) -> Router {
+    let mut router = targets.first().map_or_else(Router::new, |first| target(first.clone()));
+    if targets.len() > 1 {
+        for (number, requests) in (1..).zip(targets) {
+            router = router.nest(&format!("/targets/{number}"), target(requests.clone()));
+        }
+    }
+    router.fallback(unknown).method_not_allowed_fallback(unknown)
+}
+
+/// The routes of one target.
+fn target(requests: mpsc::Sender<Request>) -> Router {
     Router::new()
         .route("/state", get(get_state))
         .route("/wait", get(wait))
@@ -211,8 +225,6 @@ pub fn router(requests: mpsc::Sender<Request>) -> Router {
         .route("/link", post(link))
         .route("/battery", post(battery))
         .route("/fault", post(fault))
-        .fallback(unknown)
-        .method_not_allowed_fallback(unknown)
         .with_state(requests)
 }
 

@@ -52,14 +52,15 @@ use crate::units::Duration;
 pub const STEPS: [&str; 7] = ["update", "erase", "upload", "test", "reset", "confirm", "list"];
 /// The word that stands for the arguments of an air.
 const AIR: &str = "{air}";
-const PLACEHOLDERS: [&str; 7] = ["{address}", "{port}", "{path}", "{image}", "{hash}", "{name}", AIR];
+const PLACEHOLDERS: [&str; 8] = ["{address}", "{port}", "{path}", "{bus}", "{image}", "{hash}", "{name}", AIR];
 
 /// Placeholders that have no value on an air.
 fn missing_on(air: Air) -> &'static [&'static str] {
     match air {
-        Air::InProcess | Air::InProcessBle => &["{address}", "{port}", "{path}"],
-        Air::Udp => &["{path}"],
-        Air::Serial => &["{address}", "{port}"],
+        Air::InProcess | Air::InProcessBle => &["{address}", "{port}", "{path}", "{bus}"],
+        Air::Udp => &["{path}", "{bus}"],
+        Air::Serial => &["{address}", "{port}", "{bus}"],
+        Air::VirtualBluez => &["{port}", "{path}"],
     }
 }
 

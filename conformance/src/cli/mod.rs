@@ -55,6 +55,9 @@ enum Command {
     New(new::Arguments),
     /// Say what works on this machine and what is missing for the rest
     Doctor,
+    /// Clean up behind another process: see `runner::guard`
+    #[command(name = crate::runner::site::GUARD, hide = true)]
+    Guard,
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::List(arguments) => list::run(&arguments),
         Command::New(arguments) => new::run(&arguments),
         Command::Doctor => doctor::run(),
+        Command::Guard => crate::runner::guard::main().map(|()| 0).map_err(|error| Failure::Harness(error.to_string())),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "brickproof", &mut std::io::stdout());
             Ok(0)

@@ -1,6 +1,7 @@
 //! `brickproof run`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -16,6 +17,7 @@ use crate::report::group::Heading;
 use crate::report::{json, junit, markdown, terminal};
 use crate::runner::case::CaseResult;
 use crate::runner::shard::Shard;
+use crate::runner::site::Site;
 use crate::runner::verdict::Status;
 use crate::runner::{self, InitiatorChoice, Plan};
 use crate::scenario::Scenario;
@@ -42,7 +44,8 @@ pub(super) struct Arguments {
     /// The target instead of the scenarios' own: a profile or a path to a .toml file
     #[arg(long)]
     target: Option<String>,
-    /// What carries the bytes: in-process (default for builtin), in-process-ble, udp or serial
+    /// What carries the bytes: in-process (default for builtin), in-process-ble, virtual-bluez (default for tools that
+    /// can be reached there), udp or serial
     #[arg(long)]
     air: Option<Air>,
     /// Cases at the same time
@@ -76,8 +79,8 @@ pub(super) struct Arguments {
     /// Results as JSON on standard output
     #[arg(long)]
     json: bool,
-    /// A command that does the whole update: {address} and {port} (on udp), {path} (of the serial port), {image},
-    /// {hash} and {name} are filled in
+    /// A command that does the whole update: {address}, {port} (on udp), {path} (of the serial port), {bus} (of
+    /// virtual-bluez), {image}, {hash} and {name} are filled in
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -189,10 +192,19 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
         }
     }
     let builtin = matches!(initiator, InitiatorChoice::Builtin(_));
-    let air = arguments.air.unwrap_or(if builtin { Air::InProcess } else { Air::Udp });
+    let air = arguments.air.unwrap_or(match &initiator {
+        InitiatorChoice::Builtin(_) => Air::InProcess,
+        InitiatorChoice::External(profile) if profile.airs.contains(&Air::VirtualBluez) => Air::VirtualBluez,
+        InitiatorChoice::External(profile) => profile.airs.first().copied().unwrap_or(Air::VirtualBluez),
+    });
     if !builtin && air.is_virtual() {
         return Err(Failure::Usage(format!(
-            "the air `{air}` is for the built-in initiator\n  remedy: --air udp for a tool of your own"
+            "the air `{air}` is for the built-in initiator\n  remedy: --air virtual-bluez, udp or serial for a tool of your own"
+        )));
+    }
+    if builtin && air == Air::VirtualBluez {
+        return Err(Failure::Usage(format!(
+            "the air `{air}` is for tools that speak to BlueZ\n  remedy: --air in-process-ble runs the built-in initiator over Bluetooth LE"
         )));
     }
     if let InitiatorChoice::External(profile) = &initiator
@@ -202,8 +214,17 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
         return Err(Failure::Usage(format!("initiator `{}`: {message}", profile.name)));
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let site = if air.is_virtual() {
+        None
+    } else {
+        let guarded = Site::guarded();
+        Some(Arc::new(
+            guarded.map_err(|error| Failure::Harness(format!("no place for the files of the run: {error}")))?,
+        ))
+    };
     Ok(Plan {
         air,
+        site,
         target: arguments.target.clone(),
         images: arguments.images.clone(),
         keys: keys(&arguments.keys)?,

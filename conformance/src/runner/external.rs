@@ -10,6 +10,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
+use super::site::CaseSite;
+
 /// Exit code by which a tool declares that it cannot do what is asked.
 pub const UNSUPPORTED: i32 = 127;
 /// Longest line of output that is kept, in bytes.
@@ -20,9 +22,10 @@ const LINES_MAX: usize = 5000;
 /// A process in a group of its own.
 ///
 /// The group is killed when this is dropped, so that nothing outlives its case.
-pub struct Running {
+pub struct Running<'a> {
     child: Child,
     group: Option<Pid>,
+    site: &'a CaseSite<'a>,
 }
 
 /// Why a tool could not be started.
@@ -33,23 +36,31 @@ pub struct StartError {
     error: String,
 }
 
-impl Running {
-    /// Starts a command; its lines go to `output`.
+impl<'a> Running<'a> {
+    /// Starts a command of a case, with more in its environment; its lines go to `output`.
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn start(command: &[String], output: &mpsc::UnboundedSender<InitiatorEvent>) -> Result<Self, StartError> {
+    pub fn start(
+        command: &[String],
+        site: &'a CaseSite<'a>,
+        environment: &[(&str, String)],
+        output: &mpsc::UnboundedSender<InitiatorEvent>,
+    ) -> Result<Self, StartError> {
         let (program, arguments) = command.split_first().map_or(("", &[][..]), |(program, rest)| (program, rest));
+        let failed = |error: std::io::Error| StartError { program: program.to_owned(), error: error.to_string() };
         let mut child = Command::new(program)
             .args(arguments)
-            .stdin(Stdio::null())
+            .envs(site.environment())
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdin(site.input().map_err(failed)?)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .env("NO_COLOR", "1")
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| StartError { program: program.to_owned(), error: error.to_string() })?;
+            .map_err(failed)?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         if let Some(stdout) = child.stdout.take() {
             forward(stdout, output.clone(), |line| InitiatorEvent::Stdout { line });
@@ -57,7 +68,16 @@ impl Running {
         if let Some(stderr) = child.stderr.take() {
             forward(stderr, output.clone(), |line| InitiatorEvent::Stderr { line });
         }
-        Ok(Self { child, group })
+        if let Some(group) = group {
+            site.group(group.as_raw(), true);
+        }
+        Ok(Self { child, group, site })
+    }
+
+    /// The number of the process, while it runs.
+    #[must_use]
+    pub fn process(&self) -> Option<u32> {
+        self.child.id()
     }
 
     /// Waits for the process itself; its exit code, `None` when a signal ended it.
@@ -66,11 +86,12 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Running<'_> {
     fn drop(&mut self) {
         if let Some(group) = self.group {
             // Whoever is left of the group; usually nobody.
             let _ = killpg(group, Signal::SIGKILL);
+            self.site.group(group.as_raw(), false);
         }
     }
 }

@@ -1,10 +1,10 @@
-//! A world on real time behind a UDP socket or a serial port.
+//! A world on real time behind a UDP socket, a serial port or the virtual BlueZ.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use brickproof_simulator::air::{Air, Place};
-use brickproof_simulator::trace::{Kind, Record};
+use brickproof_simulator::trace::Record;
 use brickproof_simulator::world::World;
 
 /// A world, its air and its clock. One task owns it; everything else sends it messages.
@@ -37,6 +37,12 @@ impl<'a> Live<'a> {
         self.start
     }
 
+    /// The air.
+    #[must_use]
+    pub fn air(&self) -> &Air {
+        &self.air
+    }
+
     /// Where the target is reached.
     ///
     /// # Errors
@@ -61,46 +67,31 @@ impl<'a> Live<'a> {
     pub async fn catch_up(&mut self) {
         let now = self.elapsed_us();
         self.world.advance(now);
-        while let Some((peer, bytes)) = self.world.take_sent() {
-            let lost = self.air.send(peer, &bytes).await;
-            if lost > 0 {
-                // As on a line that nobody listens to.
-                self.world.record(Kind::Resource {
-                    pool: "serial port that nobody reads".into(),
-                    size: bytes.len() as u64,
-                    dropped: format!("{lost} bytes"),
-                });
-            }
-        }
-        let present = self.world.serving();
-        if let Err(error) = self.air.set_present(present) {
-            self.world.record(Kind::Resource {
-                pool: "serial ports of this machine".into(),
-                size: 0,
-                dropped: format!("the port of the target: {error}"),
-            });
-        }
+        self.air.carry(self.world).await;
     }
 
-    /// Waits for the next bytes or the next thing that is due. Dropping the future loses nothing.
+    /// Waits for what arrives next or for the next thing that is due. Dropping the future loses nothing.
     pub async fn next(&mut self) {
         let due = self.world.next_wake().map(|at| self.start + Duration::from_micros(at));
         while Instant::now() < self.eager_until.min(due.unwrap_or(self.eager_until)) {
-            if let Some((peer, packet)) = self.air.poll() {
+            if let Some(arrived) = self.air.poll() {
                 self.world.advance(us_since(self.start));
-                self.world.receive(peer, packet);
+                arrived.deliver(self.world);
                 self.eager_until = Instant::now() + EAGER;
                 return;
             }
             std::hint::spin_loop();
         }
+        let may_spin = self.air.may_spin();
         tokio::select! {
             biased;
             received = self.air.receive() => {
-                if let Ok((peer, packet)) = received {
+                if let Ok(arrived) = received {
                     self.world.advance(us_since(self.start));
-                    self.world.receive(peer, packet);
-                    self.eager_until = Instant::now() + EAGER;
+                    arrived.deliver(self.world);
+                    if may_spin {
+                        self.eager_until = Instant::now() + EAGER;
+                    }
                 }
             }
             () = sleep_until(due) => {

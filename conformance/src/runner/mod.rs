@@ -5,24 +5,34 @@
 //! | [`case`] | a [`Case`] prepared to run, and what came of it |
 //! | [`virtual_time`] | the built-in initiator in-process |
 //! | [`real_time`] | external tools, and the built-in initiator over UDP or a serial port: the one event loop |
-//! | [`live`] | a world on real time behind a UDP socket or a serial port |
+//! | [`live`] | a world on real time behind a UDP socket, a serial port or the virtual BlueZ |
+//! | [`recipe`] | what an external tool is made to do, step by step |
 //! | [`external`] | processes: started in a group of their own, killed on expiry |
+//! | [`site`] | the folder of a run and the mark of its processes |
+//! | [`guard`] | the process that cleans up when the harness is killed |
+//! | [`processes`] | who belongs to a run, found and killed |
+//! | [`bypass`] | why a tool never opened the bus it was given |
 //! | [`shard`] | a part of the chosen scenarios |
 //! | [`verdict`] | statuses and how they follow from findings |
 //! | [`evidence`] | the folder that a failed case leaves |
 
+pub mod bypass;
 pub mod case;
 pub mod evidence;
 pub mod external;
+pub mod guard;
 pub mod live;
+pub mod processes;
 pub mod real_time;
+pub mod recipe;
 pub mod shard;
+pub mod site;
 pub mod verdict;
 pub mod virtual_time;
 
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use brickproof_flash_model::image::mcuboot::PublicKey;
 use brickproof_flash_model::source::Mistake;
@@ -32,6 +42,7 @@ use crate::initiator::personality::Personality;
 use crate::profile::Profile;
 use crate::scenario::Scenario;
 use case::{Case, CaseResult};
+use site::Site;
 
 /// Set when a person has stopped the run.
 static STOPPED: AtomicBool = AtomicBool::new(false);
@@ -87,6 +98,8 @@ pub struct Plan {
     pub runs: u32,
     /// Cases at the same time.
     pub jobs: usize,
+    /// Where the files and sockets of the run are; `None` when it needs none.
+    pub site: Option<Arc<Site>>,
     /// Where evidence goes.
     pub report: PathBuf,
     /// Whether evidence is kept for cases that passed, too.
@@ -114,6 +127,7 @@ impl Plan {
             run: 1,
             runs: 1,
             jobs: 1,
+            site: None,
             report,
             keep_all: false,
             repeat_with: Vec::new(),

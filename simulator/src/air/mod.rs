@@ -2,6 +2,7 @@
 //!
 //! An air only carries: what is lost, late or doubled is decided by the world and recorded there.
 
+mod bluez;
 mod serial;
 mod udp;
 
@@ -10,8 +11,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::world::{Carrier, Peer};
+use crate::gatt::Address;
+use crate::trace::Kind;
+use crate::virtual_bluez::PortEvent;
+use crate::world::{Carrier, Peer, World};
 
+pub use bluez::BluezAir;
 pub use serial::{SerialAir, SerialPort};
 pub use udp::UdpAir;
 
@@ -22,6 +27,13 @@ pub enum Place {
     Socket(SocketAddr),
     /// A serial port.
     Port(PathBuf),
+    /// A Bluetooth address on a bus.
+    Bus {
+        /// The address of the device now; `None` before it has advertised for the first time.
+        address: Option<Address>,
+        /// What goes into `DBUS_SYSTEM_BUS_ADDRESS`.
+        bus: String,
+    },
 }
 
 impl fmt::Display for Place {
@@ -29,6 +41,8 @@ impl fmt::Display for Place {
         match self {
             Self::Socket(address) => address.fmt(f),
             Self::Port(path) => path.display().fmt(f),
+            Self::Bus { address: Some(address), bus } => write!(f, "{address} on {bus}"),
+            Self::Bus { address: None, bus } => bus.fmt(f),
         }
     }
 }
@@ -40,6 +54,27 @@ pub enum Air {
     Udp(UdpAir),
     /// A serial port.
     Serial(SerialAir),
+    /// The virtual BlueZ.
+    Bluez(BluezAir),
+}
+
+/// What has arrived at an air.
+#[derive(Debug)]
+pub enum Arrived<'a> {
+    /// A packet, or bytes of a serial port, and from whom.
+    Bytes(Peer, &'a [u8]),
+    /// Something on the bus of the virtual BlueZ.
+    Bus(PortEvent),
+}
+
+impl Arrived<'_> {
+    /// Puts it into the world, whose clock stands at the time of arrival.
+    pub fn deliver(self, world: &mut World) {
+        match self {
+            Self::Bytes(peer, bytes) => world.receive(peer, bytes),
+            Self::Bus(event) => bluez::deliver(event, world),
+        }
+    }
 }
 
 impl Air {
@@ -51,6 +86,7 @@ impl Air {
         match self {
             Self::Udp(air) => air.address().map(Place::Socket),
             Self::Serial(air) => Ok(Place::Port(air.path().to_path_buf())),
+            Self::Bluez(air) => Ok(Place::Bus { address: air.address(), bus: air.bus().to_owned() }),
         }
     }
 
@@ -58,49 +94,72 @@ impl Air {
     #[must_use]
     pub fn carrier(&self) -> Carrier {
         match self {
-            Self::Udp(_) => Carrier::Network,
+            Self::Udp(_) | Self::Bluez(_) => Carrier::Network,
             Self::Serial(_) => Carrier::Console,
         }
     }
 
-    /// What arrives next, and from whom. Dropping the future loses nothing.
+    /// Whether the next packet may be waited for without giving way: nothing else on this thread is needed for it.
+    #[must_use]
+    pub fn may_spin(&self) -> bool {
+        !matches!(self, Self::Bluez(_))
+    }
+
+    /// What arrives next. Dropping the future loses nothing.
     ///
     /// # Errors
     /// From the operating system.
-    pub async fn receive(&mut self) -> io::Result<(Peer, &[u8])> {
-        match self {
-            Self::Udp(air) => air.receive().await,
-            Self::Serial(air) => air.receive().await,
-        }
+    pub async fn receive(&mut self) -> io::Result<Arrived<'_>> {
+        let (peer, bytes) = match self {
+            Self::Udp(air) => air.receive().await?,
+            Self::Serial(air) => air.receive().await?,
+            Self::Bluez(air) => return Ok(Arrived::Bus(air.next().await)),
+        };
+        Ok(Arrived::Bytes(peer, bytes))
     }
 
-    /// What has arrived already, and from whom.
-    pub fn poll(&mut self) -> Option<(Peer, &[u8])> {
-        match self {
-            Self::Udp(air) => air.poll(),
-            Self::Serial(air) => air.poll(),
-        }
+    /// What has arrived already.
+    pub fn poll(&mut self) -> Option<Arrived<'_>> {
+        let (peer, bytes) = match self {
+            Self::Udp(air) => air.poll()?,
+            Self::Serial(air) => air.poll()?,
+            Self::Bluez(air) => return air.poll().map(Arrived::Bus),
+        };
+        Some(Arrived::Bytes(peer, bytes))
     }
 
-    /// Sends; how many bytes were lost because there is no room for them.
-    pub async fn send(&self, peer: Peer, bytes: &[u8]) -> usize {
-        match self {
-            Self::Udp(air) => {
-                air.send(peer, bytes).await;
-                0
+    /// Carries away what the target has sent by now, and shows whether it is there.
+    pub async fn carry(&mut self, world: &mut World) {
+        while let Some((peer, bytes)) = world.take_sent() {
+            let lost = match self {
+                Self::Udp(air) => {
+                    air.send(peer, &bytes).await;
+                    0
+                }
+                Self::Serial(air) => air.send(&bytes),
+                Self::Bluez(_) => 0,
+            };
+            if lost > 0 {
+                // As on a line that nobody listens to.
+                world.record(Kind::Resource {
+                    pool: "serial port that nobody reads".into(),
+                    size: bytes.len() as u64,
+                    dropped: format!("{lost} bytes"),
+                });
             }
-            Self::Serial(air) => air.send(bytes),
         }
-    }
-
-    /// Says whether the target is there.
-    ///
-    /// # Errors
-    /// From the operating system, when a port cannot come back.
-    pub fn set_present(&mut self, present: bool) -> io::Result<()> {
         match self {
-            Self::Udp(_) => Ok(()),
-            Self::Serial(air) => air.set_present(present),
+            Self::Udp(_) => {}
+            Self::Serial(air) => {
+                if let Err(error) = air.set_present(world.serving()) {
+                    world.record(Kind::Resource {
+                        pool: "serial ports of this machine".into(),
+                        size: 0,
+                        dropped: format!("the port of the target: {error}"),
+                    });
+                }
+            }
+            Self::Bluez(air) => air.carry(world),
         }
     }
 }

@@ -3,9 +3,11 @@
 //! Runner, judge, reports and control server read [`Record`]s; nobody keeps a second account. On disk a
 //! trace is JSON Lines; its schema is `simulator/schema/trace.schema.json`, derived from these types.
 
+mod bus;
 mod gatt;
 mod record;
 
+pub use bus::BusEvent;
 pub use gatt::{AttRecord, CccdRecord, EndedBy, LinkEvent};
 pub use record::{
     Artifact, BootRecord, Cause, Direction, FlashOp, FlashResult, ImageState, InitiatorEvent, Kind, PowerEvent, Record,

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::bus::BusEvent;
 use super::gatt::{AttRecord, CccdRecord, LinkEvent};
 use crate::smp::SmpMessage;
 
@@ -48,6 +49,8 @@ pub enum Kind {
     Att(AttRecord),
     /// Notifications were switched on or off.
     Cccd(CccdRecord),
+    /// Something happened on the virtual BlueZ.
+    Bus(BusEvent),
     /// A line arrived at or left the target on a serial port. The packet that it completes follows as a
     /// datagram, whose `cause` it is; lines from the target have their datagram as `cause`.
     SerialFrame {

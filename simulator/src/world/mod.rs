@@ -439,6 +439,7 @@ impl World {
             kind,
             Kind::SerialFrame { .. }
                 | Kind::Att(_)
+                | Kind::Bus(_)
                 | Kind::Datagram { .. }
                 | Kind::Message { .. }
                 | Kind::Flash(_)

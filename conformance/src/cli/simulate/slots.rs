@@ -1,0 +1,114 @@
+//! What is in the slots of a played target.
+
+use std::path::{Path, PathBuf};
+
+use brickproof_flash_model::boot::mcuboot::{Mcuboot, Slot, SwapType};
+use brickproof_flash_model::flash::{Controller, Flash, FlashError, Uncut};
+use brickproof_flash_model::image::mcuboot::{ImageVersion, inspect};
+
+use super::super::{Failure, read_file};
+use crate::target::Target;
+
+/// Size of the image that is installed when none is given, in bytes.
+const OWN_IMAGE: usize = 64 << 10;
+
+/// A file for a slot.
+#[derive(Debug, Clone)]
+pub(super) struct SlotFile {
+    pub(super) slot: Slot,
+    pub(super) path: PathBuf,
+    state: SlotState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SlotState {
+    Plain,
+    Confirmed,
+    Pending,
+    Testing,
+}
+
+/// Reads `NAME=FILE[:STATE]`.
+pub(super) fn slot(text: &str) -> Result<SlotFile, String> {
+    let (name, rest) = text.split_once('=').ok_or("expected NAME=FILE[:STATE], like primary=app.bin:confirmed")?;
+    let slot = match name {
+        "primary" => Slot::Primary,
+        "secondary" => Slot::Secondary,
+        other => return Err(format!("no slot is called `{other}`: primary or secondary")),
+    };
+    let (path, state) = match rest.rsplit_once(':') {
+        Some((path, "confirmed")) => (path, SlotState::Confirmed),
+        Some((path, "pending")) => (path, SlotState::Pending),
+        Some((path, "testing")) => (path, SlotState::Testing),
+        Some((_, state)) if !Path::new(rest).exists() && state.chars().all(|c| c.is_ascii_alphabetic()) => {
+            return Err(format!("no state is called `{state}`: confirmed, pending or testing"));
+        }
+        _ => (rest, SlotState::Plain),
+    };
+    let right = match state {
+        SlotState::Plain => true,
+        SlotState::Pending => slot == Slot::Secondary,
+        SlotState::Confirmed | SlotState::Testing => slot == Slot::Primary,
+    };
+    if right {
+        Ok(SlotFile { slot, path: path.into(), state })
+    } else {
+        Err("`pending` is for the secondary slot, `confirmed` and `testing` are for the primary".into())
+    }
+}
+
+/// The flash with the given images, or with a confirmed image of our own.
+pub(super) fn fill(target: &Target, mcuboot: &Mcuboot, slots: &[SlotFile]) -> Result<Flash, Failure> {
+    let mut flash = target.layout.blank_flash();
+    target.fill_other_images(&mut flash, mcuboot)?;
+    if !slots.iter().any(|slot| slot.slot == Slot::Primary) {
+        let version = ImageVersion { major: 1, ..ImageVersion::default() };
+        let image = target.maker()?.image(version, OWN_IMAGE).map_err(Failure::Harness)?;
+        install(mcuboot, &mut flash, Slot::Primary, Path::new("own image"), &image, SlotState::Confirmed)?;
+    }
+    for slot in slots {
+        let image = read_file(&slot.path)?;
+        install(mcuboot, &mut flash, slot.slot, &slot.path, &image, slot.state)?;
+    }
+    Ok(flash)
+}
+
+fn install(
+    mcuboot: &Mcuboot,
+    flash: &mut Flash,
+    slot: Slot,
+    path: &Path,
+    image: &[u8],
+    state: SlotState,
+) -> Result<(), Failure> {
+    let area = mcuboot.area(slot);
+    let mistake = |message: String| Failure::Usage(format!("{}: {message}", path.display()));
+    if slot == Slot::Primary
+        && let Err(error) = inspect(&image)
+    {
+        return Err(mistake(format!("no MCUboot image: {error}")));
+    }
+    flash.load(area, 0, image).map_err(|error| mistake(error.to_string()))?;
+    let mut hook = Uncut;
+    let mut controller = Controller::new(flash, &mut hook);
+    let trailer = mcuboot.trailer(slot);
+    // Images that imgtool padded bring their own trailer: what is there is not written again.
+    let has_trailer = image.len() > (area.len - trailer.len()) as usize;
+    let written: Result<(), FlashError> = match state {
+        _ if has_trailer => Ok(()),
+        SlotState::Plain => Ok(()),
+        SlotState::Pending => {
+            mcuboot.set_pending(&mut controller, false).map_err(|error| mistake(error.to_string())).map(Ok)?
+        }
+        SlotState::Confirmed | SlotState::Testing => (|| {
+            let swap = if state == SlotState::Testing { SwapType::Test } else { SwapType::Permanent };
+            trailer.write_swap_info(&mut controller, swap)?;
+            trailer.write_copy_done(&mut controller)?;
+            if state == SlotState::Confirmed {
+                trailer.write_image_ok(&mut controller)?;
+            }
+            trailer.write_magic(&mut controller)
+        })(),
+    };
+    written.map_err(|error| mistake(error.to_string()))
+}

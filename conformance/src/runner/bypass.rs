@@ -1,0 +1,199 @@
+//! Why a tool never opened the bus it was given, as far as its processes show it.
+//!
+//! Tools are looked at while nobody has opened the bus: whether the environment has got as far as each of their
+//! processes, and whether they reach for Bluetooth past BlueZ. What they write about it is for the judge to read.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use super::processes::{Process, descendants, environment};
+
+/// The variable by which a tool finds the bus.
+pub const BUS: &str = "DBUS_SYSTEM_BUS_ADDRESS";
+/// Programs that start others where this environment does not reach.
+const ELSEWHERE: [&str; 6] = ["systemd-run", "docker", "podman", "flatpak", "snap", "ssh"];
+/// Programs that become somebody else first.
+const SOMEBODY_ELSE: [&str; 5] = ["sudo", "su", "doas", "pkexec", "runuser"];
+/// Programs that speak to the controller itself.
+const RAW: [&str; 9] =
+    ["gatttool", "hcitool", "hciconfig", "hcidump", "btmgmt", "btmon", "btgatt-client", "l2ping", "bluetoothd"];
+/// Libraries that do.
+const RAW_LIBRARIES: [&str; 3] = ["bluetooth_hci_socket", "bluetooth-hci-socket", "libbluetooth.so"];
+/// Sockets of the kernel's Bluetooth, on kernels that have it.
+const RAW_SOCKETS: [&str; 3] = ["/proc/net/hci", "/proc/net/l2cap", "/proc/net/rfcomm"];
+
+/// What was seen, the likeliest reason first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Reason {
+    /// A process runs without the variable; who started it, or was it before.
+    Dropped { process: String, by: String },
+    /// It was started by a program that becomes another user.
+    SomebodyElse(String),
+    /// It was started by a program that starts others elsewhere.
+    Elsewhere(String),
+    /// It uses Bluetooth past BlueZ: what shows it.
+    Raw(String),
+}
+
+/// Looks at a tool while it runs.
+#[derive(Debug)]
+pub struct Watch {
+    /// Processes that have been seen, with their names; the first name of one that has become another program.
+    seen: BTreeMap<i32, String>,
+    reason: Option<Reason>,
+    looks: u32,
+}
+
+impl Watch {
+    /// For the process with this number, which was started as `program`.
+    #[must_use]
+    pub fn new(process: Option<u32>, program: &str) -> Self {
+        let process = process.and_then(|process| i32::try_from(process).ok());
+        let name = program.rsplit('/').next().unwrap_or(program).to_owned();
+        Self { seen: process.map(|process| (process, name)).into_iter().collect(), reason: None, looks: 0 }
+    }
+
+    /// How long to wait before the next look: short-lived tools are looked at more often.
+    #[must_use]
+    pub fn pause(&self) -> Duration {
+        Duration::from_millis(match self.looks {
+            ..20 => 5,
+            20..60 => 50,
+            _ => 250,
+        })
+    }
+
+    /// Looks at all processes of the tool.
+    pub fn look(&mut self) {
+        self.looks += 1;
+        for process in descendants(self.seen.keys().copied().collect::<Vec<_>>()) {
+            if let Some(reason) = self.judge(&process)
+                && self.reason.as_ref().is_none_or(|known| reason < *known)
+            {
+                self.reason = Some(reason);
+            }
+            self.seen.entry(process.id).or_insert(process.name);
+        }
+    }
+
+    /// Why the bus was not opened, in words; `None` when nothing shows it.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        Some(match self.reason.as_ref()? {
+            Reason::Dropped { process, by } if process == by => {
+                format!("`{process}` runs without {BUS}: the environment was dropped")
+            }
+            Reason::Dropped { process, by } => {
+                format!("`{process}` runs without {BUS}: the environment was dropped by `{by}`")
+            }
+            Reason::SomebodyElse(by) => format!("`{by}` starts programs as another user, and drops the environment"),
+            Reason::Elsewhere(by) => format!("`{by}` starts programs elsewhere, where {BUS} does not reach"),
+            Reason::Raw(what) => format!(
+                "{what}: it speaks to the controller itself and not to BlueZ, which only a kernel with Bluetooth allows"
+            ),
+        })
+    }
+
+    fn judge(&self, process: &Process) -> Option<Reason> {
+        let name = process.name.as_str();
+        if SOMEBODY_ELSE.contains(&name) {
+            return Some(Reason::SomebodyElse(name.to_owned()));
+        }
+        if ELSEWHERE.contains(&name) {
+            return Some(Reason::Elsewhere(name.to_owned()));
+        }
+        if process.settled
+            && let Ok(environment) = environment(process.id)
+            && !environment.split(|byte| *byte == 0).any(|entry| entry.starts_with(BUS.as_bytes()))
+        {
+            // It was another program before, or its parent has taken the variable away.
+            let before = self.seen.get(&process.id).filter(|before| *before != name);
+            let by = before.or_else(|| self.seen.get(&process.parent)).map_or(name, String::as_str);
+            return Some(Reason::Dropped { process: name.to_owned(), by: by.to_owned() });
+        }
+        raw(process).map(Reason::Raw)
+    }
+}
+
+/// What shows that a process uses Bluetooth past BlueZ.
+fn raw(process: &Process) -> Option<String> {
+    let name = &process.name;
+    if RAW.contains(&name.as_str()) {
+        return Some(format!("`{name}` uses raw HCI or L2CAP sockets"));
+    }
+    let maps = fs::read(format!("/proc/{}/maps", process.id)).unwrap_or_default();
+    let maps = String::from_utf8_lossy(&maps);
+    if let Some(library) = RAW_LIBRARIES.iter().find(|library| maps.contains(**library)) {
+        return Some(format!("`{name}` has loaded {library}"));
+    }
+    let mut sockets = Vec::new();
+    for file in fs::read_dir(format!("/proc/{}/fd", process.id)).into_iter().flatten().flatten() {
+        let link = fs::read_link(file.path()).unwrap_or_default();
+        let inode = link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']').map(str::to_owned));
+        sockets.extend(inode);
+    }
+    let kernel: Vec<String> = RAW_SOCKETS.iter().filter_map(|table| fs::read_to_string(table).ok()).collect();
+    let held = |socket: &String| kernel.iter().any(|table| table.split_ascii_whitespace().any(|word| word == socket));
+    sockets.iter().any(held).then(|| format!("`{name}` holds a Bluetooth socket of the kernel"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+    use std::time::Instant;
+
+    use super::*;
+
+    struct Killed(Child);
+
+    impl Drop for Killed {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    /// What is said of a command that runs until it is killed.
+    fn said_of(command: &[&str]) -> Option<String> {
+        let mut child = Command::new(command[0]);
+        child.args(&command[1..]).env(BUS, "unix:path=/nowhere").stdin(Stdio::piped());
+        let child = Killed(child.spawn().unwrap());
+        let mut watch = Watch::new(Some(child.0.id()), command[0]);
+        let end = Instant::now() + Duration::from_secs(20);
+        while watch.reason().is_none() && watch.looks < 40 && Instant::now() < end {
+            watch.look();
+            std::thread::sleep(watch.pause());
+        }
+        watch.reason()
+    }
+
+    #[test]
+    fn a_tool_with_its_environment_is_not_blamed() {
+        assert_eq!(said_of(&["sh", "-c", "cat; true"]), None);
+    }
+
+    #[test]
+    fn who_dropped_the_environment_is_said() {
+        let of = |process: &str, by: &str| {
+            Some(format!("`{process}` runs without {BUS}: the environment was dropped by `{by}`"))
+        };
+        assert_eq!(said_of(&["env", "-i", "sh", "-c", "cat; true"]), of("sh", "env"));
+        assert_eq!(said_of(&["env", "-u", BUS, "cat"]), of("cat", "env"));
+        // The program that drops it is not the one that was started.
+        assert_eq!(said_of(&["sh", "-c", "env -i cat; true"]), of("cat", "sh"));
+    }
+
+    #[test]
+    fn tools_that_go_past_bluez_are_known_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let named = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::copy("/bin/sleep", &path).unwrap();
+            said_of(&[path.to_str().unwrap(), "600"]).unwrap_or_default()
+        };
+        assert!(named("gatttool").starts_with("`gatttool` uses raw HCI or L2CAP sockets"));
+        assert!(named("sudo").contains("as another user"));
+        assert!(named("systemd-run").contains("elsewhere"));
+    }
+}

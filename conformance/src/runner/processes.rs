@@ -1,0 +1,142 @@
+//! Processes of this machine, as `/proc` shows them: who belongs to a run, and the end of those who do.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// How long processes are killed before they are given up.
+const SWEEP_MAX: Duration = Duration::from_secs(10);
+/// Between two looks at processes that are dying.
+const SWEEP_PAUSE: Duration = Duration::from_millis(2);
+/// Fields of `/proc/PID/stat` behind the name, from 0: state, parent, end of the environment.
+const STATE: usize = 0;
+const PARENT: usize = 1;
+const ENVIRONMENT_END: usize = 48;
+
+/// What marks a process: a variable in the environment it was started with, or its standard input where the
+/// environment was dropped on the way.
+#[derive(Debug, Clone)]
+pub struct Mark {
+    variable: Vec<u8>,
+    folder: PathBuf,
+}
+
+impl Mark {
+    /// The variable `name` is `value`, or standard input is a file in `folder`.
+    #[must_use]
+    pub fn new(name: &str, value: &str, folder: &Path) -> Self {
+        Self { variable: format!("{name}={value}").into_bytes(), folder: folder.to_owned() }
+    }
+
+    fn is_on(&self, process: i32) -> bool {
+        let marked = |environment: Vec<u8>| environment.split(|byte| *byte == 0).any(|entry| entry == self.variable);
+        environment(process).is_ok_and(marked)
+            || fs::read_link(format!("/proc/{process}/fd/0")).is_ok_and(|path| path.starts_with(&self.folder))
+    }
+}
+
+/// Kills every process with this mark, and whoever they start meanwhile, until none is left; how many were killed.
+pub fn sweep(mark: &Mark) -> usize {
+    let own = std::process::id();
+    let deadline = Instant::now() + SWEEP_MAX;
+    let mut killed = 0;
+    loop {
+        let left: Vec<i32> =
+            all().filter(|process| u32::try_from(*process) != Ok(own) && mark.is_on(*process)).collect();
+        if left.is_empty() || Instant::now() > deadline {
+            return killed;
+        }
+        for process in left {
+            killed += usize::from(kill(Pid::from_raw(process), Signal::SIGKILL).is_ok());
+        }
+        std::thread::sleep(SWEEP_PAUSE);
+    }
+}
+
+/// Numbers of all processes.
+fn all() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// The environment that a process was started with.
+///
+/// # Errors
+/// From the operating system: gone, or of another user.
+pub(super) fn environment(process: i32) -> io::Result<Vec<u8>> {
+    fs::read(format!("/proc/{process}/environ"))
+}
+
+/// A process that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Process {
+    /// Its number.
+    pub(super) id: i32,
+    /// The number of its parent.
+    pub(super) parent: i32,
+    /// The first 15 bytes of the name of its program.
+    pub(super) name: String,
+    /// It has the environment it was started with, however little that is, if that may be seen at all.
+    pub(super) settled: bool,
+}
+
+/// Reads `/proc/PID/stat`; a name may hold blanks and brackets.
+fn parse(text: &str) -> Option<Process> {
+    let (id, rest) = text.split_once(" (")?;
+    let (name, rest) = rest.rsplit_once(") ")?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    if matches!(*fields.get(STATE)?, "Z" | "X") {
+        return None;
+    }
+    Some(Process {
+        id: id.parse().ok()?,
+        parent: fields.get(PARENT)?.parse().ok()?,
+        name: name.to_owned(),
+        settled: fields.get(ENVIRONMENT_END).is_some_and(|end| *end != "0"),
+    })
+}
+
+/// Some processes and all that they have started, as far as their parents still run.
+pub(super) fn descendants(roots: impl IntoIterator<Item = i32>) -> Vec<Process> {
+    let table: BTreeMap<i32, Process> = all()
+        .filter_map(|id| parse(&String::from_utf8_lossy(&fs::read(format!("/proc/{id}/stat")).ok()?)))
+        .map(|process| (process.id, process))
+        .collect();
+    let mut found: Vec<i32> = roots.into_iter().collect();
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        let children = table.values().filter(|process| process.parent == parent).map(|process| process.id);
+        let children: Vec<i32> = children.filter(|child| !found.contains(child)).collect();
+        found.extend(children);
+        next += 1;
+    }
+    found.iter().filter_map(|id| table.get(id).cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_brackets_are_read() {
+        let mut fields = vec!["0"; 50];
+        (fields[STATE], fields[PARENT], fields[ENVIRONMENT_END]) = ("S", "7", "140000");
+        let process = Process { id: 12, parent: 7, name: "a) (b".into(), settled: true };
+        assert_eq!(parse(&format!("12 (a) (b) {}", fields.join(" "))), Some(process));
+        fields[STATE] = "Z";
+        assert_eq!(parse(&format!("12 (sh) {}", fields.join(" "))), None);
+        assert_eq!(parse("12 (sh"), None);
+    }
+
+    #[test]
+    fn this_process_is_among_its_parents_children() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        let found = descendants([std::os::unix::process::parent_id().cast_signed()]);
+        assert!(found.iter().any(|process| process.id == own && process.settled));
+    }
+}
