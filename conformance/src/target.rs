@@ -44,16 +44,50 @@
 //! [gatt]                       # SMP over Bluetooth LE; left out: as here
 //! reassembly = true            # fragments are put together
 //! mtu = 498                    # largest ATT MTU that is agreed to, 23 to 517
-//! access = "open"              # or "encrypted", "authenticated": what a link needs before it may write
+//! access = "open"              # or "encrypted", "authenticated", "secure-connections": what a link needs before it may
+//!                              # write SMP (CONFIG_MCUMGR_TRANSPORT_BT_PERM_RW*); other services are open
 //! refusal = "0x05"             # or "0x0f", for every refusal; left out: 0x0f where only encryption is missing
-//! pairing = "just-works"       # or "passkey", "none"; left out with authenticated access: "passkey"
+//! pairing = "just-works"       # or "passkey" (it shows one), "passkey-entry" (it has a keyboard), "numeric-comparison",
+//!                              # "none"; left out with authenticated access or more: "passkey"
+//! passkey = 123456             # always the same (CONFIG_BT_FIXED_PASSKEY), and the number that is compared
+//! secure-connections = true    # knows LE Secure Connections
+//! replaces-bonds = false       # Just Works may replace keys of the same central (CONFIG_BT_SMP_ALLOW_UNAUTH_OVERWRITE)
 //! bonding = true               # keys and notifications are kept for the next connection
+//! connect-delay = "0 s"        # from the wish to connect to the connection
 //! connections = 1              # at the same time
 //! supervision-timeout = "420 ms"
 //! parameter-update = false     # asks for 7.5 to 11.25 ms with the first write, for the usual after 5 s
 //! goodbye = false              # a reset by command ends connections politely
 //! keeps-fragments = false      # half a packet outlives its connection even when nobody else is subscribed
 //! moving-handles = false       # every image has its attributes at other handles
+//!
+//! [advertisement]              # left out: as here, with an address that follows from the name
+//! name = "my-board"            # at most 29 bytes; also the Device Name
+//! address = "C0:FF:EE:00:00:01"
+//! address-kind = "random"      # or "public"
+//! changes-address = false      # every start has an address of its own: this one, and so many further on
+//! services = ["8d53dc1d-1db7-4cd3-868b-8a527460aa84"]
+//! manufacturer-data = { 0x0059 = "0102" }  # by company, in hexadecimal; left out: none
+//! service-data = { 180f = "64" }           # the same by service
+//! appearance = 0               # left out: not advertised, and 0 as characteristic
+//! tx-power = 0                 # dBm; left out: not advertised
+//! rssi = -50                   # dBm, as it is received
+//!
+//! [device-information]         # the service 0x180a; its firmware revision is the version of the image that runs
+//! service = true
+//! model = "my-board"           # left out: the name of the target
+//! manufacturer = "brickproof"
+//! serial = ""                  # an empty text has no characteristic: so are these three, left out
+//! hardware = ""
+//! software = ""
+//!
+//! [[service]]                  # a service of the board's own
+//! uuid = "0000fff0-0000-1000-8000-00805f9b34fb"   # or short: "fff0"
+//! [[service.characteristic]]
+//! uuid = "fff1"
+//! properties = ["read", "write"]   # also "write-without-response", "notify", "indicate"
+//! value = "text"               # or { hex = "0102" }; left out: empty
+//! trigger = "bootloader"       # a write is an event: `when = { write = "bootloader" }` in a scenario
 //!
 //! [timing]
 //! erase = "85 ms"
@@ -63,11 +97,13 @@
 //! [battery]
 //! threshold = 20               # percent below which uploads are refused
 //! rc = 11                      # with this rc
+//! service = true               # the service 0x180f, with notifications
 //! ```
 
 mod bootloader;
 mod gatt;
 mod maker;
+mod peripheral;
 mod recovery;
 mod smp;
 
@@ -78,7 +114,7 @@ use brickproof_flash_model::flash::Flash;
 use brickproof_flash_model::image::mcuboot::{ImageVersion, PublicKey, SignatureType, SigningKey, Verifier};
 use brickproof_flash_model::layout::Layout;
 use brickproof_flash_model::source::Mistake;
-use brickproof_simulator::device::{BatteryPolicy, Behaviour, Board, FlashTiming};
+use brickproof_simulator::device::{BatteryPolicy, Behaviour, Board, FlashTiming, Peripheral};
 use brickproof_simulator::smp::gatt::GattConfig;
 use brickproof_simulator::smp::{RecoveryConfig, ServerConfig};
 use serde::Deserialize;
@@ -110,6 +146,7 @@ pub struct Target {
     keys: Vec<PublicKey>,
     smp: ServerConfig,
     gatt: GattConfig,
+    peripheral: Peripheral,
     recovery: Option<RecoveryConfig>,
     usb: bool,
     timing: FlashTiming,
@@ -118,7 +155,7 @@ pub struct Target {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
     schema: Spanned<u32>,
     name: String,
@@ -129,6 +166,12 @@ struct File {
     smp: smp::Smp,
     #[serde(default)]
     gatt: gatt::Gatt,
+    #[serde(default)]
+    advertisement: peripheral::AdvertisementTable,
+    #[serde(default)]
+    device_information: peripheral::InformationTable,
+    #[serde(default)]
+    service: Vec<Spanned<peripheral::ServiceTable>>,
     recovery: Option<Spanned<recovery::Recovery>>,
     #[serde(default)]
     serial: Serial,
@@ -158,6 +201,7 @@ struct Timing {
 struct Battery {
     threshold: Option<u8>,
     rc: Option<u16>,
+    service: Option<bool>,
 }
 
 impl Target {
@@ -180,6 +224,14 @@ impl Target {
         let profile = smp::Profile { file, text, layout: &layout, mode: &mode };
         let smp = read.smp.config(&profile)?;
         let gatt = read.gatt.config().map_err(|(at, message, remedy)| mistake(at, message).remedy(remedy))?;
+        let peripheral = peripheral::read(
+            &read.name,
+            &read.advertisement,
+            &read.device_information,
+            &read.service,
+            read.battery.service.unwrap_or(true),
+            &mistake,
+        )?;
         let recovery = recovery::read(read.bootloader.recovery(), read.recovery.as_ref(), &mistake)?;
         if read.battery.threshold.is_some_and(|threshold| threshold > 100) {
             return Err(Mistake::new(file, "the threshold of the battery is between 0 and 100 percent"));
@@ -198,6 +250,7 @@ impl Target {
             keys: bootloader.keys,
             smp,
             gatt,
+            peripheral,
             recovery,
             usb: read.serial.usb,
             timing: FlashTiming {
@@ -336,6 +389,7 @@ impl Target {
             mcuboot: self.mcuboot()?,
             smp: self.smp.clone(),
             gatt: self.gatt.clone(),
+            peripheral: self.peripheral.clone(),
             recovery: self.recovery.clone(),
             usb: self.usb,
             timing: own.scaled(if only_swap { time_scale } else { scale }),

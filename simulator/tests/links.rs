@@ -6,10 +6,13 @@ use brickproof_flash_model::boot::mcuboot::{Mcuboot, Options, Slot};
 use brickproof_flash_model::image::mcuboot::{ImageBuilder, SigningKey, Verifier};
 use brickproof_flash_model::layout::Layout;
 use brickproof_simulator::device::{Board, Persistent};
-use brickproof_simulator::smp::gatt::{AttError, GattConfig, Pairing, Security};
+use brickproof_simulator::gatt::{
+    AttError, CentralAction, GattEvent, IoCapability, PairingAnswer, PairingAsk, Security, WriteKind,
+};
+use brickproof_simulator::smp::gatt::{GattConfig, Pairing};
 use brickproof_simulator::smp::{Frame, Op, ServerConfig, SmpMessage, Version};
 use brickproof_simulator::trace::{EndedBy, Kind, Wants};
-use brickproof_simulator::world::{CentralAction, Control, GattEvent, World};
+use brickproof_simulator::world::{Control, World};
 use proptest::prelude::*;
 
 const VALUE: u16 = 0x12;
@@ -50,8 +53,16 @@ fn told(world: &mut World) -> Vec<GattEvent> {
     std::iter::from_fn(|| world.take_gatt()).map(|(_, event)| event).collect()
 }
 
+fn kind(command: bool) -> WriteKind {
+    if command { WriteKind::Command } else { WriteKind::Request }
+}
+
 fn write(handle: u16, value: &[u8], command: bool) -> CentralAction {
-    CentralAction::Write { handle, value: value.to_vec(), command }
+    CentralAction::Write { handle, value: value.to_vec(), kind: kind(command) }
+}
+
+fn secured(level: Security) -> GattEvent {
+    GattEvent::Secured { level, bonded: true }
 }
 
 fn connected(world: &mut World) {
@@ -69,7 +80,7 @@ fn echo(text: &[u8]) -> Vec<u8> {
 /// The answers in notifications.
 fn answers(events: &[GattEvent]) -> Vec<Vec<u8>> {
     let pieces = events.iter().filter_map(|event| match event {
-        GattEvent::Notification(value) => Some(value.clone()),
+        GattEvent::Notification { handle: VALUE, value } => Some(value.clone()),
         _ => None,
     });
     pieces.collect()
@@ -107,18 +118,23 @@ fn without_subscription_a_request_is_carried_out_and_not_answered() {
 #[test]
 fn requests_get_errors_and_commands_nothing() {
     let mut world =
-        world(GattConfig { access: Security::Authenticated, pairing: Pairing::Passkey, ..GattConfig::default() });
+        world(GattConfig { access: Security::Authenticated, pairing: Pairing::PASSKEY, ..GattConfig::default() });
     act(&mut world, CentralAction::Connect);
     let refused = |handle, error| vec![GattEvent::Error { handle, error }];
-    let authentication = AttError::InsufficientAuthentication;
+    let authentication = AttError::INSUFFICIENT_AUTHENTICATION;
     assert_eq!(act(&mut world, write(CCC, &[1, 0], false)), refused(CCC, authentication));
     assert_eq!(act(&mut world, write(VALUE, &echo(b"x"), true)), []);
-    assert_eq!(act(&mut world, write(VALUE, &echo(b"x"), false)), refused(VALUE, AttError::WriteNotPermitted));
-    assert_eq!(act(&mut world, write(0x44, &[0], false)), refused(0x44, AttError::InvalidHandle));
-    assert_eq!(act(&mut world, CentralAction::Pair { protected: false }), [GattEvent::Secured(Security::Encrypted)]);
+    assert_eq!(act(&mut world, write(VALUE, &echo(b"x"), false)), refused(VALUE, AttError::WRITE_NOT_PERMITTED));
+    assert_eq!(act(&mut world, write(0x44, &[0], false)), refused(0x44, AttError::INVALID_HANDLE));
+    let pair = |capability, wanted| CentralAction::Pair { capability, wanted };
+    let unprotected = pair(IoCapability::NoInputNoOutput, Security::Encrypted);
+    assert_eq!(act(&mut world, unprotected), [secured(Security::Encrypted)]);
     assert_eq!(act(&mut world, write(CCC, &[1, 0], false)), refused(CCC, authentication));
-    assert_eq!(act(&mut world, CentralAction::Pair { protected: true }), [GattEvent::Secured(Security::Authenticated)]);
-    assert_eq!(act(&mut world, write(CCC, &[1], false)), refused(CCC, AttError::InvalidLength));
+    let protected = pair(IoCapability::KeyboardDisplay, Security::Authenticated);
+    assert_eq!(act(&mut world, protected), [GattEvent::PairingAsks(PairingAsk::EnterPasskey)]);
+    let answer = CentralAction::AnswerPairing(PairingAnswer::Passkey(123_456));
+    assert_eq!(act(&mut world, answer), [secured(Security::SecureConnections)]);
+    assert_eq!(act(&mut world, write(CCC, &[1], false)), refused(CCC, AttError::INVALID_LENGTH));
     assert_eq!(act(&mut world, write(CCC, &[1, 0], false)), [GattEvent::Written { handle: CCC }]);
 }
 
@@ -202,15 +218,29 @@ fn action() -> impl Strategy<Value = CentralAction> {
         Just(CentralAction::Disconnect),
         any::<u16>().prop_map(CentralAction::ExchangeMtu),
         Just(CentralAction::Discover),
-        (0x10u16..0x15, prop::collection::vec(any::<u8>(), 0..600), any::<bool>())
-            .prop_map(|(handle, value, command)| CentralAction::Write { handle, value, command }),
-        any::<bool>().prop_map(|on| CentralAction::Write { handle: CCC, value: vec![on.into(), 0], command: false }),
+        (0u16..0x25, any::<u16>()).prop_map(|(handle, offset)| CentralAction::Read { handle, offset: offset % 40 }),
+        (0u16..0x25, prop::collection::vec(any::<u8>(), 0..600), 0..3u8).prop_map(|(handle, value, kind)| {
+            let kind = [WriteKind::Request, WriteKind::Command, WriteKind::Long][usize::from(kind)];
+            CentralAction::Write { handle, value, kind }
+        }),
+        any::<bool>().prop_map(|on| write(CCC, &[on.into(), 0], false)),
         prop::collection::vec(any::<u8>(), 0..60).prop_map(|text| CentralAction::Write {
             handle: VALUE,
             value: echo(&text),
-            command: true
+            kind: WriteKind::Command
         }),
-        any::<bool>().prop_map(|protected| CentralAction::Pair { protected }),
+        (any::<bool>(), any::<bool>()).prop_map(|(keyboard, protected)| CentralAction::Pair {
+            capability: if keyboard { IoCapability::KeyboardDisplay } else { IoCapability::DisplayOnly },
+            wanted: if protected { Security::Authenticated } else { Security::Encrypted },
+        }),
+        Just(CentralAction::ForgetKeys),
+        prop_oneof![
+            Just(PairingAnswer::Passkey(123_456)),
+            Just(PairingAnswer::Passkey(1)),
+            Just(PairingAnswer::Same),
+            Just(PairingAnswer::Refused),
+        ]
+        .prop_map(CentralAction::AnswerPairing),
         any::<bool>().prop_map(|accept| CentralAction::AnswerParameters { accept }),
     ]
 }
@@ -224,11 +254,26 @@ proptest! {
     fn any_sequence_leaves_a_target_that_answers(
         steps in prop::collection::vec((1u64..4, action(), 0u64..700_000, 0u8..12), 0..60),
         connections in 1u8..3,
-        parameter_update in any::<bool>(),
-        keeps_fragments in any::<bool>(),
+        (parameter_update, keeps_fragments, moving_handles) in any::<(bool, bool, bool)>(),
+        connect_delay_us in prop_oneof![Just(0u64), 1..1_000_000u64],
+        capability in prop::option::of(prop_oneof![
+            Just(IoCapability::NoInputNoOutput),
+            Just(IoCapability::DisplayYesNo),
+            Just(IoCapability::KeyboardOnly),
+        ]),
     ) {
-        let mut world = world(GattConfig { connections, parameter_update, keeps_fragments, ..GattConfig::default() });
+        let mut world = world(GattConfig {
+            connections,
+            parameter_update,
+            keeps_fragments,
+            moving_handles,
+            connect_delay_us,
+            pairing: Pairing::by(capability),
+            ..GattConfig::default()
+        });
+        let (mut open, mut pairings) = (0, 0);
         for (central, action, us, event) in steps {
+            open += i32::from(action == CentralAction::Connect);
             world.central(central, action);
             match event {
                 0 => world.control(Control::Link(false)),
@@ -246,8 +291,19 @@ proptest! {
             world.central(central, CentralAction::Disconnect);
         }
         later(&mut world, 40_000_000);
-        while world.take_gatt().is_some() {}
-        connected(&mut world);
+        while let Some((_, event)) = world.take_gatt() {
+            open -= i32::from(matches!(event, GattEvent::Connected | GattEvent::Unreachable));
+            pairings -= i32::from(matches!(event, GattEvent::PairingAsks(_)));
+            if matches!(event, GattEvent::Secured { .. } | GattEvent::PairingFailed(_)) {
+                pairings = 0.min(pairings + 1);
+            }
+        }
+        prop_assert_eq!(open, 0, "every attempt to connect has one answer");
+        prop_assert_eq!(pairings, 0, "no question stays open");
+        world.central(1, CentralAction::Connect);
+        later(&mut world, connect_delay_us);
+        assert_eq!(told(&mut world), [GattEvent::Connected]);
+        act(&mut world, write(CCC, &[1, 0], false));
         act(&mut world, write(CCC, &[0, 0], false));
         act(&mut world, write(CCC, &[1, 0], false));
         prop_assert_eq!(answers(&act(&mut world, write(VALUE, &echo(b""), true))).len(), 1);

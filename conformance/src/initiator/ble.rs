@@ -1,15 +1,17 @@
 //! The built-in initiator as a Bluetooth LE central, on virtual time.
 //!
 //! A link is made when the first packet is sent, and again after it was lost: connect, exchange the MTU,
-//! look for the service, switch notifications on, pair where the target demands it. Requests are written in
-//! fragments of MTU-3 bytes, answers put together from notifications.
+//! look for the service, ask to be told when attributes move, switch notifications on, pair where the target demands
+//! it; its user reads what the target shows. Requests are written in fragments of MTU-3 bytes, answers put together
+//! from notifications.
 
 use std::collections::VecDeque;
 
-use brickproof_simulator::smp::gatt::MTU_MIN;
+use brickproof_simulator::gatt::{CentralAction, GattEvent, MTU_MIN, Table, Uuid, WriteKind};
+use brickproof_simulator::smp::gatt::CHARACTERISTIC;
 use brickproof_simulator::smp::{Frame, frame::HEADER_LEN};
 use brickproof_simulator::trace::{InitiatorEvent, Kind};
-use brickproof_simulator::world::{CentralAction, GattEvent, Peer, World};
+use brickproof_simulator::world::{Carrier, Peer, World};
 
 use super::link_policy::{LinkPolicy, Takes};
 use super::wire::Wire;
@@ -30,6 +32,8 @@ struct Known {
     value: u16,
     ccc: u16,
     notifications: bool,
+    /// The target has said that its attributes are others.
+    moved: bool,
 }
 
 /// A wire over a link of the world's.
@@ -49,6 +53,7 @@ pub struct BleWire<'a> {
 impl<'a> BleWire<'a> {
     /// A wire into this world, not connected yet.
     pub fn new(world: &'a mut World, policy: &'a dyn LinkPolicy) -> Self {
+        world.set_carrier(Carrier::Bluetooth);
         Self {
             world,
             policy,
@@ -64,7 +69,17 @@ impl<'a> BleWire<'a> {
     fn pump(&mut self) {
         while let Some((_, event)) = self.world.take_gatt() {
             match event {
-                GattEvent::Notification(value) => self.notified(value),
+                GattEvent::Notification { handle, value } => {
+                    if self.link.is_some_and(|link| link.value == handle) {
+                        self.notified(value);
+                    }
+                }
+                // Nothing else is ever asked for.
+                GattEvent::Indication { .. } => {
+                    if let Some(link) = &mut self.link {
+                        link.moved = true;
+                    }
+                }
                 GattEvent::ParametersAsked(wanted) => {
                     let accept = self.policy.accepts(wanted);
                     self.world.central(PEER, CentralAction::AnswerParameters { accept });
@@ -130,23 +145,55 @@ impl<'a> BleWire<'a> {
             self.link = Some(before);
             return true;
         }
-        let fresh = Known { mtu: MTU_MIN, mtu_asked: false, value: 0, ccc: 0, notifications: false };
+        let fresh = Known { mtu: MTU_MIN, mtu_asked: false, value: 0, ccc: 0, notifications: false, moved: false };
         self.link = Some(fresh);
         if !self.policy.mtu_on_demand() {
             self.exchange_mtu();
         }
-        match self.ask(CentralAction::Discover) {
-            Some(GattEvent::Discovered { value, ccc }) => {
-                if let Some(link) = &mut self.link {
-                    (link.value, link.ccc) = (value, ccc);
-                }
-            }
-            _ => return self.give_up(),
+        if !self.discover() {
+            return self.give_up();
         }
         if !self.policy.late_notifications(self.before.is_none()) && !self.switch_on() {
             return self.give_up();
         }
         self.link.is_some()
+    }
+
+    /// Looks for what there is; whether SMP is.
+    fn discover(&mut self) -> bool {
+        let Some(GattEvent::Discovered(table)) = self.ask(CentralAction::Discover) else { return false };
+        let handles = |uuid| {
+            let characteristic = Table::characteristic(&table, uuid)?;
+            Some((characteristic.value_handle, characteristic.ccc()?))
+        };
+        let (Some((value, ccc)), Some(link)) = (handles(CHARACTERISTIC), &mut self.link) else { return false };
+        (link.value, link.ccc, link.moved) = (value, ccc, false);
+        if self.policy.heeds_service_changed()
+            && let Some((_, handle)) = handles(Uuid::SERVICE_CHANGED)
+        {
+            self.ask(CentralAction::Write { handle, value: vec![2, 0], kind: WriteKind::Request });
+        }
+        self.link.is_some()
+    }
+
+    /// Pairs; whether the link is protected now.
+    fn pair(&mut self, before: u32) -> bool {
+        let (capability, wanted) = self.policy.pairs_with(before);
+        let mut action = CentralAction::Pair { capability, wanted };
+        loop {
+            match self.ask(action) {
+                Some(GattEvent::PairingAsks(ask)) => {
+                    let answer = self.policy.answers_pairing(ask, self.world.board().gatt.pairing.passkey);
+                    action = CentralAction::AnswerPairing(answer);
+                }
+                Some(GattEvent::Secured { .. }) => {
+                    self.pump();
+                    let moved = self.link.is_some_and(|link| link.moved);
+                    return !moved || self.discover();
+                }
+                _ => return false,
+            }
+        }
     }
 
     /// A link that cannot be used is no use to others either.
@@ -173,17 +220,16 @@ impl<'a> BleWire<'a> {
             loop {
                 let Some(handle) = self.link.map(|link| link.ccc) else { return false };
                 let value = value.to_le_bytes().to_vec();
-                match self.ask(CentralAction::Write { handle, value, command: false }) {
+                match self.ask(CentralAction::Write { handle, value, kind: WriteKind::Request }) {
                     Some(GattEvent::Written { .. }) => break,
                     Some(GattEvent::Error { error, .. })
                         if self.policy.pairs_after(error) && pairings < PAIRINGS_MAX =>
                     {
                         // The second time, the first pairing was not enough.
-                        let protected = pairings > 0;
-                        pairings += 1;
-                        if !matches!(self.ask(CentralAction::Pair { protected }), Some(GattEvent::Secured(_))) {
+                        if !self.pair(pairings) {
                             return false;
                         }
+                        pairings += 1;
                     }
                     _ => return false,
                 }
@@ -216,7 +262,7 @@ impl<'a> BleWire<'a> {
             let write = CentralAction::Write {
                 handle: link.value,
                 value: fragment.to_vec(),
-                command: !self.policy.write_requests(),
+                kind: if self.policy.write_requests() { WriteKind::Request } else { WriteKind::Command },
             };
             if self.policy.write_requests() {
                 self.ask(write);

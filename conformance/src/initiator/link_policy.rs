@@ -1,6 +1,8 @@
 //! The decisions of the built-in initiator about a Bluetooth LE link.
 
-use brickproof_simulator::smp::gatt::{AttError, ConnectionParameters, MTU_MAX};
+use brickproof_simulator::gatt::{
+    AttError, ConnectionParameters, IoCapability, MTU_MAX, PairingAnswer, PairingAsk, Security,
+};
 
 /// What a notification is taken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +68,30 @@ pub trait LinkPolicy: Sync {
     /// Whether it pairs when the target answers with this error.
     fn pairs_after(&self, error: AttError) -> bool {
         error.is_security()
+    }
+
+    /// What it brings to a pairing, and the least that must come of it; `before` counts the pairings of this link that
+    /// were not enough. Just Works comes first, for it needs nobody.
+    fn pairs_with(&self, before: u32) -> (IoCapability, Security) {
+        if before == 0 {
+            (IoCapability::NoInputNoOutput, Security::Encrypted)
+        } else {
+            (IoCapability::KeyboardDisplay, Security::Authenticated)
+        }
+    }
+
+    /// What the user says when asked; `shown` is what the target shows.
+    fn answers_pairing(&self, ask: PairingAsk, shown: u32) -> PairingAnswer {
+        match ask {
+            PairingAsk::EnterPasskey => PairingAnswer::Passkey(shown),
+            PairingAsk::Compare(number) if number != shown => PairingAnswer::Refused,
+            PairingAsk::Compare(_) | PairingAsk::ShowPasskey(_) => PairingAnswer::Same,
+        }
+    }
+
+    /// Whether it wants to be told when attributes have moved, and looks again when it is.
+    fn heeds_service_changed(&self) -> bool {
+        true
     }
 
     /// Whether it takes the parameters that the target asks for.

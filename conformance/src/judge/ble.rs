@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use brickproof_simulator::gatt::{AttError, opcode};
 use brickproof_simulator::smp::Command;
-use brickproof_simulator::smp::gatt::{AttError, CCC_UUID, CHARACTERISTIC_UUID, opcode};
+use brickproof_simulator::smp::gatt::CHARACTERISTIC_UUID;
 use brickproof_simulator::trace::{AttRecord, CccdRecord, Direction, EndedBy, LinkEvent};
 
 use super::packet::Shape;
 use super::view::{Event, Place, View, is};
-use super::written::{Break, is_smp_write};
+use super::written::{Break, is_smp_descriptor, is_smp_write};
 use super::{Check, CheckOutcome, Seen};
 
 /// The requirements judged here.
@@ -61,7 +62,7 @@ impl Links {
             Event::Connection(LinkEvent::Mtu { connection, .. }) => {
                 self.mtu.insert(*connection, true);
             }
-            Event::Cccd(CccdRecord { connection, notifications, .. }) => {
+            Event::Cccd(CccdRecord { connection, notifications, uuid, .. }) if uuid == CHARACTERISTIC_UUID => {
                 self.notifications.insert(*connection, *notifications);
             }
             _ => {}
@@ -303,7 +304,7 @@ fn pairs_when_told_to(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     // The refusal, and whether pairing was tried since.
     let mut refused: Option<(Place, u8, bool)> = None;
-    let security = [AttError::InsufficientAuthentication.code(), AttError::InsufficientEncryption.code()];
+    let security = [AttError::INSUFFICIENT_AUTHENTICATION.code(), AttError::INSUFFICIENT_ENCRYPTION.code()];
     for entry in &view.entries {
         match &entry.event {
             // A command that fails is not answered: nobody can react to it.
@@ -311,7 +312,7 @@ fn pairs_when_told_to(view: &View<'_>) -> CheckOutcome {
                 if att.direction == Direction::ToTarget
                     && att.opcode == opcode::WRITE_REQUEST
                     && att.lost.is_none()
-                    && matches!(att.uuid.as_deref(), Some(CCC_UUID | CHARACTERISTIC_UUID)) =>
+                    && (is_smp_descriptor(att) || att.uuid.as_deref() == Some(CHARACTERISTIC_UUID)) =>
             {
                 let repeated = refused.is_some_and(|(.., paired)| paired);
                 match att.error.filter(|error| security.contains(error)) {
@@ -394,8 +395,8 @@ fn sets_up_every_link(view: &View<'_>) -> CheckOutcome {
             continue;
         }
         let assumed_mtu = att.len > u64::from(att.mtu.saturating_sub(3)) && !links.mtu.contains_key(&att.connection);
-        let what = if att.error == Some(AttError::InvalidHandle.code()) {
-            "writes to a handle that the device had before"
+        let what = if att.error == Some(AttError::INVALID_HANDLE.code()) {
+            "reads or writes a handle that the device had before"
         } else if !is_smp_write(att) {
             continue;
         } else if assumed_mtu {

@@ -1,6 +1,7 @@
 //! Answers that come in several notifications.
 
-use brickproof_simulator::smp::gatt::opcode;
+use brickproof_simulator::gatt::opcode;
+use brickproof_simulator::smp::gatt::CHARACTERISTIC_UUID;
 use brickproof_simulator::smp::{Command, Field, SmpMessage};
 use brickproof_simulator::trace::Direction;
 
@@ -26,7 +27,11 @@ fn split_answers_are_understood(view: &View<'_>) -> CheckOutcome {
     let mut understood = false;
     for entry in &view.entries {
         match &entry.event {
-            Event::Att(att) if att.direction == Direction::FromTarget && att.opcode == opcode::NOTIFICATION => {
+            Event::Att(att)
+                if att.direction == Direction::FromTarget
+                    && att.opcode == opcode::NOTIFICATION
+                    && att.uuid.as_deref() == Some(CHARACTERISTIC_UUID) =>
+            {
                 pieces += u64::from(att.lost.is_none());
             }
             Event::Answer(answer) => {

@@ -7,8 +7,9 @@
 
 use std::collections::BTreeMap;
 
+use brickproof_simulator::gatt::opcode;
 use brickproof_simulator::smp::frame::HEADER_LEN;
-use brickproof_simulator::smp::gatt::{CCC_UUID, CHARACTERISTIC_UUID, opcode};
+use brickproof_simulator::smp::gatt::{CCC_UUID, CHARACTERISTIC_UUID};
 use brickproof_simulator::smp::{Frame, Version};
 use brickproof_simulator::trace::{AttRecord, Direction, Kind, LinkEvent, Record};
 
@@ -80,10 +81,16 @@ pub(super) fn is_smp_write(att: &AttRecord) -> bool {
         && matches!(att.opcode, opcode::WRITE_COMMAND | opcode::WRITE_REQUEST | opcode::PREPARE_WRITE_REQUEST)
 }
 
+/// Whether this is about the descriptor that switches the notifications of SMP on. Traces from before descriptors said
+/// whose they are have no others.
+pub(super) fn is_smp_descriptor(att: &AttRecord) -> bool {
+    att.uuid.as_deref() == Some(CCC_UUID) && att.characteristic.as_deref().is_none_or(|of| of == CHARACTERISTIC_UUID)
+}
+
 /// Whether this switches notifications off.
 fn clears(att: &AttRecord) -> bool {
     let off = |value: &str| u8::from_str_radix(value.get(..2).unwrap_or("01"), 16).is_ok_and(|low| low & 1 == 0);
-    att.uuid.as_deref() == Some(CCC_UUID) && att.error.is_none() && att.lost.is_none() && off(&att.value)
+    is_smp_descriptor(att) && att.error.is_none() && att.lost.is_none() && off(&att.value)
 }
 
 impl Stream {
@@ -210,7 +217,7 @@ fn follows(rest: &[Record], connection: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use brickproof_simulator::smp::gatt::Security;
+    use brickproof_simulator::gatt::Security;
 
     use super::*;
 
@@ -238,6 +245,7 @@ mod tests {
                     name: opcode::name(opcode::WRITE_COMMAND).into(),
                     handle: 0x12,
                     uuid: Some(CHARACTERISTIC_UUID.into()),
+                    characteristic: None,
                     len: value.len() as u64,
                     value: brickproof_simulator::trace::hex(value),
                     mtu: MTU,

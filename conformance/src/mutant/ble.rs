@@ -2,7 +2,7 @@
 //!
 //! A [`Link`] is a policy that decides about the link and nothing else.
 
-use brickproof_simulator::smp::gatt::{AttError, ConnectionParameters};
+use brickproof_simulator::gatt::{AttError, ConnectionParameters};
 use brickproof_simulator::smp::{Command, SmpMessage};
 
 use super::{Mutant, policy};
@@ -157,7 +157,7 @@ struct PairsOnlyAfterEncryption;
 
 impl LinkPolicy for PairsOnlyAfterEncryption {
     fn pairs_after(&self, error: AttError) -> bool {
-        error == AttError::InsufficientEncryption
+        error == AttError::INSUFFICIENT_ENCRYPTION
     }
 }
 
@@ -165,7 +165,7 @@ struct PairsOnlyAfterAuthentication;
 
 impl LinkPolicy for PairsOnlyAfterAuthentication {
     fn pairs_after(&self, error: AttError) -> bool {
-        error == AttError::InsufficientAuthentication
+        error == AttError::INSUFFICIENT_AUTHENTICATION
     }
 }
 

@@ -7,7 +7,7 @@ use brickproof_flash_model::flash::{Damage, TearModel};
 use brickproof_simulator::device::Battery;
 use brickproof_simulator::smp::{Command, Field, Op};
 use brickproof_simulator::world::{
-    Action, Change, Fault, ImagesChange, Refusal, Selector, SwapFilter, Trigger, request,
+    Action, Change, Count, Fault, ImagesChange, Refusal, Selector, SwapFilter, Trigger, request,
 };
 use serde::Deserialize;
 
@@ -39,6 +39,9 @@ struct When {
     flash_operation: Option<u64>,
     answer: Option<String>,
     fragment: Option<u32>,
+    connect: Option<u32>,
+    pairing: Option<u32>,
+    write: Option<String>,
     op: Option<OpEntry>,
     nth: Option<u32>,
     #[serde(default)]
@@ -99,6 +102,7 @@ enum Do {
     ForeignAnswer(ChangeEntry),
     Refuse(Refusal),
     LoseRequest,
+    ConnectFails,
     Stall(Duration),
     Inject(InjectEntry),
     FlashFails(FlashFailsEntry),
@@ -178,6 +182,9 @@ impl FaultEntry {
         if matches!(trigger, Trigger::Fragment { .. }) && !between {
             return Err("between two fragments there is only link-loss, power-loss or reset".into());
         }
+        if matches!(action, Action::ConnectFails) && !matches!(trigger, Trigger::Connect(_)) {
+            return Err("a connection that fails needs when = { connect = 1 }".into());
+        }
         Ok(Fault { id: self.id.clone().unwrap_or_else(|| format!("fault-{number}")), trigger, action })
     }
 }
@@ -198,6 +205,7 @@ impl Do {
             Self::Refuse(Refusal { rc: 0, .. }) => return Err("rc 0 is a success: it refuses nothing".into()),
             Self::Refuse(refusal) => Action::Refuse(*refusal),
             Self::LoseRequest => Action::LoseRequest,
+            Self::ConnectFails => Action::ConnectFails,
             Self::Stall(by) => Action::Stall { us: by.us },
             Self::Inject(inject) => {
                 let op = if inject.op == OpEntry::Write { Op::Write } else { Op::Read };
@@ -269,12 +277,14 @@ impl When {
             self.request.is_some(),
             self.answer.is_some(),
             self.fragment.is_some(),
+            self.connect.is_some(),
+            self.pairing.is_some(),
+            self.write.is_some(),
         ];
         if given.iter().filter(|given| **given).count() != 1 {
-            return Err(
-                "`when` needs exactly one of: after, swap-progress, upload-progress, request, answer, fragment"
-                    .to_owned(),
-            );
+            return Err("`when` needs exactly one of: after, swap-progress, upload-progress, request, answer, fragment, \
+                        connect, pairing, write"
+                .to_owned());
         }
         let upload = Some(Command::ImageUpload.name());
         if self.last && self.answer.as_deref() != upload && self.request.as_deref() != upload {
@@ -291,10 +301,8 @@ impl When {
             Some(TearEntry::AllButLast) => TearModel::AllButLast,
             Some(TearEntry::Noise) => TearModel::Noise(0),
         };
-        match self.fragment {
-            None => {}
-            Some(0) => return Err("`fragment` counts from 1".into()),
-            Some(nth) => return Ok(Trigger::Fragment { nth }),
+        if let Some(trigger) = self.on_a_link(nth)? {
+            return Ok(trigger);
         }
         if let Some(after) = self.after {
             return Ok(Trigger::After { us: after.us });
@@ -320,12 +328,7 @@ impl When {
             };
             return Ok(Trigger::RequestOperation { command, nth, operation, tear });
         }
-        let times = match self.times {
-            None => 1,
-            Some(Times::Number(0)) => return Err("`times` counts from 1".into()),
-            Some(Times::Number(times)) => times,
-            Some(Times::Always(_)) => Selector::ALWAYS,
-        };
+        let times = self.times()?;
         let selector = |name: &str| {
             let write = self.op.map(|op| op == OpEntry::Write);
             Ok::<_, String>(Selector { command: command(name)?, write, last: self.last, nth, times })
@@ -338,16 +341,50 @@ impl When {
 }
 
 impl When {
+    fn times(&self) -> Result<u32, String> {
+        Ok(match self.times {
+            None => 1,
+            Some(Times::Number(0)) => return Err("`times` counts from 1".into()),
+            Some(Times::Number(times)) => times,
+            Some(Times::Always(_)) => Selector::ALWAYS,
+        })
+    }
+
+    /// What happens on a Bluetooth LE link, if it is that.
+    fn on_a_link(&self, nth: u32) -> Result<Option<Trigger>, String> {
+        let times = self.times()?;
+        let counted = |name: &str, nth: u32| match nth {
+            0 => Err(format!("`{name}` counts from 1")),
+            nth => Ok(Count { nth, times }),
+        };
+        Ok(match (self.fragment, self.connect, self.pairing, &self.write) {
+            (Some(nth), ..) => Some(Trigger::Fragment { nth: counted("fragment", nth)?.nth }),
+            (_, Some(nth), ..) => Some(Trigger::Connect(counted("connect", nth)?)),
+            (_, _, Some(nth), _) => Some(Trigger::Pairing(counted("pairing", nth)?)),
+            (.., Some(to)) if to.is_empty() => {
+                return Err("`write` is the UUID of a characteristic, or the name of its trigger".into());
+            }
+            (.., Some(to)) => Some(Trigger::Write { to: to.clone(), count: counted("nth", nth)? }),
+            (None, None, None, None) => None,
+        })
+    }
+
     /// Refuses keys that mean nothing beside the one that says when.
     fn check_companions(&self) -> Result<(), String> {
         let swap = self.swap_progress.is_some();
-        let (request, answer) = (self.request.is_some(), self.answer.is_some());
+        let (request, answer, write) = (self.request.is_some(), self.answer.is_some(), self.write.is_some());
+        let counted = self.connect.is_some() || self.pairing.is_some();
         for (given, name, allowed, with) in [
             (self.swap.is_some(), "swap", swap, "swap-progress"),
             (self.tear.is_some(), "tear", swap || request, "swap-progress or request"),
             (self.flash_operation.is_some(), "flash-operation", request, "request"),
-            (self.nth.is_some(), "nth", request || answer, "request or answer"),
-            (self.times.is_some(), "times", request || answer, "request or answer"),
+            (self.nth.is_some(), "nth", request || answer || write, "request, answer or write"),
+            (
+                self.times.is_some(),
+                "times",
+                request || answer || write || counted,
+                "request, answer, write, connect or pairing",
+            ),
             (self.op.is_some(), "op", request || answer, "request or answer"),
         ] {
             if given && !allowed {

@@ -53,6 +53,9 @@
 //! | `{ request = "image-upload", op = "write", nth = 3, times = 1 }` | before a request is handled; `"any"` is every command, `times` may be `"always"` |
 //! | `{ fragment = 30 }` | over Bluetooth LE, before a write that continues a packet, the 30th of the run |
 //! | `{ answer = "reset", nth = 1, times = 1 }` | when an answer is about to be sent |
+//! | `{ connect = 1, times = 1 }` | over Bluetooth LE, when a central connects to a target that could be connected to, the first time |
+//! | `{ pairing = 1, times = 1 }` | when a pairing begins; encryption with kept keys is none |
+//! | `{ write = "bootloader", nth = 1, times = 1 }` | when a characteristic of a `[[service]]` of the target was written: its UUID, or the name of its trigger |
 //!
 //! `last = true` beside `request` or `answer` is the last chunk of an upload.
 //!
@@ -70,6 +73,7 @@
 //! | `{ foreign-answer = { set = { off = 0 } } }` | before it comes a changed copy with another sequence number |
 //! | `{ refuse = { rc = 10 } }`, `{ refuse = { group = 1, rc = 9 } }` | the request of `{ request = .. }` is not carried out; this is its answer |
 //! | `{ stall = "35 s" }` | the device takes so much longer over the request of `{ request = .. }` |
+//! | `"connect-fails"` | the connection of `{ connect = .. }` cannot be made |
 //! | `"lose-request"` | the request of `{ request = .. }` never arrives |
 //! | `{ inject = { group = 1, command = 5, op = "write", body = { slot = 2 } } }` | somebody else sends this request |
 //! | `{ stray-write = { partition = "bootloader", offset = 0 } }` | the application writes zeros there |

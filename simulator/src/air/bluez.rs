@@ -52,9 +52,10 @@ impl BluezAir {
 
     /// Carries what centrals are told, and what is advertised.
     pub(super) fn carry(&mut self, world: &mut World) {
-        // ADAPTER: until the world speaks `crate::gatt`.
-        while world.take_gatt().is_some() {}
-        let advertisement: Option<crate::gatt::Advertisement> = None;
+        while let Some((central, event)) = world.take_gatt() {
+            self.port.tell(central, event);
+        }
+        let advertisement = world.advertisement();
         if let Some(advertisement) = &advertisement {
             self.address = Some(advertisement.address);
             if self.name != advertisement.name {
@@ -68,8 +69,7 @@ impl BluezAir {
 /// Puts what happened on the bus into the world.
 pub(super) fn deliver(event: PortEvent, world: &mut World) {
     match event {
-        // ADAPTER: until the world speaks `crate::gatt`.
-        PortEvent::Action(_, _) => {}
+        PortEvent::Action(central, action) => world.central(central, action),
         PortEvent::Note(note) => {
             world.record(Kind::Bus(record(note)));
         }

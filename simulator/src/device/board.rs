@@ -4,7 +4,7 @@ use brickproof_flash_model::boot::mcuboot::Mcuboot;
 use brickproof_flash_model::flash::{Geometry, Operation, OperationKind};
 use brickproof_flash_model::layout::Layout;
 
-use super::{BatteryPolicy, Behaviour};
+use super::{BatteryPolicy, Behaviour, Peripheral};
 use crate::smp::gatt::GattConfig;
 use crate::smp::{RecoveryConfig, ServerConfig};
 
@@ -60,6 +60,8 @@ pub struct Board {
     pub smp: ServerConfig,
     /// Its transport over Bluetooth LE.
     pub gatt: GattConfig,
+    /// What it is on Bluetooth LE beside that.
+    pub peripheral: Peripheral,
     /// The bootloader's recovery over a serial port, if it has one.
     pub recovery: Option<RecoveryConfig>,
     /// The serial port is one of USB: it goes away while the device is dark.
@@ -86,6 +88,7 @@ impl Board {
             mcuboot,
             smp: ServerConfig::default(),
             gatt: GattConfig::default(),
+            peripheral: Peripheral::new(name),
             recovery: None,
             usb: false,
             timing: FlashTiming::default(),

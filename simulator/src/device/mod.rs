@@ -5,8 +5,10 @@
 //! must not survive a reset cannot survive it by accident.
 
 mod application;
+pub mod attributes;
 mod battery;
 mod board;
+mod peripheral;
 
 use brickproof_flash_model::boot::mcuboot::{Boot, Counters, Outcome, Slot};
 use brickproof_flash_model::flash::{Controller, Flash, Hook, Interruption};
@@ -18,6 +20,7 @@ use crate::trace::Cause;
 pub use application::{Behaviour, RunningImage};
 pub use battery::{Battery, BatteryPolicy};
 pub use board::{Board, FlashTiming};
+pub use peripheral::{Information, NAME_MAX, Peripheral, VendorCharacteristic, VendorService, static_address};
 
 /// All that survives a power loss.
 #[derive(Debug, Clone)]

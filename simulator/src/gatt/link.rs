@@ -23,6 +23,8 @@ pub mod opcode {
     pub const FIND_BY_TYPE_VALUE_REQUEST: u8 = 0x06;
     /// Read request.
     pub const READ_REQUEST: u8 = 0x0a;
+    /// Read response: the value.
+    pub const READ_RESPONSE: u8 = 0x0b;
     /// Read blob request: a read from an offset.
     pub const READ_BLOB_REQUEST: u8 = 0x0c;
     /// Read by group type request: the discovery of all services.
@@ -48,6 +50,7 @@ pub mod opcode {
             MTU_REQUEST => "exchange-mtu-request",
             FIND_BY_TYPE_VALUE_REQUEST => "find-by-type-value-request",
             READ_REQUEST => "read-request",
+            READ_RESPONSE => "read-response",
             READ_BLOB_REQUEST => "read-blob-request",
             READ_BY_GROUP_TYPE_REQUEST => "read-by-group-type-request",
             WRITE_REQUEST => "write-request",

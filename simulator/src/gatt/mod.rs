@@ -19,7 +19,7 @@ pub mod uuid;
 
 pub use advertisement::{Address, AddressKind, Advertisement};
 pub use link::{AttError, CentralAction, ConnectionParameters, GattEvent, WriteKind, opcode};
-pub use security::{IoCapability, PairingAnswer, PairingAsk, PairingFailure, Security};
+pub use security::{IoCapability, Method, PairingAnswer, PairingAsk, PairingFailure, Security};
 pub use table::{Characteristic, Descriptor, Properties, Service, Table};
 pub use uuid::Uuid;
 

@@ -23,6 +23,8 @@ impl Uuid {
     pub const DEVICE_NAME: Self = Self::short(0x2a00);
     /// Appearance.
     pub const APPEARANCE: Self = Self::short(0x2a01);
+    /// Peripheral Preferred Connection Parameters.
+    pub const PREFERRED_PARAMETERS: Self = Self::short(0x2a04);
     /// Service Changed.
     pub const SERVICE_CHANGED: Self = Self::short(0x2a05);
     /// Battery Level.
@@ -39,6 +41,10 @@ impl Uuid {
     pub const SOFTWARE_REVISION: Self = Self::short(0x2a28);
     /// Manufacturer Name String.
     pub const MANUFACTURER_NAME: Self = Self::short(0x2a29);
+    /// Client Supported Features.
+    pub const CLIENT_FEATURES: Self = Self::short(0x2b29);
+    /// Database Hash.
+    pub const DATABASE_HASH: Self = Self::short(0x2b2a);
     /// Client Characteristic Configuration descriptor.
     pub const CCC: Self = Self::short(0x2902);
 
@@ -52,6 +58,12 @@ impl Uuid {
     #[must_use]
     pub const fn from_bits(bits: u128) -> Self {
         Self(bits)
+    }
+
+    /// As it goes over the air: two bytes where it is short, sixteen otherwise, least significant byte first.
+    #[must_use]
+    pub fn to_air(self) -> Vec<u8> {
+        self.as_short().map_or_else(|| self.0.to_le_bytes().to_vec(), |short| short.to_le_bytes().to_vec())
     }
 
     /// The assigned number, if it is one.

@@ -20,139 +20,51 @@
 //! Nothing here knows a clock, a link or a device: [`GattTransport`] is what the server keeps for all
 //! connections, [`GattConnection`] what it keeps for one.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 use super::frame::{Frame, HEADER_LEN};
+use crate::gatt::{ATT_OVERHEAD, AttError, ConnectionParameters, IoCapability, MTU_MAX, MTU_MIN, Security, Uuid};
 
-/// The SMP service.
+/// The SMP service in the trace.
 pub const SERVICE_UUID: &str = "8d53dc1d-1db7-4cd3-868b-8a527460aa84";
-/// Its characteristic: write without response, notify.
+/// Its characteristic in the trace.
 pub const CHARACTERISTIC_UUID: &str = "da2e7828-fbce-4e01-ae9e-261174997c48";
-/// The descriptor that switches notifications on (Client Characteristic Configuration).
+/// The descriptor that switches notifications on (Client Characteristic Configuration) in the trace.
 pub const CCC_UUID: &str = "00002902-0000-1000-8000-00805f9b34fb";
-/// Smallest ATT MTU, in force on every new connection.
-pub const MTU_MIN: u16 = 23;
-/// Largest ATT MTU that is agreed to here: an attribute has at most 512 bytes.
-pub const MTU_MAX: u16 = 517;
-/// Bytes of a write or a notification that are not value: opcode and handle.
-pub const ATT_OVERHEAD: u16 = 3;
-
-/// Opcodes of the Attribute Protocol (Core specification, volume 3, part F).
-pub mod opcode {
-    /// Error response.
-    pub const ERROR_RESPONSE: u8 = 0x01;
-    /// Exchange MTU request.
-    pub const MTU_REQUEST: u8 = 0x02;
-    /// Find by type value request: a search for a service.
-    pub const FIND_BY_TYPE_VALUE_REQUEST: u8 = 0x06;
-    /// Write request.
-    pub const WRITE_REQUEST: u8 = 0x12;
-    /// Prepare write request, a piece of a long write.
-    pub const PREPARE_WRITE_REQUEST: u8 = 0x16;
-    /// Execute write request, the end of a long write.
-    pub const EXECUTE_WRITE_REQUEST: u8 = 0x18;
-    /// Notification.
-    pub const NOTIFICATION: u8 = 0x1b;
-    /// Write command.
-    pub const WRITE_COMMAND: u8 = 0x52;
-
-    /// Its name in the trace.
-    #[must_use]
-    pub fn name(opcode: u8) -> &'static str {
-        match opcode {
-            ERROR_RESPONSE => "error-response",
-            MTU_REQUEST => "exchange-mtu-request",
-            FIND_BY_TYPE_VALUE_REQUEST => "find-by-type-value-request",
-            WRITE_REQUEST => "write-request",
-            PREPARE_WRITE_REQUEST => "prepare-write-request",
-            EXECUTE_WRITE_REQUEST => "execute-write-request",
-            NOTIFICATION => "notification",
-            WRITE_COMMAND => "write-command",
-            _ => "other",
-        }
-    }
-}
-
-/// Errors of the Attribute Protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum AttError {
-    /// There is no attribute with this handle.
-    InvalidHandle = 0x01,
-    /// The attribute cannot be written this way.
-    WriteNotPermitted = 0x03,
-    /// The link must be authenticated first.
-    InsufficientAuthentication = 0x05,
-    /// The server does not know the request.
-    RequestNotSupported = 0x06,
-    /// The value has the wrong length.
-    InvalidLength = 0x0d,
-    /// The link must be encrypted first.
-    InsufficientEncryption = 0x0f,
-}
-
-impl AttError {
-    /// The number on the wire.
-    #[must_use]
-    pub fn code(self) -> u8 {
-        self as u8
-    }
-
-    /// Whether pairing is the remedy.
-    #[must_use]
-    pub fn is_security(self) -> bool {
-        matches!(self, Self::InsufficientAuthentication | Self::InsufficientEncryption)
-    }
-}
-
-/// How well a link is protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Security {
-    /// Not at all.
-    #[default]
-    Plain,
-    /// Encrypted; who is at the other end is not known (Just Works).
-    Encrypted,
-    /// Encrypted, and both ends are known (passkey).
-    Authenticated,
-}
+/// The SMP service.
+pub const SERVICE: Uuid = Uuid::from_bits(0x8d53_dc1d_1db7_4cd3_868b_8a52_7460_aa84);
+/// Its characteristic: write without response, notify.
+pub const CHARACTERISTIC: Uuid = Uuid::from_bits(0xda2e_7828_fbce_4e01_ae9e_2611_7499_7c48);
 
 /// How the target can be paired with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Pairing {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pairing {
+    /// What it can show and ask; `None` where it does not pair at all.
+    pub capability: Option<IoCapability>,
+    /// Whether it knows LE Secure Connections (not `CONFIG_BT_SMP_OOB_LEGACY_PAIR_ONLY` and the like).
+    pub secure_connections: bool,
+    /// The passkey it shows, or whose entry it waits for, and the number of a comparison: what is drawn anew by
+    /// a real device is always the same here (`CONFIG_BT_FIXED_PASSKEY`).
+    pub passkey: u32,
+    /// Whether a pairing without protection may take the place of keys that the target has of the same central
+    /// (`CONFIG_BT_SMP_ALLOW_UNAUTH_OVERWRITE`). Zephyr refuses that unless it is built so: a central that has
+    /// thrown its keys away cannot come back by Just Works (zephyr: `subsys/bluetooth/host/smp.c`,
+    /// `update_keys_check`).
+    pub replaces_bonds: bool,
+}
+
+impl Pairing {
+    /// Just Works.
+    pub const JUST_WORKS: Self = Self::by(Some(IoCapability::NoInputNoOutput));
+    /// A display: the passkey is entered at the central.
+    pub const PASSKEY: Self = Self::by(Some(IoCapability::DisplayOnly));
     /// Not at all.
-    Refused,
-    /// Without protection against somebody in the middle.
-    JustWorks,
-    /// With a passkey, if the central has one to give.
-    Passkey,
-}
+    pub const REFUSED: Self = Self::by(None);
 
-/// Parameters of a connection, in the units of the Core specification.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub struct ConnectionParameters {
-    /// Smallest interval in units of 1.25 ms.
-    pub interval_min: u16,
-    /// Largest interval in units of 1.25 ms.
-    pub interval_max: u16,
-    /// Connection events that the target may skip.
-    pub latency: u16,
-    /// Supervision timeout in units of 10 ms.
-    pub timeout: u16,
-}
-
-impl ConnectionParameters {
-    /// What a target asks for while it serves SMP (`CONFIG_MCUMGR_TRANSPORT_BT_CONN_PARAM_CONTROL`).
-    pub const FAST: Self = Self { interval_min: 6, interval_max: 9, latency: 0, timeout: 42 };
-    /// What it asks for afterwards (`CONFIG_BT_PERIPHERAL_PREF_*`).
-    pub const PREFERRED: Self = Self { interval_min: 24, interval_max: 40, latency: 0, timeout: 42 };
-
-    /// The supervision timeout in microseconds.
+    /// With this at hand, LE Secure Connections and the passkey 123456.
     #[must_use]
-    pub fn timeout_us(self) -> u64 {
-        u64::from(self.timeout) * 10_000
+    pub const fn by(capability: Option<IoCapability>) -> Self {
+        Self { capability, secure_connections: true, passkey: 123_456, replaces_bonds: false }
     }
 }
 
@@ -172,6 +84,8 @@ pub struct GattConfig {
     pub pairing: Pairing,
     /// Whether keys, and notifications with them, are kept for the next connection.
     pub bonding: bool,
+    /// From the wish to connect to the connection, in microseconds.
+    pub connect_delay_us: u64,
     /// Connections at the same time (`CONFIG_BT_MAX_CONN`).
     pub connections: u8,
     /// Parameters that the central chooses at first.
@@ -196,8 +110,9 @@ impl Default for GattConfig {
             mtu: 498,
             access: Security::Plain,
             refusal: None,
-            pairing: Pairing::JustWorks,
+            pairing: Pairing::JUST_WORKS,
             bonding: true,
+            connect_delay_us: 0,
             connections: 1,
             parameters: ConnectionParameters::PREFERRED,
             parameter_update: false,
@@ -289,17 +204,22 @@ impl GattTransport {
     }
 }
 
+/// Bits of the descriptor (Core specification, volume 3, part G, 3.3.3.3).
+pub const NOTIFY: u16 = 1;
+/// See [`NOTIFY`].
+pub const INDICATE: u16 = 2;
+
 /// What the server keeps for one connection.
 #[derive(Debug, Clone)]
 pub struct GattConnection {
     /// The ATT MTU in force.
     pub mtu: u16,
-    /// Whether notifications are switched on.
-    pub notifications: bool,
     /// How well the link is protected.
     pub security: Security,
-    /// Whether target and central have kept keys from an earlier pairing.
+    /// Whether the target has kept keys of an earlier pairing with this central.
     pub bonded: bool,
+    /// What is written to descriptors that switch notifications and indications on, by their handles.
+    pub configured: BTreeMap<u16, u16>,
     mtu_exchanged: bool,
 }
 
@@ -307,7 +227,7 @@ impl GattConnection {
     /// A connection that has just been made.
     #[must_use]
     pub fn new(bonded: bool) -> Self {
-        Self { mtu: MTU_MIN, notifications: false, security: Security::Plain, bonded, mtu_exchanged: false }
+        Self { mtu: MTU_MIN, security: Security::Plain, bonded, configured: BTreeMap::new(), mtu_exchanged: false }
     }
 
     /// The central asks for an MTU; the one in force from now on. It can be exchanged once.
@@ -324,21 +244,33 @@ impl GattConnection {
         usize::from(self.mtu - ATT_OVERHEAD)
     }
 
-    /// Whether characteristic and descriptor may be written.
+    /// Whether an attribute that demands this much may be read or written.
     ///
     /// # Errors
     /// The error of the answer. Core specification, volume 3, part C, 10.3.1: 0x0f where keys are there
     /// and only encryption is missing, otherwise 0x05; stacks differ, so a target may insist on one.
-    pub fn permits(&self, config: &GattConfig) -> Result<(), AttError> {
-        if self.security >= config.access {
+    pub fn permits(&self, access: Security, refusal: Option<AttError>) -> Result<(), AttError> {
+        if self.security >= access {
             return Ok(());
         }
         let only_encryption = self.bonded && self.security == Security::Plain;
-        Err(match config.refusal {
+        Err(match refusal {
             Some(error) => error,
-            None if only_encryption && config.access == Security::Encrypted => AttError::InsufficientEncryption,
-            None => AttError::InsufficientAuthentication,
+            None if only_encryption && access == Security::Encrypted => AttError::INSUFFICIENT_ENCRYPTION,
+            None => AttError::INSUFFICIENT_AUTHENTICATION,
         })
+    }
+
+    /// Whether notifications are switched on by the descriptor with this handle.
+    #[must_use]
+    pub fn notifies(&self, descriptor: u16) -> bool {
+        self.configured.get(&descriptor).is_some_and(|value| value & NOTIFY != 0)
+    }
+
+    /// Whether indications are.
+    #[must_use]
+    pub fn indicates(&self, descriptor: u16) -> bool {
+        self.configured.get(&descriptor).is_some_and(|value| value & INDICATE != 0)
     }
 
     /// An answer in the pieces in which it is notified.
@@ -362,6 +294,15 @@ mod tests {
 
     fn written(transport: &mut GattTransport, value: &[u8]) -> Received {
         transport.write(&GattConfig::default(), BUFFER, true, value)
+    }
+
+    #[test]
+    fn the_words_of_the_trace_are_the_same_uuids() {
+        for (words, uuid) in
+            [(SERVICE_UUID, SERVICE), (CHARACTERISTIC_UUID, CHARACTERISTIC), (CCC_UUID, Uuid::CCC)]
+        {
+            assert_eq!(uuid.to_string(), words);
+        }
     }
 
     #[test]
@@ -422,11 +363,13 @@ mod tests {
 
     #[test]
     fn errors_say_what_is_missing() {
-        use Security::{Authenticated, Encrypted, Plain};
+        use Security::{Authenticated, Encrypted, Plain, SecureConnections};
         let error = |access, security, bonded| {
-            let config = GattConfig { access, ..GattConfig::default() };
-            GattConnection { security, ..GattConnection::new(bonded) }.permits(&config).err().map(AttError::code)
+            let connection = GattConnection { security, ..GattConnection::new(bonded) };
+            connection.permits(access, None).err().map(AttError::code)
         };
+        assert_eq!(error(SecureConnections, Authenticated, true), Some(0x05));
+        assert_eq!(error(SecureConnections, SecureConnections, true), None);
         assert_eq!(error(Plain, Plain, false), None);
         assert_eq!(error(Encrypted, Plain, false), Some(0x05));
         assert_eq!(error(Encrypted, Plain, true), Some(0x0f));

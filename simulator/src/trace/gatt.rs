@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::record::Direction;
-use crate::smp::gatt::{ConnectionParameters, Security};
+use crate::gatt::{ConnectionParameters, Security};
 
 /// The link changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +28,9 @@ pub enum LinkEvent {
         reassembly: Option<bool>,
         /// Parameters of the connection.
         parameters: ConnectionParameters,
+        /// The address under which the target was found, where that is known.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        address: Option<String>,
     },
     /// A central has tried to connect and could not.
     Unreachable {
@@ -62,6 +65,15 @@ pub enum LinkEvent {
         level: Security,
         /// Whether keys of an earlier pairing were used.
         with_kept_keys: bool,
+    },
+    /// Pairing begins.
+    Pairing {
+        /// Number of the connection.
+        connection: u64,
+        /// How: `just-works`, `passkey-entry`, `passkey-display` (the central shows it) or `numeric-comparison`.
+        method: String,
+        /// Whether by LE Secure Connections.
+        secure_connections: bool,
     },
     /// Pairing has failed.
     PairingFailed {
@@ -98,6 +110,7 @@ impl LinkEvent {
             | Self::Disconnected { connection, .. }
             | Self::Mtu { connection, .. }
             | Self::Security { connection, .. }
+            | Self::Pairing { connection, .. }
             | Self::PairingFailed { connection, .. }
             | Self::ParametersAsked { connection, .. }
             | Self::ParametersAnswered { connection, .. } => Some(*connection),
@@ -133,6 +146,9 @@ pub struct AttRecord {
     /// UUID of characteristic or descriptor, where the handle belongs to one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub uuid: Option<String>,
+    /// UUID of the characteristic that the descriptor belongs to, where the handle is one of a descriptor.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub characteristic: Option<String>,
     /// Length of the value in bytes.
     pub len: u64,
     /// The value in hexadecimal, up to 514 bytes of it.
@@ -158,6 +174,9 @@ pub struct CccdRecord {
     pub uuid: String,
     /// Whether they are on.
     pub notifications: bool,
+    /// Whether indications are on.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub indications: bool,
     /// What switched them: `written`, `restored` with kept keys, or `disconnected`.
     pub by: String,
 }

@@ -314,6 +314,7 @@ impl World {
                 | Action::Refuse(_)
                 | Action::LoseRequest
                 | Action::Stall { .. }
+                | Action::ConnectFails
                 | Action::Inject { .. }
                 | Action::FlashFails { .. }
                 | Action::StrayWrite { .. } => self.send(peer, packet, Some(cause)),

@@ -15,6 +15,8 @@ pub enum Carrier {
     Direct,
     /// Packets of a network: the recovery of a bootloader has none and is not reached.
     Network,
+    /// A Bluetooth LE link: the same, and packets come by [`World::central`].
+    Bluetooth,
     /// The bytes of a serial port.
     Console,
 }

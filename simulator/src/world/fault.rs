@@ -7,6 +7,7 @@ use brickproof_flash_model::flash::{Damage, TearModel};
 
 use super::answer::{Change, Refusal};
 use crate::device::Battery;
+use crate::gatt::Uuid;
 use crate::smp::{Command, SmpMessage};
 
 /// Largest number of faults that are armed at once.
@@ -58,17 +59,38 @@ impl Selector {
             && (last || !self.last)
     }
 
-    fn strikes(&self, seen: u32) -> bool {
+    fn count(&self) -> Count {
+        Count { nth: self.nth, times: self.times }
+    }
+}
+
+/// Which of many it strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Count {
+    /// The first of them, from 1.
+    pub nth: u32,
+    /// How many in a row; [`Selector::ALWAYS`] for all.
+    pub times: u32,
+}
+
+impl Count {
+    /// This one only.
+    #[must_use]
+    pub fn once(nth: u32) -> Self {
+        Self { nth, times: 1 }
+    }
+
+    fn strikes(self, seen: u32) -> bool {
         seen >= self.nth && seen - self.nth < self.times
     }
 
-    fn is_over(&self, seen: u32) -> bool {
+    fn is_over(self, seen: u32) -> bool {
         seen >= self.nth && seen - self.nth >= self.times - 1
     }
 }
 
 /// When a fault happens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trigger {
     /// This long after the fault was armed, in microseconds.
     After {
@@ -94,6 +116,17 @@ pub enum Trigger {
     Fragment {
         /// Which of the writes that continue a packet, from 1.
         nth: u32,
+    },
+    /// When a central connects over Bluetooth LE to a target that can be connected to.
+    Connect(Count),
+    /// When a pairing begins; encryption with keys that were kept is none.
+    Pairing(Count),
+    /// When a characteristic of the board's own has been written, and the write answered.
+    Write {
+        /// Its UUID, or the name of its trigger.
+        to: String,
+        /// Which of these writes.
+        count: Count,
     },
     /// At a flash operation of the nth request with this command.
     RequestOperation {
@@ -144,6 +177,8 @@ pub enum Action {
     ForeignAnswer(Change),
     /// The request is not carried out; this is its answer.
     Refuse(Refusal),
+    /// The connection cannot be made.
+    ConnectFails,
     /// The request never arrives.
     LoseRequest,
     /// The device takes so much longer over the request, in microseconds.
@@ -224,6 +259,7 @@ impl fmt::Display for Action {
             Self::Refuse(Refusal { group: Some(group), rc }) => {
                 write!(f, "the request is refused with err: group {group}, rc {rc}")
             }
+            Self::ConnectFails => f.write_str("the connection cannot be made"),
             Self::LoseRequest => f.write_str("the request is lost"),
             Self::Stall { us } => write!(f, "the device takes {} s longer", seconds(us)),
             Self::Inject { packet } => {
@@ -321,11 +357,11 @@ impl Faults {
 
     /// The place in a boot that swaps at which power is lost.
     pub(super) fn in_swap(&self, swap: SwapType) -> Option<(usize, u16, TearModel)> {
-        self.all.iter().enumerate().find_map(|(index, (fault, state))| match (fault.trigger, state) {
+        self.all.iter().enumerate().find_map(|(index, (fault, state))| match (&fault.trigger, state) {
             (Trigger::SwapProgress { permille, swap: filter, tear }, FaultState::Armed { .. })
                 if filter.matches(swap) =>
             {
-                Some((index, permille, tear))
+                Some((index, *permille, *tear))
             }
             _ => None,
         })
@@ -336,14 +372,14 @@ impl Faults {
         let mut found = None;
         for (index, (fault, state)) in self.all.iter_mut().enumerate() {
             let (Trigger::RequestOperation { command, nth, operation, tear }, FaultState::Armed { seen, .. }) =
-                (fault.trigger, state)
+                (&fault.trigger, state)
             else {
                 continue;
             };
-            if message.is_write() && message.known() == Some(command) {
+            if message.is_write() && message.known() == Some(*command) {
                 *seen += 1;
-                if *seen == nth && found.is_none() {
-                    found = Some((index, operation, tear));
+                if *seen == *nth && found.is_none() {
+                    found = Some((index, *operation, *tear));
                 }
             }
         }
@@ -352,9 +388,9 @@ impl Faults {
 
     /// The fault that strikes instead of handling a chunk, if the upload is that far.
     pub(super) fn at_upload(&mut self, offset: u32, size: u32) -> Option<(String, Action)> {
-        self.take(|(fault, state)| match (fault.trigger, state) {
+        self.take(|(fault, state)| match (&fault.trigger, state) {
             (Trigger::UploadProgress { permille }, FaultState::Armed { .. }) => {
-                u64::from(offset) * 1000 >= u64::from(size) * u64::from(permille)
+                u64::from(offset) * 1000 >= u64::from(size) * u64::from(*permille)
             }
             _ => false,
         })
@@ -362,15 +398,36 @@ impl Faults {
 
     /// The fault that strikes before this write, which continues a packet. Counts the write.
     pub(super) fn at_fragment(&mut self) -> Option<(String, Action)> {
+        self.at_count(|trigger| if let Trigger::Fragment { nth } = trigger { Some(Count::once(*nth)) } else { None })
+    }
+
+    /// The fault that strikes at this attempt to connect. Counts it.
+    pub(super) fn at_connect(&mut self) -> Option<(String, Action)> {
+        self.at_count(|trigger| if let Trigger::Connect(count) = trigger { Some(*count) } else { None })
+    }
+
+    /// The fault that strikes at this pairing. Counts it.
+    pub(super) fn at_pairing(&mut self) -> Option<(String, Action)> {
+        self.at_count(|trigger| if let Trigger::Pairing(count) = trigger { Some(*count) } else { None })
+    }
+
+    /// The fault that strikes after this write to a characteristic of the board's own. Counts it.
+    pub(super) fn at_write(&mut self, uuid: Uuid, name: Option<&str>) -> Option<(String, Action)> {
+        self.at_count(|trigger| match trigger {
+            Trigger::Write { to, count } if Some(to.as_str()) == name || to.parse() == Ok(uuid) => Some(*count),
+            _ => None,
+        })
+    }
+
+    /// Of several faults that count one event, the first strikes; the others count it.
+    fn at_count(&mut self, counted: impl Fn(&Trigger) -> Option<Count>) -> Option<(String, Action)> {
+        let mut found = None;
         for (fault, state) in &mut self.all {
-            if let (Trigger::Fragment { .. }, FaultState::Armed { seen, .. }) = (fault.trigger, state) {
-                *seen = seen.saturating_add(1);
+            if let (Some(count), FaultState::Armed { .. }) = (counted(&fault.trigger), &state) {
+                tally(fault, state, count, &mut found);
             }
         }
-        self.take(|(fault, state)| match (fault.trigger, state) {
-            (Trigger::Fragment { nth }, FaultState::Armed { seen, .. }) => *seen == nth,
-            _ => false,
-        })
+        found
     }
 
     /// The fault that concerns this answer, which may be that to the last chunk. Counts the answer.
@@ -378,7 +435,7 @@ impl Faults {
         self.at_message(
             message,
             last,
-            |trigger| if let Trigger::Answer(selector) = trigger { Some(selector) } else { None },
+            |trigger| if let Trigger::Answer(selector) = trigger { Some(*selector) } else { None },
         )
     }
 
@@ -387,7 +444,7 @@ impl Faults {
         self.at_message(
             message,
             last,
-            |trigger| if let Trigger::Request(selector) = trigger { Some(selector) } else { None },
+            |trigger| if let Trigger::Request(selector) = trigger { Some(*selector) } else { None },
         )
     }
 
@@ -396,28 +453,10 @@ impl Faults {
         &mut self,
         message: &SmpMessage,
         last: bool,
-        selector: impl Fn(Trigger) -> Option<Selector>,
+        selector: impl Fn(&Trigger) -> Option<Selector>,
     ) -> Option<(String, Action)> {
-        let mut found = None;
-        for (fault, state) in &mut self.all {
-            let (Some(selector), FaultState::Armed { seen, struck, .. }) = (selector(fault.trigger), &mut *state)
-            else {
-                continue;
-            };
-            if !selector.selects(message, last) {
-                continue;
-            }
-            *seen = seen.saturating_add(1);
-            let seen = *seen;
-            if found.is_none() && selector.strikes(seen) {
-                *struck += 1;
-                found = Some((fault.id.clone(), fault.action.clone()));
-            }
-            if selector.is_over(seen) && !state.never_struck() {
-                *state = FaultState::Fired;
-            }
-        }
-        found
+        let selected = |trigger: &Trigger| selector(trigger).filter(|selector| selector.selects(message, last));
+        self.at_count(|trigger| selected(trigger).map(|selector| selector.count()))
     }
 
     /// Marks a fault as fired; its id and action.
@@ -433,8 +472,22 @@ impl Faults {
     }
 }
 
+/// Counts an event for an armed fault, which strikes unless another one has.
+fn tally(fault: &Fault, state: &mut FaultState, count: Count, found: &mut Option<(String, Action)>) {
+    let FaultState::Armed { seen, struck, .. } = state else { return };
+    *seen = seen.saturating_add(1);
+    let seen = *seen;
+    if found.is_none() && count.strikes(seen) {
+        *struck += 1;
+        *found = Some((fault.id.clone(), fault.action.clone()));
+    }
+    if count.is_over(seen) && !state.never_struck() {
+        *state = FaultState::Fired;
+    }
+}
+
 fn due((fault, state): &(Fault, FaultState)) -> Option<u64> {
-    match (fault.trigger, state) {
+    match (&fault.trigger, state) {
         (Trigger::After { us }, FaultState::Armed { since, .. }) => Some(since + us),
         _ => None,
     }

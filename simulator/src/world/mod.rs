@@ -19,7 +19,8 @@
 //! # Two ways in
 //!
 //! Datagrams come by [`World::receive`] and leave by [`World::take_sent`]. Centrals on Bluetooth LE come
-//! by [`World::central`] and hear by [`World::take_gatt`]; their connections are in `world/link.rs`.
+//! by [`World::central`] and hear by [`World::take_gatt`]; their connections are in `world/link`. What they can
+//! find is [`World::advertisement`].
 
 mod activity;
 mod answer;
@@ -45,8 +46,8 @@ use link::Links;
 
 pub use answer::{Change, ImagesChange, Refusal, request};
 pub use console::Carrier;
-pub use fault::{Action, Fault, FaultState, Selector, SwapFilter, Trigger};
-pub use link::{CentralAction, GattEvent};
+pub use fault::{Action, Count, Fault, FaultState, Selector, SwapFilter, Trigger};
+pub use crate::gatt::{CentralAction, GattEvent};
 
 /// What the application notes when the last chunk of an upload is in flash.
 pub const UPLOADED: &str = "has received a whole image";
@@ -326,7 +327,9 @@ impl World {
             _ => match self.device() {
                 None => Some("the target is starting"),
                 Some(device) if !device.serves() => Some("the application does not serve"),
-                Some(device) if device.recovery().is_some() && self.carrier == Carrier::Network => {
+                Some(device)
+                    if device.recovery().is_some() && matches!(self.carrier, Carrier::Network | Carrier::Bluetooth) =>
+                {
                     Some("the recovery of the bootloader listens to its serial port only")
                 }
                 Some(_) => None,
@@ -404,6 +407,7 @@ impl World {
             Control::Battery(battery) => {
                 self.battery = battery;
                 self.record(Kind::Battery { percent: battery.percent });
+                self.notify_battery();
             }
             Control::Fault(fault) => {
                 let (id, what) = (fault.id.clone(), fault.action.to_string());
@@ -538,7 +542,9 @@ impl World {
             | Action::ForeignAnswer(_)
             | Action::Refuse(_)
             | Action::LoseRequest
-            | Action::Stall { .. } => {}
+            | Action::Stall { .. }
+            // And this one an attempt to connect.
+            | Action::ConnectFails => {}
         }
     }
 

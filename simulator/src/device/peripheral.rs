@@ -1,0 +1,122 @@
+//! What a board is on Bluetooth LE beside its SMP service: what it advertises, and its other services.
+
+use sha2::{Digest, Sha256};
+
+use crate::gatt::{Address, AddressKind, Advertisement, Properties, Uuid};
+use crate::smp::gatt::SERVICE;
+
+/// Longest name in bytes that fits a scan response (Core specification, volume 3, part C, 11).
+pub const NAME_MAX: usize = 29;
+
+/// What a board is on Bluetooth LE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peripheral {
+    /// What it advertises; its name and appearance are also characteristics of the Generic Access service.
+    pub advertisement: Advertisement,
+    /// Whether every start has an address of its own: the advertised one, and so many further on.
+    pub changes_address: bool,
+    /// Device Information service; `None` where there is none.
+    pub information: Option<Information>,
+    /// Whether there is a Battery service.
+    pub battery: bool,
+    /// Further services, in the order of their handles.
+    pub services: Vec<VendorService>,
+}
+
+impl Peripheral {
+    /// Advertises this name and SMP, from an address that follows from the name; Device Information and Battery.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let shortened = name.char_indices().take_while(|(at, letter)| at + letter.len_utf8() <= NAME_MAX);
+        let advertisement = Advertisement {
+            name: Some(shortened.map(|(_, letter)| letter).collect()),
+            services: vec![SERVICE],
+            ..Advertisement::new(static_address(name), AddressKind::Random)
+        };
+        Self {
+            advertisement,
+            changes_address: false,
+            information: Some(Information::default()),
+            battery: true,
+            services: Vec::new(),
+        }
+    }
+}
+
+/// A static random address: its two most significant bits are set (Core specification, volume 6, part B, 1.3.2.1).
+#[must_use]
+pub fn static_address(name: &str) -> Address {
+    let digest = Sha256::digest(name.as_bytes());
+    let mut bytes = [0; 6];
+    bytes.copy_from_slice(&digest[..6]);
+    bytes[0] |= 0xc0;
+    Address(bytes)
+}
+
+/// The texts of the Device Information service; those that are missing have no characteristic. The firmware revision
+/// is always there: it is the version of the image that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Information {
+    /// Model number.
+    pub model: Option<String>,
+    /// Manufacturer name.
+    pub manufacturer: Option<String>,
+    /// Serial number.
+    pub serial: Option<String>,
+    /// Hardware revision.
+    pub hardware: Option<String>,
+    /// Software revision.
+    pub software: Option<String>,
+}
+
+impl Default for Information {
+    /// A model and a manufacturer, as of Zephyr's samples.
+    fn default() -> Self {
+        Self {
+            model: Some("simulated target".into()),
+            manufacturer: Some("brickproof".into()),
+            serial: None,
+            hardware: None,
+            software: None,
+        }
+    }
+}
+
+/// A service that only this board has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VendorService {
+    /// What it is.
+    pub uuid: Uuid,
+    /// Its characteristics.
+    pub characteristics: Vec<VendorCharacteristic>,
+}
+
+/// A characteristic of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VendorCharacteristic {
+    /// What it is.
+    pub uuid: Uuid,
+    /// What can be done with it; one that notifies or indicates has a descriptor to switch that on.
+    pub properties: Properties,
+    /// Its value after a start, at most 512 bytes.
+    pub value: Vec<u8>,
+    /// What a write to it sets off, by name.
+    pub trigger: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_a_scan_response_and_addresses_are_static() {
+        let long = Peripheral::new("a-target-with-a-name-that-is-über-long");
+        assert_eq!(long.advertisement.name.as_deref(), Some("a-target-with-a-name-that-is-"));
+        for name in ["", "a", "nrf52840-mcuboot-swap-move"] {
+            let address = Peripheral::new(name).advertisement.address;
+            assert_eq!(address.0[0] & 0xc0, 0xc0);
+            assert_eq!(address, static_address(name));
+        }
+        assert_ne!(static_address("a"), static_address("b"));
+    }
+}

@@ -1,0 +1,139 @@
+//! Attempts to connect, and what the target shows of itself meanwhile.
+
+use std::sync::Arc;
+
+use super::{CONNECTION, LINKS_MAX, Link};
+use crate::device::attributes::Attributes;
+use crate::gatt::{Advertisement, GattEvent};
+use crate::smp::gatt::GattConnection;
+use crate::trace::{Kind, LinkEvent};
+use crate::world::{Action, Peer, World};
+
+impl World {
+    /// What the target advertises now; `None` while it is dark or has no connection left, which is when Zephyr's
+    /// stops.
+    #[must_use]
+    pub fn advertisement(&self) -> Option<Advertisement> {
+        let full = self.connections_in_use() >= usize::from(self.board.gatt.connections);
+        if full || self.without_bluetooth().is_some() {
+            return None;
+        }
+        let peripheral = &self.board.peripheral;
+        let mut advertisement = peripheral.advertisement.clone();
+        if peripheral.changes_address {
+            advertisement.address = advertisement.address.plus(self.starts.saturating_sub(1));
+        }
+        Some(advertisement)
+    }
+
+    /// Why there is nothing on the air, if there is nothing.
+    fn without_bluetooth(&self) -> Option<&'static str> {
+        self.unreachable().or_else(|| {
+            let recovers = self.device().is_some_and(|device| device.recovery().is_some());
+            recovers.then_some("the recovery of the bootloader has no Bluetooth")
+        })
+    }
+
+    fn connections_in_use(&self) -> usize {
+        self.links.links.iter().filter(|link| !link.forgotten).count()
+    }
+
+    pub(super) fn try_to_connect(&mut self, central: Peer) {
+        if self.links.attempts.iter().any(|(_, other)| *other == central) {
+            return self.not_connected(central, "this central is trying to connect already");
+        }
+        match self.board.gatt.connect_delay_us {
+            0 => self.connect(central),
+            delay if self.links.attempts.len() < LINKS_MAX => self.links.attempts.push((self.now + delay, central)),
+            _ => self.not_connected(central, "too many centrals are trying to connect"),
+        }
+    }
+
+    /// Whether there was an attempt.
+    pub(super) fn give_up_connecting(&mut self, central: Peer) -> bool {
+        let Some(at) = self.links.attempts.iter().position(|(_, other)| *other == central) else { return false };
+        self.links.attempts.remove(at);
+        self.not_connected(central, "the central has given up");
+        true
+    }
+
+    /// An attempt comes to its end; `false` when none does.
+    pub(super) fn step_attempts(&mut self) -> bool {
+        let now = self.now;
+        let Some(at) = self.links.attempts.iter().position(|(at, _)| *at <= now) else { return false };
+        let (_, central) = self.links.attempts.remove(at);
+        self.connect(central);
+        true
+    }
+
+    fn not_connected(&mut self, central: Peer, reason: &str) {
+        self.lost += 1;
+        self.record(Kind::Link(LinkEvent::Unreachable { central, reason: reason.into() }));
+        self.tell(central, GattEvent::Unreachable);
+    }
+
+    fn connect(&mut self, central: Peer) {
+        let reason = if self.links.of_central(central).is_some() {
+            Some("this central has a connection already")
+        } else if let Some(reason) = self.without_bluetooth() {
+            Some(reason)
+        } else if self.connections_in_use() >= usize::from(self.board.gatt.connections)
+            || self.links.links.len() >= LINKS_MAX
+        {
+            Some("the target has no connection left")
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            return self.not_connected(central, reason);
+        }
+        let struck = self.faults.at_connect();
+        if let Some((id, Action::ConnectFails)) = &struck {
+            self.fire(id, &Action::ConnectFails);
+            return self.not_connected(central, "the connection could not be made");
+        }
+        let parameters = self.board.gatt.parameters;
+        let address = self.advertisement().map(|advertisement| advertisement.address.to_string());
+        let attributes = Arc::new(self.attributes());
+        self.links.connections += 1;
+        let number = self.links.connections;
+        debug_assert_eq!(number & CONNECTION, 0);
+        self.links.links.push(Link {
+            number,
+            central,
+            server: GattConnection::new(self.links.bonds.contains_key(&central)),
+            attributes,
+            forgotten: false,
+            central_gone: false,
+            dies_at: None,
+            parameters,
+            asked: None,
+            restore_at: None,
+            pairing: None,
+            actions: Vec::new(),
+            waiting: Vec::new(),
+        });
+        let reassembly = Some(self.board.gatt.reassembly);
+        self.record(Kind::Link(LinkEvent::Connected { connection: number, central, reassembly, parameters, address }));
+        self.tell(central, GattEvent::Connected);
+        if let Some((id, action)) = struck {
+            self.fire(&id, &action);
+        }
+    }
+
+    /// The attributes that the image that runs has.
+    fn attributes(&mut self) -> Attributes {
+        let image = self.device().and_then(|device| device.image());
+        let (hash, version) = image.map(|image| (image.hash, image.version.to_string())).unwrap_or_default();
+        let images = &mut self.links.images;
+        let index = if self.board.gatt.moving_handles {
+            images.iter().position(|known| *known == hash).unwrap_or_else(|| {
+                images.push(hash);
+                images.len() - 1
+            })
+        } else {
+            0
+        };
+        Attributes::of(&self.board, &version, u16::try_from(index % 256).unwrap_or(0))
+    }
+}

@@ -1,0 +1,152 @@
+//! What the target sends by itself: answers, the charge of the battery, that its attributes have moved.
+
+use std::sync::Arc;
+
+use super::{LINKS_MAX, WAITING_MAX, Waiting};
+use crate::gatt::{GattEvent, opcode};
+use crate::trace::{AttRecord, CccdRecord, Direction, Kind};
+use crate::world::World;
+
+/// All handles, as a Service Changed has them: first and last (zephyr: `subsys/bluetooth/host/gatt.c`,
+/// `db_hash_commit`).
+const ALL_HANDLES: [u8; 4] = [0x01, 0x00, 0xff, 0xff];
+
+impl World {
+    /// Notifies an answer on the connection that its request came on.
+    pub(in crate::world) fn notify(&mut self, number: u64, packet: &[u8], cause: Option<u64>) {
+        let up = self.link;
+        let Some(link) = self.links.get(number).filter(|link| !link.forgotten) else {
+            return self.lost_answer(number, packet, "its connection is gone");
+        };
+        let (value, descriptor) = link.attributes.smp;
+        if !link.server.notifies(descriptor) {
+            return self.lost_answer(number, packet, "notifications are switched off");
+        }
+        if !up {
+            if link.waiting.len() < WAITING_MAX {
+                link.waiting.push(Waiting::Answer(packet.to_vec(), cause));
+            }
+            return;
+        }
+        let server = link.server.clone();
+        let mut last = cause;
+        for piece in server.pieces(packet) {
+            last = Some(self.att(number, Direction::FromTarget, opcode::NOTIFICATION, value, piece, Ok(())));
+            self.tell_link(number, GattEvent::Notification { handle: value, value: piece.to_vec() });
+        }
+        if self.wants.messages {
+            self.record_caused(last, crate::world::message(Direction::FromTarget, packet));
+        }
+    }
+
+    pub(super) fn lost_answer(&mut self, number: u64, packet: &[u8], why: &str) {
+        let first = crate::device::attributes::FIRST_SMP_VALUE;
+        let handle = self.links.get(number).map_or(first, |link| link.attributes.smp.0);
+        let lost = Some(why.to_owned());
+        let opcode = opcode::NOTIFICATION;
+        let record = AttRecord { lost, ..self.links.record(number, Direction::FromTarget, opcode, handle, packet) };
+        self.lost += 1;
+        self.record(Kind::Att(record));
+    }
+
+    /// Sends a short value to a central that wants it, as a notification or an indication.
+    pub(super) fn send_value(&mut self, number: u64, value: u16, descriptor: u16, bytes: &[u8]) {
+        let up = self.link;
+        let Some(link) = self.links.get(number).filter(|link| !link.forgotten) else { return };
+        let (notifies, indicates) = (link.server.notifies(descriptor), link.server.indicates(descriptor));
+        if !notifies && !indicates {
+            return;
+        }
+        if !up {
+            if link.waiting.len() < WAITING_MAX {
+                link.waiting.push(Waiting::Value { value, descriptor, bytes: bytes.to_vec() });
+            }
+            return;
+        }
+        let opcode = if notifies { opcode::NOTIFICATION } else { opcode::INDICATION };
+        self.att(number, Direction::FromTarget, opcode, value, bytes, Ok(()));
+        let (handle, bytes) = (value, bytes.to_vec());
+        self.tell_link(
+            number,
+            if notifies {
+                GattEvent::Notification { handle, value: bytes }
+            } else {
+                GattEvent::Indication { handle, value: bytes }
+            },
+        );
+    }
+
+    /// The charge of the battery has changed.
+    pub(in crate::world) fn notify_battery(&mut self) {
+        let percent = self.battery.percent;
+        for (number, _) in self.links.alive() {
+            if let Some((value, descriptor)) = self.links.get(number).and_then(|link| link.attributes.battery) {
+                self.send_value(number, value, descriptor, &[percent]);
+            }
+        }
+    }
+
+    /// A central that is known again, by its keys, is told when its attributes are not those it knows.
+    ///
+    /// Only one that has asked for it: Zephyr forgets the others (`sc_ccc_cfg_write`), and sends the indication to
+    /// this one when its subscriptions are restored (`sc_restore`).
+    pub(super) fn tell_service_changed(&mut self, number: u64) {
+        let Some(link) = self.links.get(number) else { return };
+        let (central, attributes) = (link.central, Arc::clone(&link.attributes));
+        let Some(bond) = self.links.bonds.get_mut(&central) else { return };
+        if bond.table == attributes.table {
+            return;
+        }
+        bond.table = Arc::clone(&attributes.table);
+        let (value, descriptor) = attributes.service_changed;
+        if self.links.get(number).is_some_and(|link| link.server.indicates(descriptor)) {
+            self.send_value(number, value, descriptor, &ALL_HANDLES);
+        }
+    }
+
+    /// Notifications and indications are switched on or off; `by` is as in the trace.
+    pub(super) fn configure(&mut self, number: u64, descriptor: u16, bits: u16, by: &str) {
+        let keeps = self.board.gatt.keeps_fragments;
+        let Some(link) = self.links.get(number) else { return };
+        let (central, bonded, forgotten) = (link.central, link.server.bonded, link.forgotten);
+        let is_smp = link.attributes.smp.1 == descriptor;
+        let Some(uuid) = link.attributes.get(descriptor).and_then(|attribute| attribute.characteristic) else { return };
+        let was = link.server.notifies(descriptor);
+        let before = link.server.configured.insert(descriptor, bits).unwrap_or(0);
+        let (notifications, indications) = (link.server.notifies(descriptor), link.server.indicates(descriptor));
+        if by != "disconnected" || before != 0 {
+            self.record(Kind::Cccd(CccdRecord {
+                connection: number,
+                uuid: uuid.to_string(),
+                notifications,
+                indications,
+                by: by.into(),
+            }));
+        }
+        if by == "written"
+            && bonded
+            && let Some(bond) = self.links.bonds.get_mut(&central)
+            && (bond.configured.len() < LINKS_MAX || bond.configured.contains_key(&descriptor))
+        {
+            bond.configured.insert(descriptor, bits);
+        }
+        // The application is told of the last one that switches them off.
+        let used = |link: &super::Link| !link.forgotten && link.server.notifies(link.attributes.smp.1);
+        let used = self.links.links.iter().any(used);
+        if is_smp && !notifications && !forgotten && (by == "written" || (was && !used && !keeps)) {
+            self.links.transport.clear();
+        }
+    }
+
+    /// A connection ends, and its subscriptions with it.
+    pub(super) fn all_switched_off(&mut self, number: u64) {
+        let Some(link) = self.links.get(number) else { return };
+        let smp = link.attributes.smp.1;
+        let on = link.server.configured.iter().filter(|(_, bits)| **bits != 0);
+        let mut descriptors: Vec<u16> = on.map(|(descriptor, _)| *descriptor).collect();
+        descriptors.sort_by_key(|descriptor| *descriptor != smp);
+        for descriptor in descriptors {
+            self.configure(number, descriptor, 0, "disconnected");
+        }
+    }
+}
