@@ -56,6 +56,7 @@ async function patiently (address, work, attempts = 5) {
       return await work(link)
     } catch (error) {
       if (error instanceof Refused || attempt === attempts) throw error
+      console.error(`again, because of: ${error.message}`)
       await sleep(1000)
     } finally {
       link?.close()
@@ -70,11 +71,17 @@ class Link {
     const bluetooth = new webbluetooth.Bluetooth({ deviceFound, scanTime: 10 })
     const lost = (error) => { throw new Lost(`no connection: ${error?.message ?? error}`) }
     const device = await bluetooth.requestDevice({ acceptAllDevices: true, optionalServices: [SERVICE] }).catch(lost)
-    const server = await device.gatt.connect().catch(lost)
-    const service = await server.getPrimaryService(SERVICE).catch(lost)
-    const link = new Link(device, await service.getCharacteristic(SMP).catch(lost))
-    await link.characteristic.startNotifications().catch(lost)
-    return link
+    try {
+      const server = await device.gatt.connect()
+      const service = await server.getPrimaryService(SERVICE)
+      const link = new Link(device, await service.getCharacteristic(SMP))
+      await link.characteristic.startNotifications()
+      return link
+    } catch (error) {
+      // A device that is connected does not advertise, and would not be found again.
+      device.gatt.disconnect()
+      return lost(error)
+    }
   }
 
   constructor (device, characteristic) {

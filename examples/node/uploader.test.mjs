@@ -11,19 +11,19 @@ afterEach(() => device.stop())
 after(remove)
 
 test('an update runs and is confirmed', async () => {
-  assert.deepEqual(await device.update(image), { code: 0, said: '' })
+  assert.equal((await device.update(image)).code, 0)
   assert.deepEqual(await device.running(), ['1.1.0', 'confirmed'])
 })
 
 test('power is lost in the middle of the upload', async () => {
   await device.post('/fault', { when: { 'upload-progress': 0.5 }, do: { 'power-loss': { for: '1 s' } } })
-  assert.deepEqual(await device.update(image), { code: 0, said: '' })
+  assert.equal((await device.update(image)).code, 0)
   assert.deepEqual(await device.running(), ['1.1.0', 'confirmed'])
 })
 
 test('power is lost in the middle of the swap', async () => {
   await device.post('/fault', { when: { 'swap-progress': 0.5 }, do: { 'power-loss': { for: '1 s' } } })
-  assert.deepEqual(await device.update(image), { code: 0, said: '' })
+  assert.equal((await device.update(image)).code, 0)
   assert.deepEqual(await device.running(), ['1.1.0', 'confirmed'])
 })
 
