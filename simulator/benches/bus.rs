@@ -1,6 +1,5 @@
 //! Calls per second between a client in another thread and the service of a bus.
 
-#[allow(dead_code, unreachable_pub)]
 #[path = "../tests/bus/serve.rs"]
 mod serve;
 

@@ -8,7 +8,7 @@ use brickproof_simulator::virtual_bluez::bus::{Bus, ClientId, Credentials, Deliv
 use zbus::Message;
 
 /// Socket, bus and service, and which connection is which client.
-pub struct Server {
+pub(crate) struct Server {
     listener: Listener,
     bus: Bus,
     ids: BTreeMap<Token, ClientId>,
@@ -16,14 +16,14 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn new(listener: Listener) -> Self {
+    pub(crate) fn new(listener: Listener) -> Self {
         let own = Credentials { uid: 0, pid: Some(std::process::id()) };
         let bus = Bus::new(listener.guid().to_owned(), own, &["org.bluez"]);
         Self { listener, bus, ids: BTreeMap::new(), tokens: BTreeMap::new() }
     }
 
     /// Serves until the future is dropped.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         loop {
             let incoming = self.listener.next().await;
             self.handle(incoming);

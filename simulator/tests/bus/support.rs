@@ -5,55 +5,55 @@ use serde::Serialize;
 use zbus::message::Type;
 use zbus::{DynamicType, Message};
 
-pub const BUS: &str = "org.freedesktop.DBus";
-pub const GUID: &str = "0123456789abcdef0123456789abcdef";
-pub const OWN: Credentials = Credentials { uid: 1000, pid: Some(1) };
+pub(crate) const BUS: &str = "org.freedesktop.DBus";
+pub(crate) const GUID: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const OWN: Credentials = Credentials { uid: 1000, pid: Some(1) };
 
-pub struct Fixture {
-    pub bus: Bus,
+pub(crate) struct Fixture {
+    pub(crate) bus: Bus,
     /// What came out and was not looked at yet.
-    pub out: Vec<Delivery>,
+    pub(crate) out: Vec<Delivery>,
 }
 
 impl Fixture {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { bus: Bus::new(GUID.to_owned(), OWN, &["org.bluez"]), out: Vec::new() }
     }
 
     /// A client that has said Hello.
-    pub fn client(&mut self) -> ClientId {
+    pub(crate) fn client(&mut self) -> ClientId {
         let client = self.bus.open(Credentials { uid: 1000, pid: Some(77) }).unwrap();
         self.send(client, &to_bus("Hello", &()));
         self.out.clear();
         client
     }
 
-    pub fn send(&mut self, client: ClientId, message: &Message) {
+    pub(crate) fn send(&mut self, client: ClientId, message: &Message) {
         self.bus.receive(client, message);
         self.collect();
     }
 
-    pub fn collect(&mut self) {
+    pub(crate) fn collect(&mut self) {
         self.out.extend(std::iter::from_fn(|| self.bus.take()));
     }
 
     /// Calls the bus; everything that comes out of it, as text.
-    pub fn call<B: Serialize + DynamicType>(&mut self, client: ClientId, member: &str, body: &B) -> Vec<String> {
+    pub(crate) fn call<B: Serialize + DynamicType>(&mut self, client: ClientId, member: &str, body: &B) -> Vec<String> {
         self.send(client, &to_bus(member, body));
         self.lines()
     }
 
-    pub fn watch(&mut self, client: ClientId, rule: &str) {
+    pub(crate) fn watch(&mut self, client: ClientId, rule: &str) {
         let lines = self.call(client, "AddMatch", &rule);
         assert_eq!(lines, [format!("{client} return -")]);
     }
 
     /// What came out, one line each.
-    pub fn lines(&mut self) -> Vec<String> {
+    pub(crate) fn lines(&mut self) -> Vec<String> {
         self.out.drain(..).map(|delivery| line(&delivery)).collect()
     }
 
-    pub fn messages(&mut self, client: ClientId) -> Vec<Message> {
+    pub(crate) fn messages(&mut self, client: ClientId) -> Vec<Message> {
         let mine = |delivery| match delivery {
             Delivery::Client(to, message) if to == client => Some(message),
             _ => None,
@@ -62,23 +62,23 @@ impl Fixture {
     }
 }
 
-pub fn to_bus<B: Serialize + DynamicType>(member: &str, body: &B) -> Message {
+pub(crate) fn to_bus<B: Serialize + DynamicType>(member: &str, body: &B) -> Message {
     call_to(BUS, "/org/freedesktop/DBus", BUS, member, body)
 }
 
-pub fn call_to<B>(destination: &str, path: &str, interface: &str, member: &str, body: &B) -> Message
+pub(crate) fn call_to<B>(destination: &str, path: &str, interface: &str, member: &str, body: &B) -> Message
 where
     B: Serialize + DynamicType,
 {
     Message::method_call(path, member).destination(destination).interface(interface).build(body).unwrap()
 }
 
-pub fn signal<B: Serialize + DynamicType>(path: &str, interface: &str, member: &str, body: &B) -> Message {
+pub(crate) fn signal<B: Serialize + DynamicType>(path: &str, interface: &str, member: &str, body: &B) -> Message {
     Message::signal(path, interface, member).build(body).unwrap()
 }
 
 /// A delivery in short: who gets what.
-pub fn line(delivery: &Delivery) -> String {
+pub(crate) fn line(delivery: &Delivery) -> String {
     match delivery {
         Delivery::Client(client, message) => format!("{client} {}", text(message)),
         Delivery::Service(ServiceInput::Call { client, message }) => format!("service from {client} {}", text(message)),
@@ -88,7 +88,7 @@ pub fn line(delivery: &Delivery) -> String {
     }
 }
 
-pub fn text(message: &Message) -> String {
+pub(crate) fn text(message: &Message) -> String {
     let header = message.header();
     let body = message.body();
     let values = match body.deserialize::<zbus::Structure<'_>>() {
