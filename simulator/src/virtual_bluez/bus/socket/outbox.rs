@@ -98,7 +98,8 @@ impl Outbox {
                     _ => Vec::new(),
                 };
                 let bytes = &data[waiting.sent..];
-                waiting.sent += self.stream.try_io(Interest::WRITABLE, || transmit(&self.stream, bytes, &descriptors))?;
+                waiting.sent +=
+                    self.stream.try_io(Interest::WRITABLE, || transmit(&self.stream, bytes, &descriptors))?;
             }
             waiting.bytes -= data.len();
             waiting.sent = 0;
