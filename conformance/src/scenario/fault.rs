@@ -282,9 +282,11 @@ impl When {
             self.write.is_some(),
         ];
         if given.iter().filter(|given| **given).count() != 1 {
-            return Err("`when` needs exactly one of: after, swap-progress, upload-progress, request, answer, fragment, \
+            return Err(
+                "`when` needs exactly one of: after, swap-progress, upload-progress, request, answer, fragment, \
                         connect, pairing, write"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         let upload = Some(Command::ImageUpload.name());
         if self.last && self.answer.as_deref() != upload && self.request.as_deref() != upload {

@@ -204,8 +204,7 @@ impl Builder {
     fn generic(&mut self, board: &Board) -> (u16, u16) {
         self.service(Uuid::GATT);
         let plain = Security::Plain;
-        let changed =
-            self.characteristic(Uuid::SERVICE_CHANGED, Properties::INDICATE, plain, Behind::ServiceChanged);
+        let changed = self.characteristic(Uuid::SERVICE_CHANGED, Properties::INDICATE, plain, Behind::ServiceChanged);
         let changed = (changed, self.configuration(plain));
         let features = Behind::Value { start: vec![0], trigger: None };
         self.characteristic(Uuid::CLIENT_FEATURES, Properties::READ.and(Properties::WRITE), plain, features);

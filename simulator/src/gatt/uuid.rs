@@ -134,7 +134,8 @@ mod tests {
         assert_eq!(battery.as_short(), Some(0x180f));
         let smp: Uuid = "8d53dc1d-1db7-4cd3-868b-8a527460aa84".parse().unwrap();
         assert_eq!((smp.to_string().as_str(), smp.as_short()), ("8d53dc1d-1db7-4cd3-868b-8a527460aa84", None));
-        for text in ["", "18", "0x18", "+80f", "8d53dc1d1db74cd3868b8a527460aa84", "8d53dc1d-1db7-4cd3-868b-8a527460aa8g"]
+        for text in
+            ["", "18", "0x18", "+80f", "8d53dc1d1db74cd3868b8a527460aa84", "8d53dc1d-1db7-4cd3-868b-8a527460aa8g"]
         {
             assert!(text.parse::<Uuid>().is_err(), "{text}");
         }

@@ -298,9 +298,7 @@ mod tests {
 
     #[test]
     fn the_words_of_the_trace_are_the_same_uuids() {
-        for (words, uuid) in
-            [(SERVICE_UUID, SERVICE), (CHARACTERISTIC_UUID, CHARACTERISTIC), (CCC_UUID, Uuid::CCC)]
-        {
+        for (words, uuid) in [(SERVICE_UUID, SERVICE), (CHARACTERISTIC_UUID, CHARACTERISTIC), (CCC_UUID, Uuid::CCC)] {
             assert_eq!(uuid.to_string(), words);
         }
     }

@@ -44,10 +44,10 @@ use activity::Activity;
 use fault::Faults;
 use link::Links;
 
+pub use crate::gatt::{CentralAction, GattEvent};
 pub use answer::{Change, ImagesChange, Refusal, request};
 pub use console::Carrier;
 pub use fault::{Action, Count, Fault, FaultState, Selector, SwapFilter, Trigger};
-pub use crate::gatt::{CentralAction, GattEvent};
 
 /// What the application notes when the last chunk of an upload is in flash.
 pub const UPLOADED: &str = "has received a whole image";

@@ -28,9 +28,9 @@ impl World {
     }
 
     pub(super) fn read(&mut self, number: u64, handle: u16, offset: u16) {
-        let value = self.value(number, handle).and_then(|value| {
-            value.get(usize::from(offset)..).map(<[u8]>::to_vec).ok_or(AttError::INVALID_OFFSET)
-        });
+        let value = self
+            .value(number, handle)
+            .and_then(|value| value.get(usize::from(offset)..).map(<[u8]>::to_vec).ok_or(AttError::INVALID_OFFSET));
         let opcode = if offset == 0 { opcode::READ_REQUEST } else { opcode::READ_BLOB_REQUEST };
         let result = value.as_ref().map(|_| ()).map_err(|error| *error);
         self.att(number, Direction::ToTarget, opcode, handle, &[], result);
@@ -57,9 +57,7 @@ impl World {
             Behind::Fixed(value) => value.clone(),
             Behind::Value { start, .. } => self.links.values.get(&handle).unwrap_or(start).clone(),
             Behind::Battery => vec![percent],
-            Behind::Configuration { .. } => {
-                server.configured.get(&handle).copied().unwrap_or(0).to_le_bytes().to_vec()
-            }
+            Behind::Configuration { .. } => server.configured.get(&handle).copied().unwrap_or(0).to_le_bytes().to_vec(),
             Behind::Smp | Behind::ServiceChanged => return Err(AttError::READ_NOT_PERMITTED),
         })
     }
@@ -69,8 +67,7 @@ impl World {
         let refusal = self.board.gatt.refusal;
         let link = self.links.get(number).ok_or(AttError::INVALID_HANDLE)?;
         let attribute = link.attributes.get(handle).ok_or(AttError::INVALID_HANDLE)?;
-        let needed =
-            if kind == WriteKind::Command { Properties::WRITE_WITHOUT_RESPONSE } else { Properties::WRITE };
+        let needed = if kind == WriteKind::Command { Properties::WRITE_WITHOUT_RESPONSE } else { Properties::WRITE };
         if !attribute.properties.has(needed) {
             return Err(AttError::WRITE_NOT_PERMITTED);
         }
