@@ -4,6 +4,7 @@ use brickproof_simulator::gatt::AttError;
 use brickproof_simulator::trace::{ImageState, SlotState, StepBy, hex};
 use brickproof_simulator::world::{ACCEPTED, REFUSED};
 
+use super::silence;
 use super::view::{Event, View};
 use crate::runner::verdict::{Finding, Weight};
 use crate::scenario::{ExpectInitiator, ExpectInjected, ExpectRunning, ExpectState, Scenario};
@@ -129,7 +130,10 @@ pub(super) fn findings(scenario: &Scenario, view: &View<'_>, hung: bool) -> Vec<
         add(
             "initiator/silent",
             "the initiator talks to the target".into(),
-            "the initiator never sent a request".into(),
+            match silence::why(view.trace) {
+                Some(why) => format!("the initiator never sent a request: {why}"),
+                None => "the initiator never sent a request".into(),
+            },
             view.last,
         );
     }

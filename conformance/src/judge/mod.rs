@@ -21,6 +21,7 @@
 //! | `reset` | RST-01, RST-02, RST-03 |
 //! | `parts` | none: an update of several images as one trace for each |
 //! | `expect` | expectations of the scenario, and what must hold after every scenario |
+//! | `silence` | none: why nothing was sent |
 
 mod answers;
 mod ble;
@@ -33,6 +34,7 @@ pub mod requirements;
 mod reset;
 mod retries;
 mod sequence;
+mod silence;
 mod split;
 mod state;
 mod transport;

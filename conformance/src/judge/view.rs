@@ -94,6 +94,7 @@ pub(super) enum Then {
 
 /// A trace as checks read it.
 pub(super) struct View<'a> {
+    pub(super) trace: &'a [Record],
     pub(super) entries: Vec<Entry<'a>>,
     pub(super) images: &'a ImageSet,
     /// What is known about the run.
@@ -124,6 +125,7 @@ pub(super) struct View<'a> {
 impl<'a> View<'a> {
     pub(super) fn new(trace: &'a [Record], images: &'a ImageSet) -> Self {
         let mut view = View {
+            trace,
             entries: Vec::new(),
             images,
             run: None,

@@ -1,12 +1,12 @@
 //! Processes of an external tool.
 
 use std::collections::BTreeMap;
-use std::process::Stdio;
 
 use brickproof_simulator::trace::InitiatorEvent;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
@@ -49,25 +49,28 @@ impl<'a> Running<'a> {
     ) -> Result<Self, StartError> {
         let (program, arguments) = command.split_first().map_or(("", &[][..]), |(program, rest)| (program, rest));
         let failed = |error: std::io::Error| StartError { program: program.to_owned(), error: error.to_string() };
-        let mut child = Command::new(program)
+        // Made and told of before there is a process that could outlive this one.
+        let (stdout, stdout_end) = std::io::pipe().map_err(failed)?;
+        let (stderr, stderr_end) = std::io::pipe().map_err(failed)?;
+        site.pipe(&stdout);
+        site.pipe(&stderr);
+        let stdout = pipe::Receiver::from_owned_fd(stdout.into()).map_err(failed)?;
+        let stderr = pipe::Receiver::from_owned_fd(stderr.into()).map_err(failed)?;
+        let child = Command::new(program)
             .args(arguments)
             .envs(site.environment())
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(site.input().map_err(failed)?)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(stdout_end)
+            .stderr(stderr_end)
             .env("NO_COLOR", "1")
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(failed)?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-        if let Some(stdout) = child.stdout.take() {
-            forward(stdout, output.clone(), |line| InitiatorEvent::Stdout { line });
-        }
-        if let Some(stderr) = child.stderr.take() {
-            forward(stderr, output.clone(), |line| InitiatorEvent::Stderr { line });
-        }
+        forward(stdout, output.clone(), |line| InitiatorEvent::Stdout { line });
+        forward(stderr, output.clone(), |line| InitiatorEvent::Stderr { line });
         if let Some(group) = group {
             site.group(group.as_raw(), true);
         }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `+GROUP` | a process group was started |
 //! | `-GROUP` | it is over |
+//! | `pipe PIPE` | it writes to this pipe, named like `pipe:[4711]` |
 //! | `file PATH` | a file outside of the folder that is to be removed too |
 
 use std::collections::BTreeSet;
@@ -43,15 +44,17 @@ pub fn main() -> io::Result<()> {
     let told = writeln!(io::stdout(), "{}", folder.display()).and_then(|()| io::stdout().flush());
     let mut groups = BTreeSet::new();
     let mut files = Vec::new();
+    let mut pipes = BTreeSet::new();
     if told.is_ok() {
         for line in io::stdin().lock().lines().map_while(Result::ok) {
-            match (line.split_at_checked(1), line.strip_prefix("file ")) {
-                (_, Some(path)) => files.push(PathBuf::from(path)),
-                (Some(("+", group)), _) => groups.extend(group.parse::<i32>()),
-                (Some(("-", group)), _) => {
-                    let _ = group.parse::<i32>().map(|group| groups.remove(&group));
-                }
-                _ => {}
+            if let Some(path) = line.strip_prefix("file ") {
+                files.push(PathBuf::from(path));
+            } else if let Some(pipe) = line.strip_prefix("pipe ") {
+                pipes.insert(pipe.to_owned());
+            } else if let Some(group) = line.strip_prefix('+').and_then(|group| group.parse::<i32>().ok()) {
+                groups.insert(group);
+            } else if let Some(group) = line.strip_prefix('-').and_then(|group| group.parse::<i32>().ok()) {
+                groups.remove(&group);
             }
         }
     }
@@ -59,12 +62,12 @@ pub fn main() -> io::Result<()> {
         // It may be over already.
         let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
     }
-    clean(&folder, &files)
+    clean(&folder, &files, &pipes)
 }
 
 /// Kills whoever carries the mark of the run, and removes its files.
-pub(super) fn clean(folder: &Path, files: &[PathBuf]) -> io::Result<()> {
-    sweep(&mark(folder));
+pub(super) fn clean(folder: &Path, files: &[PathBuf], pipes: &BTreeSet<String>) -> io::Result<()> {
+    sweep(&Mark::new(RUN, folder, pipes));
     for file in files {
         // The harness may have done it.
         let _ = fs::remove_file(file);
@@ -75,11 +78,6 @@ pub(super) fn clean(folder: &Path, files: &[PathBuf]) -> io::Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// What the processes of the run in this folder carry.
-fn mark(folder: &Path) -> Mark {
-    Mark::new(RUN, &folder.to_string_lossy(), folder)
 }
 
 /// The folder of a run, for its owner only.

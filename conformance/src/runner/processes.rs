@@ -1,8 +1,9 @@
 //! Processes of this machine, as `/proc` shows them: who belongs to a run, and the end of those who do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -18,26 +19,55 @@ const STATE: usize = 0;
 const PARENT: usize = 1;
 const ENVIRONMENT_END: usize = 48;
 
-/// What marks a process: a variable in the environment it was started with, or its standard input where the
-/// environment was dropped on the way.
+/// What marks a process: a variable in the environment it was started with or, where that was dropped on the way, what
+/// its standard streams are.
 #[derive(Debug, Clone)]
 pub struct Mark {
     variable: Vec<u8>,
     folder: PathBuf,
+    pipes: BTreeSet<PathBuf>,
 }
 
 impl Mark {
-    /// The variable `name` is `value`, or standard input is a file in `folder`.
+    /// The variable `name` is `folder`, or a standard stream is a file in that folder or one of these pipes, named like
+    /// `pipe:[4711]`.
     #[must_use]
-    pub fn new(name: &str, value: &str, folder: &Path) -> Self {
-        Self { variable: format!("{name}={value}").into_bytes(), folder: folder.to_owned() }
+    pub fn new(name: &str, folder: &Path, pipes: &BTreeSet<String>) -> Self {
+        Self {
+            variable: [name.as_bytes(), b"=", folder.as_os_str().as_bytes()].concat(),
+            folder: folder.to_owned(),
+            pipes: pipes.iter().map(PathBuf::from).collect(),
+        }
     }
 
-    fn is_on(&self, process: i32) -> bool {
-        let marked = |environment: Vec<u8>| environment.split(|byte| *byte == 0).any(|entry| entry == self.variable);
-        environment(process).is_ok_and(marked)
-            || fs::read_link(format!("/proc/{process}/fd/0")).is_ok_and(|path| path.starts_with(&self.folder))
+    fn on(&self, process: i32) -> Marked {
+        let stream = |number: u8| {
+            let link = fs::read_link(format!("/proc/{process}/fd/{number}"));
+            link.is_ok_and(|stream| stream.starts_with(&self.folder) || self.pipes.contains(&stream))
+        };
+        match environment(process) {
+            Ok(environment) if environment.split(|byte| *byte == 0).any(|entry| entry == self.variable) => Marked::Yes,
+            _ if (0..=2).any(stream) => Marked::Yes,
+            // It is becoming another program.
+            Ok(environment) if environment.is_empty() && !is_kernel(process) => {
+                if stat(process).is_some_and(|process| !process.settled) { Marked::NotYet } else { Marked::No }
+            }
+            _ => Marked::No,
+        }
     }
+}
+
+/// Whether a process carries a mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Marked {
+    Yes,
+    No,
+    /// That will be seen in a moment.
+    NotYet,
+}
+
+fn is_kernel(process: i32) -> bool {
+    fs::read_link(format!("/proc/{process}/exe")).is_err()
 }
 
 /// Kills every process with this mark, and whoever they start meanwhile, until none is left; how many were killed.
@@ -46,13 +76,13 @@ pub fn sweep(mark: &Mark) -> usize {
     let deadline = Instant::now() + SWEEP_MAX;
     let mut killed = 0;
     loop {
-        let left: Vec<i32> =
-            all().filter(|process| u32::try_from(*process) != Ok(own) && mark.is_on(*process)).collect();
-        if left.is_empty() || Instant::now() > deadline {
+        let others = all().filter(|process| u32::try_from(*process) != Ok(own));
+        let left: Vec<_> = others.map(|process| (process, mark.on(process))).collect();
+        if left.iter().all(|(_, marked)| *marked == Marked::No) || Instant::now() > deadline {
             return killed;
         }
-        for process in left {
-            killed += usize::from(kill(Pid::from_raw(process), Signal::SIGKILL).is_ok());
+        for (process, _) in left.iter().filter(|(_, marked)| *marked == Marked::Yes) {
+            killed += usize::from(kill(Pid::from_raw(*process), Signal::SIGKILL).is_ok());
         }
         std::thread::sleep(SWEEP_PAUSE);
     }
@@ -85,6 +115,11 @@ pub(super) struct Process {
     pub(super) settled: bool,
 }
 
+/// A process, unless it is gone or dead.
+fn stat(process: i32) -> Option<Process> {
+    parse(&String::from_utf8_lossy(&fs::read(format!("/proc/{process}/stat")).ok()?))
+}
+
 /// Reads `/proc/PID/stat`; a name may hold blanks and brackets.
 fn parse(text: &str) -> Option<Process> {
     let (id, rest) = text.split_once(" (")?;
@@ -103,10 +138,7 @@ fn parse(text: &str) -> Option<Process> {
 
 /// Some processes and all that they have started, as far as their parents still run.
 pub(super) fn descendants(roots: impl IntoIterator<Item = i32>) -> Vec<Process> {
-    let table: BTreeMap<i32, Process> = all()
-        .filter_map(|id| parse(&String::from_utf8_lossy(&fs::read(format!("/proc/{id}/stat")).ok()?)))
-        .map(|process| (process.id, process))
-        .collect();
+    let table: BTreeMap<i32, Process> = all().filter_map(stat).map(|process| (process.id, process)).collect();
     let mut found: Vec<i32> = roots.into_iter().collect();
     let mut next = 0;
     while let Some(parent) = found.get(next).copied() {

@@ -3,8 +3,11 @@
 //! With a guard ([`Site::guarded`]) nothing is left of it, whatever ends the run. Each case has a folder in it and a
 //! mark of its own ([`CaseSite`]), so that nothing outlives its case.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -95,7 +98,7 @@ impl Site {
         let folder = self.folder.join(number.to_string());
         fs::create_dir(&folder)?;
         fs::write(folder.join(INPUT), "")?;
-        Ok(CaseSite { site: self, folder })
+        Ok(CaseSite { site: self, folder, pipes: RefCell::default() })
     }
 
     fn tell(&self, line: &str) {
@@ -117,7 +120,7 @@ impl Drop for Site {
                 return;
             }
         }
-        if let Err(error) = guard::clean(&self.folder, &[]) {
+        if let Err(error) = guard::clean(&self.folder, &[], &BTreeSet::new()) {
             eprintln!("brickproof: this is left behind: {error}");
         }
     }
@@ -128,6 +131,8 @@ impl Drop for Site {
 pub struct CaseSite<'a> {
     site: &'a Site,
     folder: PathBuf,
+    /// What its processes write to.
+    pipes: RefCell<BTreeSet<String>>,
 }
 
 impl CaseSite<'_> {
@@ -152,6 +157,15 @@ impl CaseSite<'_> {
         fs::File::open(self.folder.join(INPUT)).map(Stdio::from)
     }
 
+    /// One of its processes writes to this.
+    pub fn pipe(&self, pipe: impl AsFd) {
+        let link = fs::read_link(format!("/proc/self/fd/{}", pipe.as_fd().as_raw_fd()));
+        if let Some(name) = link.ok().as_deref().and_then(Path::to_str).filter(|name| name.starts_with("pipe:[")) {
+            self.site.tell(&format!("pipe {name}"));
+            self.pipes.borrow_mut().insert(name.to_owned());
+        }
+    }
+
     /// A process group has been started, or is over.
     pub fn group(&self, group: i32, started: bool) {
         self.site.tell(&format!("{}{group}", if started { '+' } else { '-' }));
@@ -160,7 +174,7 @@ impl CaseSite<'_> {
 
 impl Drop for CaseSite<'_> {
     fn drop(&mut self) {
-        sweep(&Mark::new(CASE, &self.folder.to_string_lossy(), &self.folder));
+        sweep(&Mark::new(CASE, &self.folder, &self.pipes.borrow()));
         // What cannot be removed goes with the folder of the run.
         let _ = fs::remove_dir_all(&self.folder);
     }
