@@ -5,10 +5,12 @@
 //! name = "my-uploader"
 //! about = "what it is"
 //! needs = "pip install my-uploader"        # what to do when it is missing
-//! airs = ["udp", "serial"]
+//! airs = ["virtual-bluez", "udp", "serial"]
 //! timeout = "60 s"                         # of one command
 //!
-//! [air.udp]                                # what the word {air} in commands stands for
+//! [air.virtual-bluez]                      # what the word {air} in commands stands for
+//! arguments = ["--ble", "{address}"]
+//! [air.udp]
 //! arguments = ["--ip", "{address}"]
 //! [air.serial]
 //! arguments = ["--port", "{path}"]
@@ -36,8 +38,10 @@
 //! reason = "the tool has no confirm"
 //! ```
 //!
-//! Placeholders: `{address}` and `{port}` on `udp`, `{path}` (of the port) on `serial`, `{image}` (path), `{hash}`
-//! (TLV hash of the image, hexadecimal), `{name}` (of the target).
+//! Placeholders: `{address}` (of the device, as it is when the command starts) and `{bus}` (its address, which is also
+//! in `DBUS_SYSTEM_BUS_ADDRESS`) on `virtual-bluez`, `{address}` and `{port}` on `udp`, `{path}` (of the port) on
+//! `serial`, `{image}` (path), `{hash}` (TLV hash of the image, hexadecimal), `{name}` (of the target; on
+//! `virtual-bluez` the one it advertises).
 
 use std::collections::BTreeMap;
 

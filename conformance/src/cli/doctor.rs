@@ -1,63 +1,111 @@
-//! `brickproof doctor`.
+//! `brickproof doctor`: which airs work on this machine, and which initiators are here.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 
 use brickproof_simulator::air::SerialAir;
+use brickproof_simulator::virtual_bluez::{Options, VirtualBluez};
 
 use super::options::find_program;
 use super::{Failure, print};
+use crate::air::Air;
 use crate::library;
+use crate::runner::site::Site;
 
+/// Something does not work here.
+const EXIT_MISSING: u8 = 1;
+
+/// One line: what it is about, and what works or what is missing.
+struct Line {
+    name: String,
+    state: Result<String, String>,
+}
+
+/// Says what works; the exit code is 1 when an air does not.
 pub(super) fn run() -> Result<u8, Failure> {
-    let mut text = String::from("airs\n");
-    text.push_str("  in-process        works: function calls, virtual time\n");
-    text.push_str("  in-process-ble    works: a model of a Bluetooth LE link, virtual time\n");
-    text.push_str(&format!("  udp               {}\n", udp()));
-    text.push_str(&format!("  serial            {}\n", serial()?));
-    text.push_str(
-        "initiators\n  builtin           works, on every air; builtin-android and others act as another client\n",
-    );
+    let airs: Vec<Line> =
+        Air::ALL.into_iter().map(|air| Line { name: air.name().to_owned(), state: state_of(air) }).collect();
+    let mut initiators = vec![Line {
+        name: "builtin".into(),
+        state: Ok("on every air but virtual-bluez; builtin-android and others act as another client".into()),
+    }];
     for bundled in brickproof_scenarios::initiators() {
         let profile = library::initiator(bundled.name)?;
         let mut programs: Vec<&str> = profile.commands.values().map(|command| command[0].as_str()).collect();
         programs.dedup();
         let missing: Vec<_> = programs.iter().filter(|program| find_program(program).is_none()).copied().collect();
         let state = if missing.is_empty() {
-            format!("works: {}", programs.iter().map(|program| version(program)).collect::<Vec<_>>().join(", "))
+            Ok(programs.iter().map(|program| version(program)).collect::<Vec<_>>().join(", "))
         } else {
-            format!("`{}` is missing: {}", missing.join("`, `"), profile.needs)
+            Err(format!("`{}` is missing: {}", missing.join("`, `"), profile.needs))
         };
-        text.push_str(&format!("  {:<16}  {state}\n", profile.name));
+        initiators.push(Line { name: profile.name, state });
     }
-    print(&text)?;
-    Ok(0)
+    print(&text(&airs, &initiators))?;
+    Ok(if airs.iter().all(|line| line.state.is_ok()) { 0 } else { EXIT_MISSING })
+}
+
+fn text(airs: &[Line], initiators: &[Line]) -> String {
+    let mut text = String::new();
+    for (heading, lines) in [("airs", airs), ("initiators", initiators)] {
+        text.push_str(heading);
+        text.push('\n');
+        for line in lines {
+            let (word, state) = match &line.state {
+                Ok(state) => ("works: ", state),
+                Err(state) => ("", state),
+            };
+            text.push_str(&format!("  {:<16}  {word}{state}\n", line.name));
+        }
+    }
+    text
+}
+
+fn state_of(air: Air) -> Result<String, String> {
+    match air {
+        Air::InProcess => Ok("function calls, virtual time".into()),
+        Air::InProcessBle => Ok("a model of a Bluetooth LE link, virtual time".into()),
+        Air::Udp => udp(),
+        Air::Serial => inside_of_a_runtime(serial),
+        Air::VirtualBluez => inside_of_a_runtime(virtual_bluez),
+    }
 }
 
 /// Whether targets can have the fixed port of SMP over UDP, each on a loopback address of its own.
-fn udp() -> String {
+fn udp() -> Result<String, String> {
     let second = SocketAddr::from((Ipv4Addr::new(127, 64, 0, 1), 1337));
-    let shared = match UdpSocket::bind(second) {
-        Ok(_) => "works: port 1337, a 127.x.y.z address for each case",
-        Err(_) => "loopback addresses beyond 127.0.0.1 cannot be used: run external tools with --jobs 1",
-    };
-    match UdpSocket::bind((Ipv4Addr::LOCALHOST, 1337)) {
-        Ok(_) => shared.to_owned(),
-        Err(error) => format!("{shared}; 127.0.0.1:1337 is taken ({error}), other addresses are used"),
+    if let Err(error) = UdpSocket::bind(second) {
+        return Err(format!("{second} cannot be used ({error}): each case needs a loopback address of its own"));
     }
+    let works = "port 1337, a 127.x.y.z address for each case";
+    Ok(match UdpSocket::bind((Ipv4Addr::LOCALHOST, 1337)) {
+        Ok(_) => works.to_owned(),
+        Err(error) => format!("{works}; 127.0.0.1:1337 is taken ({error}), other addresses are used"),
+    })
 }
 
 /// Whether serial ports can be made.
-fn serial() -> Result<String, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::Harness(error.to_string()))?;
-    let _inside = runtime.enter();
-    Ok(match SerialAir::open() {
-        Ok(air) => format!("works: a pty for each case, like {}", air.path().display()),
-        Err(error) => format!("no pty can be made ({error}): is /dev/pts mounted?"),
-    })
+fn serial() -> Result<String, String> {
+    match SerialAir::open() {
+        Ok(air) => Ok(format!("a pty for each case, like {}", air.path().display())),
+        Err(error) => Err(format!("no pty can be made ({error}): is /dev/pts mounted?")),
+    }
+}
+
+/// Whether a bus can be made.
+fn virtual_bluez() -> Result<String, String> {
+    let remedy = "set TMPDIR to a folder that can be written, with a short path";
+    let failed = |error: io::Error| format!("no socket for the bus can be made ({error}): {remedy}");
+    let site = Site::plain().map_err(failed)?;
+    let _bluez = VirtualBluez::start(site.folder(), &Options::default()).map_err(failed)?;
+    Ok("a private bus for each case, which takes the place of BlueZ; no Bluetooth, no bluetoothd, no root".into())
+}
+
+fn inside_of_a_runtime(check: fn() -> Result<String, String>) -> Result<String, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("no event loop: {error}"))?;
+    tokio::task::LocalSet::new().block_on(&runtime, async { check() })
 }
 
 fn version(program: &str) -> String {
@@ -70,4 +118,29 @@ fn version(program: &str) -> String {
         || program.to_owned(),
         |line| if line.contains(program) { line } else { format!("{program} {line}") },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let line = |name: &str, state: Result<&str, &str>| Line {
+            name: name.into(),
+            state: state.map(str::to_owned).map_err(str::to_owned),
+        };
+        let airs = [
+            line("in-process", Ok("function calls, virtual time")),
+            line("serial", Err("no pty can be made (No such file or directory): is /dev/pts mounted?")),
+        ];
+        let initiators = [line("smpmgr", Err("`smpmgr` is missing: pip install smpmgr"))];
+        insta::assert_snapshot!(text(&airs, &initiators), @r"
+        airs
+          in-process        works: function calls, virtual time
+          serial            no pty can be made (No such file or directory): is /dev/pts mounted?
+        initiators
+          smpmgr            `smpmgr` is missing: pip install smpmgr
+        ");
+    }
 }

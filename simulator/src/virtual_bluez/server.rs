@@ -224,9 +224,8 @@ impl Server {
                     let body = (Fd::from(end), mtu);
                     Message::method_return(&call.header()).build(&body).map_err(|error| error.to_string())
                 });
-                let reply = reply.or_else(|error| {
-                    Message::error(&call.header(), "org.bluez.Error.Failed").build(&error)
-                });
+                let reply =
+                    reply.or_else(|error| Message::error(&call.header(), "org.bluez.Error.Failed").build(&error));
                 if let Ok(reply) = reply {
                     self.bus.send(&reply);
                 }

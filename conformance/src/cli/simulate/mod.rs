@@ -101,9 +101,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 
 /// A target with its first record; `flash` is made for the first of them, and copied for the others.
 fn world(arguments: &Arguments, target: &Target, number: u16, flash: &mut Option<Flash>) -> Result<World, Failure> {
-    let board = target.board(TimingSpec::default(), arguments.time_scale, Vec::new())?;
-    // ADAPTER: board.peripheral.advertisement.address
-    let _ = number;
+    let mut board = target.board(TimingSpec::default(), arguments.time_scale, Vec::new())?;
+    let address = &mut board.peripheral.advertisement.address;
+    *address = address.plus(number.into());
     let flash = match flash {
         Some(flash) => flash.clone(),
         None => flash.insert(fill(target, &board.mcuboot, &arguments.slots)?).clone(),

@@ -102,9 +102,7 @@ impl Daemon {
         Some(match name {
             "ActiveInstances" => Variant::from(0_u8),
             "SupportedInstances" => Variant::from(5_u8),
-            "SupportedIncludes" => {
-                Variant::from(["tx-power", "appearance", "local-name"].map(str::to_owned).to_vec())
-            }
+            "SupportedIncludes" => Variant::from(["tx-power", "appearance", "local-name"].map(str::to_owned).to_vec()),
             _ => return None,
         })
     }

@@ -142,7 +142,8 @@ impl Daemon {
         let Some(serial) = reply_serial(&header) else { return };
         let sender = header.sender().map(|sender| sender.to_string());
         // An answer in the name of the bus: the agent has left it.
-        let right = |asked: &Asked| sender.as_ref().is_none_or(|from| *from == asked.agent.sender || !from.starts_with(':'));
+        let right =
+            |asked: &Asked| sender.as_ref().is_none_or(|from| *from == asked.agent.sender || !from.starts_with(':'));
         if !self.agents.asked.get(&serial).is_some_and(right) {
             return;
         }

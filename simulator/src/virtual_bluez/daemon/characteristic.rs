@@ -15,7 +15,9 @@ use std::collections::HashMap;
 use zbus::Variant;
 
 use super::att::Purpose;
-use super::error::{Answer, BUSY, IN_PROGRESS, INVALID_ARGUMENTS, NOT_SUPPORTED, Refusal, failed, not_permitted, of_att};
+use super::error::{
+    Answer, BUSY, IN_PROGRESS, INVALID_ARGUMENTS, NOT_SUPPORTED, Refusal, failed, not_permitted, of_att,
+};
 use super::interface::{CHARACTERISTIC, DESCRIPTOR};
 use super::path::{DeviceKey, Object};
 use super::services::{KnownCharacteristic, Reading};
@@ -183,13 +185,7 @@ impl Daemon {
         }
     }
 
-    fn write_request(
-        &mut self,
-        call: &Call,
-        key: DeviceKey,
-        handle: u16,
-        action: CentralAction,
-    ) -> Answer<Outcome> {
+    fn write_request(&mut self, call: &Call, key: DeviceKey, handle: u16, action: CentralAction) -> Answer<Outcome> {
         if let Some(writing) = self.writing(key, handle) {
             *writing = true;
         }

@@ -91,8 +91,7 @@ impl Daemon {
     /// Whoever waits for this advertiser connects.
     pub(super) fn advertiser_appeared(&mut self) {
         let waiting = |device: &Device| matches!(device.link, Link::Waiting { .. });
-        let waiting: Vec<_> =
-            self.devices.iter().filter(|(_, device)| waiting(device)).map(|(key, _)| *key).collect();
+        let waiting: Vec<_> = self.devices.iter().filter(|(_, device)| waiting(device)).map(|(key, _)| *key).collect();
         for key in waiting {
             self.try_connect(key);
         }

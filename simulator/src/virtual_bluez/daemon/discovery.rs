@@ -239,8 +239,7 @@ impl Daemon {
             device.forgotten_at = Some(expires_at);
             device.connectable = advertisement.connectable;
         }
-        if filtered && !filters.iter().any(|filter| filter.as_ref().is_none_or(|filter| filter.takes(&advertisement)))
-        {
+        if filtered && !filters.iter().any(|filter| filter.as_ref().is_none_or(|filter| filter.takes(&advertisement))) {
             return;
         }
         let duplicates = filters.iter().flatten().any(|filter| filter.duplicate_data);

@@ -218,22 +218,13 @@ pub(super) const DEVICE: Interface = Interface {
     signals: &[],
 };
 
-pub(super) const BATTERY: Interface = Interface {
-    name: "org.bluez.Battery1",
-    methods: &[],
-    properties: &[readable("Percentage", "y")],
-    signals: &[],
-};
+pub(super) const BATTERY: Interface =
+    Interface { name: "org.bluez.Battery1", methods: &[], properties: &[readable("Percentage", "y")], signals: &[] };
 
 pub(super) const SERVICE: Interface = Interface {
     name: "org.bluez.GattService1",
     methods: &[],
-    properties: &[
-        readable("UUID", "s"),
-        readable("Device", "o"),
-        readable("Primary", "b"),
-        readable("Includes", "ao"),
-    ],
+    properties: &[readable("UUID", "s"), readable("Device", "o"), readable("Primary", "b"), readable("Includes", "ao")],
     signals: &[],
 };
 

@@ -183,7 +183,9 @@ impl Daemon {
         };
         let mut gone = Vec::new();
         for (key, device) in &self.devices {
-            gone.extend(device.characteristics.values().filter(|known| has(known)).map(|known| (*key, known.info.handle)));
+            gone.extend(
+                device.characteristics.values().filter(|known| has(known)).map(|known| (*key, known.info.handle)),
+            );
         }
         for (key, handle) in gone {
             self.end_session(key, handle, sender);

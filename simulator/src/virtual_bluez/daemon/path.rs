@@ -65,10 +65,9 @@ impl Object {
     pub(super) fn device(self) -> Option<DeviceKey> {
         match self {
             Self::Root | Self::Bluez | Self::Adapter(_) => None,
-            Self::Device(key)
-            | Self::Service(key, _)
-            | Self::Characteristic(key, ..)
-            | Self::Descriptor(key, ..) => Some(key),
+            Self::Device(key) | Self::Service(key, _) | Self::Characteristic(key, ..) | Self::Descriptor(key, ..) => {
+                Some(key)
+            }
         }
     }
 }

@@ -159,8 +159,7 @@ impl Daemon {
             objects.push(Object::Characteristic(key, service.handle, info.handle));
             let descriptors = info.descriptors.iter();
             objects.extend(
-                descriptors
-                    .map(|descriptor| Object::Descriptor(key, service.handle, info.handle, descriptor.handle)),
+                descriptors.map(|descriptor| Object::Descriptor(key, service.handle, info.handle, descriptor.handle)),
             );
         }
         for object in objects {

@@ -119,9 +119,8 @@ impl Daemon {
                 let (interface, name, value): (&str, &str, Variant<'_>) =
                     body.deserialize().map_err(|_| INVALID_ARGUMENTS)?;
                 let interface = find(interface)?;
-                let unknown = || {
-                    standard("org.freedesktop.DBus.Error.UnknownProperty", format!("No such property '{name}'"))
-                };
+                let unknown =
+                    || standard("org.freedesktop.DBus.Error.UnknownProperty", format!("No such property '{name}'"));
                 let property = interface.property(name).ok_or_else(unknown)?;
                 if !property.writable {
                     let text = format!("Property '{name}' is not writable");
@@ -205,9 +204,10 @@ impl Daemon {
 
     fn managed_objects(&self) -> BTreeMap<ObjectPath<'static>, Interfaces> {
         let adapters = (0..self.adapters.len()).map(Object::Adapter);
-        let devices = self.devices.iter().flat_map(|(key, device)| {
-            std::iter::once(Object::Device(*key)).chain(device.objects(*key))
-        });
+        let devices = self
+            .devices
+            .iter()
+            .flat_map(|(key, device)| std::iter::once(Object::Device(*key)).chain(device.objects(*key)));
         std::iter::once(Object::Bluez)
             .chain(adapters)
             .chain(devices)
@@ -231,9 +231,7 @@ impl Daemon {
                 children
                     .into_iter()
                     .flatten()
-                    .filter(|child| {
-                        child.to_string().strip_prefix(&prefix).is_some_and(|rest| !rest.contains('/'))
-                    })
+                    .filter(|child| child.to_string().strip_prefix(&prefix).is_some_and(|rest| !rest.contains('/')))
                     .map(|child| last(&child))
                     .collect()
             }

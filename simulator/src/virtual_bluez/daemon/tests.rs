@@ -180,7 +180,11 @@ fn fields(body: &zbus::message::Body) -> DynamicTuple<Vec<Variant<'static>>> {
 }
 
 fn advertisement() -> Advertisement {
-    Advertisement { name: Some("target".into()), services: vec![SMP], ..Advertisement::new(ADDRESS, AddressKind::Random) }
+    Advertisement {
+        name: Some("target".into()),
+        services: vec![SMP],
+        ..Advertisement::new(ADDRESS, AddressKind::Random)
+    }
 }
 
 fn table() -> Arc<Table> {

@@ -117,7 +117,8 @@ fn a_removed_device_is_gone_with_everything_below_it() {
 fn service_changed_is_followed_by_another_look() {
     let mut bench = Bench::connected();
     let mut moved = (*table()).clone();
-    let battery = Service { handle: 0x20, end: 0x20, uuid: Uuid::short(0x1812), primary: true, characteristics: Vec::new() };
+    let battery =
+        Service { handle: 0x20, end: 0x20, uuid: Uuid::short(0x1812), primary: true, characteristics: Vec::new() };
     moved.services = vec![battery];
     bench.daemon.service_changed(path::DeviceKey { adapter: 0, address: ADDRESS });
     assert_eq!(bench.drain(), "** 0 Discover");

@@ -181,7 +181,9 @@ fn properties_are_refused_in_the_words_of_gdbus() {
     set("Trusted", Variant::from("yes"));
     set("Trusted", Variant::from(true));
     set("Alias", Variant::from("mine"));
-    for (interface, name) in [("org.bluez.Device1", "Colour"), ("org.bluez.Nothing1", "Name"), ("org.bluez.Device1", "Name")] {
+    for (interface, name) in
+        [("org.bluez.Device1", "Colour"), ("org.bluez.Nothing1", "Name"), ("org.bluez.Device1", "Name")]
+    {
         answers.push(bench.call(PROGRAM, DEVICE, "org.freedesktop.DBus.Properties.Get", &(interface, name)));
     }
     answers.push(bench.call(PROGRAM, DEVICE, "org.bluez.Device1.Connect", &"now"));
@@ -194,7 +196,10 @@ fn introspection_shows_every_interface_and_child() {
     let mut bench = Bench::connected();
     let mut all = Vec::new();
     for path in ["/", "/org", "/org/bluez", ADAPTER, DEVICE, CHARACTERISTIC, DESCRIPTOR] {
-        all.push(format!("{path}\n{}", bench.call(PROGRAM, path, "org.freedesktop.DBus.Introspectable.Introspect", &())));
+        all.push(format!(
+            "{path}\n{}",
+            bench.call(PROGRAM, path, "org.freedesktop.DBus.Introspectable.Introspect", &())
+        ));
     }
     insta::assert_snapshot!(all.join("\n"));
     bench.call(PROGRAM, "/", "org.freedesktop.DBus.ObjectManager.GetManagedObjects", &());
