@@ -202,11 +202,6 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
             "the air `{air}` is for the built-in initiator\n  remedy: --air virtual-bluez, udp or serial for a tool of your own"
         )));
     }
-    if builtin && air == Air::VirtualBluez {
-        return Err(Failure::Usage(format!(
-            "the air `{air}` is for tools that speak to BlueZ\n  remedy: --air in-process-ble runs the built-in initiator over Bluetooth LE"
-        )));
-    }
     if let InitiatorChoice::External(profile) = &initiator
         && profile.airs.contains(&air)
         && let Err(message) = profile.commands_on(air)

@@ -15,6 +15,7 @@
 //! [`Reporter`](policy::Reporter) lies about the outcome.
 
 pub mod ble;
+pub mod bluez;
 pub mod in_process;
 pub mod link_policy;
 pub mod personality;

@@ -1,5 +1,6 @@
 //! Expectations of the scenario, and what must hold after every scenario.
 
+use brickproof_simulator::gatt::AttError;
 use brickproof_simulator::trace::{ImageState, SlotState, StepBy, hex};
 use brickproof_simulator::world::{ACCEPTED, REFUSED};
 
@@ -123,7 +124,9 @@ pub(super) fn findings(scenario: &Scenario, view: &View<'_>, hung: bool) -> Vec<
         add("initiator/hung", "the initiator ends within the deadline".into(), "it had to be killed".into(), view.last);
         return findings;
     }
-    if view.sent == 0 {
+    // Whoever was not let in has said nothing because it could not.
+    let shut_out = |event: &Event<'_>| matches!(event, Event::Att(att) if att.error.is_some_and(|error| AttError(error).is_security()));
+    if view.sent == 0 && !view.entries.iter().any(|entry| shut_out(&entry.event)) {
         add(
             "initiator/silent",
             "the initiator talks to the target".into(),

@@ -256,6 +256,11 @@ impl Case {
         }
     }
 
+    /// What the target shows when it is paired with.
+    pub(super) fn passkey(&self) -> u32 {
+        self.board.gatt.pairing.passkey
+    }
+
     /// The flash before the run.
     #[must_use]
     pub fn flash(&self) -> &Flash {

@@ -23,6 +23,7 @@ use super::recipe::Recipe;
 use super::site::{CaseSite, Site};
 use super::{InitiatorChoice, Plan};
 use crate::air::Air;
+use crate::initiator::bluez::BluezWire;
 use crate::initiator::serial::SerialWire;
 use crate::initiator::udp::UdpWire;
 
@@ -260,7 +261,12 @@ async fn drive(case: &Case, plan: &Plan, place: &Place, image: &Path, site: &Cas
                     let mut wire = SerialWire::new(path.clone(), start, notes.clone());
                     personality.run(&mut wire, &job, plan.seed).await
                 }
-                Place::Bus { .. } => return Ended::Error("the built-in initiator does not speak to BlueZ".into()),
+                Place::Bus { bus, .. } => {
+                    match BluezWire::open(bus, case.passkey(), start, notes.clone()).await {
+                        Ok(mut wire) => personality.run(&mut wire, &job, plan.seed).await,
+                        Err(error) => return Ended::Error(format!("{bus}: {error}")),
+                    }
+                }
             };
             let _ = notes.send(InitiatorEvent::Reported { success: report.success, message: report.message });
             Ended::Done

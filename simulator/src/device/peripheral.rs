@@ -43,6 +43,19 @@ impl Peripheral {
     }
 }
 
+impl Peripheral {
+    /// Whether a write to this, a UUID or the name of a trigger, can ever be a moment for a fault.
+    #[must_use]
+    pub fn can_be_written(&self, to: &str) -> bool {
+        let uuid = to.parse::<Uuid>().ok();
+        self.services.iter().flat_map(|service| &service.characteristics).any(|characteristic| {
+            let writes = Properties::WRITE.and(Properties::WRITE_WITHOUT_RESPONSE).0;
+            let named = characteristic.trigger.as_deref() == Some(to) || uuid == Some(characteristic.uuid);
+            characteristic.properties.0 & writes != 0 && named
+        })
+    }
+}
+
 /// A static random address: its two most significant bits are set (Core specification, volume 6, part B, 1.3.2.1).
 #[must_use]
 pub fn static_address(name: &str) -> Address {
@@ -107,6 +120,26 @@ pub struct VendorCharacteristic {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn triggers_are_found_by_name_and_uuid() {
+        let mut peripheral = Peripheral::new("x");
+        let characteristic = |number, properties, trigger: Option<&str>| VendorCharacteristic {
+            uuid: Uuid::short(number),
+            properties,
+            value: Vec::new(),
+            trigger: trigger.map(str::to_owned),
+        };
+        peripheral.services.push(VendorService {
+            uuid: Uuid::short(0xfff0),
+            characteristics: vec![
+                characteristic(0xfff1, Properties::WRITE_WITHOUT_RESPONSE, Some("dfu")),
+                characteristic(0xfff2, Properties::READ, None),
+            ],
+        });
+        let known = ["dfu", "fff1", "fff2", "dfv", "2a19"].map(|to| peripheral.can_be_written(to));
+        assert_eq!(known, [true, true, false, false, false]);
+    }
 
     #[test]
     fn names_fit_a_scan_response_and_addresses_are_static() {

@@ -46,11 +46,15 @@ pub(super) const INTERFACES: &[Interface] = &[
             Method("GetId", &[], &["s"], true),
             Method("GetConnectionCredentials", &["s"], &["a{sv}"], true),
         ],
-        properties: &[("Features", &["HeaderFiltering"]), ("Interfaces", &["org.freedesktop.DBus.Monitoring"])],
+        properties: &[
+            ("Features", &["ActivatableServicesChanged", "HeaderFiltering"]),
+            ("Interfaces", &["org.freedesktop.DBus.Monitoring"]),
+        ],
         signals: &[
             ("NameOwnerChanged", &[("s", ""), ("s", ""), ("s", "")]),
             ("NameLost", &[("s", "")]),
             ("NameAcquired", &[("s", "")]),
+            ("ActivatableServicesChanged", &[]),
         ],
     },
     Interface {

@@ -446,8 +446,13 @@ impl Bus {
             _ if !is_call(message) || silent => return,
             ("org.freedesktop.DBus.Peer", "Ping") => answer(message, &()),
             ("org.freedesktop.DBus.Peer", "GetMachineId") => answer(message, &self.guid),
+            ("org.freedesktop.DBus.Peer", _) => {
+                let text = "Unknown method invoked on org.freedesktop.DBus.Peer interface";
+                return self.refuse(from, message, &Refusal::new("UnknownMethod", text));
+            }
             _ => {
                 let signature = header.signature().to_string_no_parens();
+                let interface = if interface.is_empty() { "(null)" } else { interface };
                 let text = format!(
                     "Method \"{member}\" with signature \"{signature}\" on interface \"{interface}\" doesn't exist\n"
                 );

@@ -9,7 +9,7 @@ use super::connection::Link;
 use super::error::{Answer, IN_PROGRESS, NOT_SUPPORTED, failed, not_permitted, of_att};
 use super::interface::CHARACTERISTIC;
 use super::path::{DeviceKey, Object};
-use super::{Call, Daemon, Effect, Outcome, SocketId};
+use super::{Call, Daemon, Effect, Outcome, SocketId, expects_reply};
 use crate::gatt::AttError;
 use crate::gatt::table::Properties;
 
@@ -100,6 +100,10 @@ impl Daemon {
         let Some(device) = self.devices.get(&key).filter(|device| device.services_resolved) else { return };
         let mtu = device.mtu;
         let Some(call) = acquired.waiting.take() else { return };
+        if !expects_reply(&call.message) {
+            // The program's end would go nowhere.
+            return self.acquired_closed(socket);
+        }
         self.socket_changed(key, handle, notifies);
         self.flush();
         self.note(&call, None);

@@ -99,7 +99,9 @@ impl Daemon {
 
     /// The peripheral has answered the request that is under way.
     pub(super) fn att_answered(&mut self, key: DeviceKey, event: GattEvent) {
-        let Some(request) = self.device_mut(key).and_then(|device| device.att.under_way.take()) else { return };
+        let Some(device) = self.device_mut(key) else { return };
+        // What answers something else was not asked for.
+        let Some(request) = device.att.under_way.take_if(|request| answers(&request.action, &event)) else { return };
         if let GattEvent::Error { error, .. } = event
             && error.is_security()
             && !request.retried
@@ -153,7 +155,6 @@ impl Daemon {
             }
             (Purpose::Resubscribe(handle), Err(_)) => self.resubscription_failed(key, handle),
             (Purpose::Battery, Ok(GattEvent::Read { value, .. })) => self.battery_read(key, &value),
-            // An answer to another question than the one that was asked changes nothing.
             (
                 Purpose::Mtu
                 | Purpose::Discovery
@@ -164,6 +165,21 @@ impl Daemon {
                 _,
             ) => {}
         }
+    }
+}
+
+/// Whether this is an answer to that.
+fn answers(action: &CentralAction, event: &GattEvent) -> bool {
+    match (action, event) {
+        (CentralAction::ExchangeMtu(_), GattEvent::Mtu(_)) | (CentralAction::Discover, GattEvent::Discovered(_)) => true,
+        (CentralAction::Read { handle, .. }, GattEvent::Read { handle: read, .. }) => handle == read,
+        (CentralAction::Write { handle, .. }, GattEvent::Written { handle: written }) => handle == written,
+        (
+            CentralAction::Read { handle, .. } | CentralAction::Write { handle, .. },
+            GattEvent::Error { handle: refused, .. },
+        ) => handle == refused,
+        (CentralAction::ExchangeMtu(_) | CentralAction::Discover, GattEvent::Error { .. }) => true,
+        _ => false,
     }
 }
 

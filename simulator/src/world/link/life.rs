@@ -132,6 +132,7 @@ impl World {
         // Requests of a connection that is gone are dropped.
         self.inbox.retain(|(peer, ..)| *peer != CONNECTION | number);
         let reason = if by == EndedBy::Timeout { CONNECTION_TIMEOUT } else { REMOTE_USER_TERMINATED };
+        self.lost += u64::from(by == EndedBy::Timeout);
         let by = if link.central_gone { EndedBy::Central } else { by };
         self.record(Kind::Link(LinkEvent::Disconnected { connection: number, by, reason }));
         if !link.central_gone {

@@ -1,5 +1,8 @@
 //! Bluetooth LE links of a world: what survives an outage, who learns of what, and when.
 
+mod attributes;
+mod pairing;
+
 use std::sync::Arc;
 
 use brickproof_flash_model::boot::mcuboot::{Mcuboot, Options, Slot};
@@ -22,15 +25,23 @@ const ENDED: GattEvent = GattEvent::Disconnected { by: EndedBy::Timeout, reason:
 
 /// A running target with this configuration.
 fn world(gatt: GattConfig) -> World {
+    world_with(gatt, |_| {})
+}
+
+/// A running target with this configuration and whatever else; version 2.0.0 waits in its secondary slot.
+fn world_with(gatt: GattConfig, change: impl FnOnce(&mut Board)) -> World {
     let key = SigningKey::from_seed(b"tests").unwrap();
     let layout = Layout::preset("tiny4-a4").unwrap();
     let options = Options { max_sectors: 4, ..Options::default() };
     let mcuboot = Mcuboot::new(&layout, options, Verifier::new(vec![key.public().clone()])).unwrap();
-    let image = ImageBuilder::new("1.0.0".parse().unwrap()).header_size(32).generated_payload(3000).sign(&key).unwrap();
     let mut flash = layout.blank_flash();
-    flash.load(mcuboot.area(Slot::Primary), 0, &image).unwrap();
+    for (slot, version) in [(Slot::Primary, "1.0.0"), (Slot::Secondary, "2.0.0")] {
+        let builder = ImageBuilder::new(version.parse().unwrap()).header_size(32);
+        flash.load(mcuboot.area(slot), 0, &builder.generated_payload(3000).sign(&key).unwrap()).unwrap();
+    }
     let smp = ServerConfig { buffer_size: 384, ..ServerConfig::default() };
-    let board = Board { gatt, smp, ..Board::new("links", layout, mcuboot) };
+    let mut board = Board { gatt, smp, ..Board::new("links", layout, mcuboot) };
+    change(&mut board);
     let mut world = World::new(Arc::new(board), Persistent::new(flash), Wants::default());
     world.control(Control::Power(true));
     later(&mut world, 1_000_000);
