@@ -246,7 +246,7 @@ impl Drop for Simulation {
 impl Simulation {
     fn start(listen: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_brickproof"))
-            .args(["simulate", "--target", TARGET, "--json", "--listen", listen])
+            .args(["simulate", "--target", TARGET, "--air", "udp", "--json", "--listen", listen])
             .stdout(Stdio::piped())
             .spawn()
             .expect("brickproof starts");
@@ -655,7 +655,9 @@ fn doctor_says_what_works_here() {
     // What differs from one machine to the next is cut off.
     let lines: Vec<_> = text(&output.stdout)
         .lines()
-        .map(|line| line.split("; 127.0.0.1").next().unwrap_or_default().split(", like /dev").next().unwrap().to_owned())
+        .map(|line| {
+            line.split("; 127.0.0.1").next().unwrap_or_default().split(", like /dev").next().unwrap().to_owned()
+        })
         .collect();
     insta::assert_snapshot!("doctor", lines.join("\n"));
 }
