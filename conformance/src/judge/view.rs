@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use brickproof_simulator::smp::{Command, Field, Frame, SmpMessage};
 use brickproof_simulator::trace::{
-    AttRecord, BootRecord, CccdRecord, Direction, InitiatorEvent, Kind, LinkEvent, PowerEvent, Record, RunRecord,
-    SerialPart, StateRecord, StepBy, hex,
+    AttRecord, BootRecord, CccdRecord, Direction, EndedBy, InitiatorEvent, Kind, LinkEvent, PowerEvent, Record,
+    RunRecord, SerialPart, StateRecord, StepBy, hex,
 };
 use brickproof_simulator::world::{ACCEPTED, REFUSED};
 
@@ -188,6 +188,8 @@ impl<'a> View<'a> {
                     view.entries.push(Entry { place, event: Event::Connection(link), by });
                     match link {
                         LinkEvent::Connected { .. } => Event::Link(&LinkEvent::Up),
+                        // What the initiator does itself is no loss.
+                        LinkEvent::Disconnected { by: EndedBy::Central, .. } => continue,
                         LinkEvent::Disconnected { .. } => Event::Link(&DOWN),
                         _ => continue,
                     }
