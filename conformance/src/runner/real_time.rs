@@ -261,12 +261,10 @@ async fn drive(case: &Case, plan: &Plan, place: &Place, image: &Path, site: &Cas
                     let mut wire = SerialWire::new(path.clone(), start, notes.clone());
                     personality.run(&mut wire, &job, plan.seed).await
                 }
-                Place::Bus { bus, .. } => {
-                    match BluezWire::open(bus, case.passkey(), start, notes.clone()).await {
-                        Ok(mut wire) => personality.run(&mut wire, &job, plan.seed).await,
-                        Err(error) => return Ended::Error(format!("{bus}: {error}")),
-                    }
-                }
+                Place::Bus { bus, .. } => match BluezWire::open(bus, case.passkey(), start, notes.clone()).await {
+                    Ok(mut wire) => personality.run(&mut wire, &job, plan.seed).await,
+                    Err(error) => return Ended::Error(format!("{bus}: {error}")),
+                },
             };
             let _ = notes.send(InitiatorEvent::Reported { success: report.success, message: report.message });
             Ended::Done
