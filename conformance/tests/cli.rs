@@ -643,3 +643,19 @@ fn repeated_cases_have_seeds_of_their_own_and_show_when_they_are_flaky() {
     let results: serde_json::Value = serde_json::from_str(&results).unwrap();
     assert_eq!(results["flaky"], serde_json::json!(["update/test-confirm"]));
 }
+
+#[test]
+fn doctor_says_what_works_here() {
+    let output = Command::new(env!("CARGO_BIN_EXE_brickproof"))
+        .arg("doctor")
+        .env("PATH", "/nowhere")
+        .output()
+        .expect("brickproof starts");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    // What differs from one machine to the next is cut off.
+    let lines: Vec<_> = text(&output.stdout)
+        .lines()
+        .map(|line| line.split("; 127.0.0.1").next().unwrap_or_default().split(", like /dev").next().unwrap().to_owned())
+        .collect();
+    insta::assert_snapshot!("doctor", lines.join("\n"));
+}

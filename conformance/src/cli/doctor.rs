@@ -28,7 +28,7 @@ pub(super) fn run() -> Result<u8, Failure> {
         Air::ALL.into_iter().map(|air| Line { name: air.name().to_owned(), state: state_of(air) }).collect();
     let mut initiators = vec![Line {
         name: "builtin".into(),
-        state: Ok("on every air but virtual-bluez; builtin-android and others act as another client".into()),
+        state: Ok("on every air; builtin-android and others act as another client".into()),
     }];
     for bundled in brickproof_scenarios::initiators() {
         let profile = library::initiator(bundled.name)?;
