@@ -342,10 +342,8 @@ impl Walk {
     }
 
     fn advertise(&mut self, on: bool) {
-        let advertisement = on.then(|| Advertisement {
-            name: Some("target".into()),
-            ..Advertisement::new(ADDRESS, AddressKind::Random)
-        });
+        let advertisement = on
+            .then(|| Advertisement { name: Some("target".into()), ..Advertisement::new(ADDRESS, AddressKind::Random) });
         self.daemon.input(0, PortInput::Advertise(advertisement), self.now);
     }
 

@@ -190,7 +190,9 @@ impl BluezWire {
 
     fn hear(&mut self, heard: Heard) {
         match heard {
-            Heard::Value(path, value) if self.link.as_ref().is_some_and(|link| link.characteristic.as_str() == path) => {
+            Heard::Value(path, value)
+                if self.link.as_ref().is_some_and(|link| link.characteristic.as_str() == path) =>
+            {
                 self.pieces.extend(value);
             }
             Heard::Flag(path, name, false) if name == "Connected" => {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use brickproof_simulator::gatt::{AttError, opcode};
 use brickproof_simulator::smp::Command;
 use brickproof_simulator::smp::gatt::CHARACTERISTIC_UUID;
-use brickproof_simulator::trace::{AttRecord, CccdRecord, Direction, EndedBy, LinkEvent};
+use brickproof_simulator::trace::{AttRecord, CccdRecord, Direction, EndedBy, Kind, LinkEvent};
 
 use super::packet::Shape;
 use super::view::{Event, Place, View, is};
@@ -38,6 +38,8 @@ const DEFAULT_COUNT: u64 = 4;
 const OPEN_US: u64 = 2_000_000;
 /// A central that disconnects so soon after it was asked for parameters does not want them, in microseconds.
 const REACTION_US: u64 = 1_000_000;
+/// Length of what is written to a Client Characteristic Configuration descriptor, in bytes.
+const CCC_LEN: u64 = 2;
 /// `rc` of a packet that is shorter than its header announces.
 const CORRUPT: i64 = 9;
 
@@ -386,6 +388,7 @@ fn sets_up_every_link(view: &View<'_>) -> CheckOutcome {
     if !view.shows_att {
         return NO_ATT;
     }
+    let on_bluez = view.trace.iter().any(|record| matches!(&record.kind, Kind::Bus(_)));
     let mut seen = Seen::default();
     let mut links = Links::default();
     for entry in &view.entries {
@@ -395,6 +398,10 @@ fn sets_up_every_link(view: &View<'_>) -> CheckOutcome {
             continue;
         }
         let assumed_mtu = att.len > u64::from(att.mtu.saturating_sub(3)) && !links.mtu.contains_key(&att.connection);
+        if on_bluez && att.opcode == opcode::WRITE_REQUEST && att.len == CCC_LEN {
+            // BlueZ takes notifications up again by itself, before it has looked at the attributes.
+            continue;
+        }
         let what = if att.error == Some(AttError::INVALID_HANDLE.code()) {
             "reads or writes a handle that the device had before"
         } else if !is_smp_write(att) {

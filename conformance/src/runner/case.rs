@@ -136,6 +136,15 @@ impl Case {
             }
         }
         for fault in &scenario.faults {
+            if let Trigger::Write { to, .. } = &fault.trigger
+                && !board.peripheral.can_be_written(to)
+            {
+                return Err(Mistake::new(
+                    format!("fault `{}` of {}", fault.id, scenario.id),
+                    format!("{} has no vendor characteristic `{to}` that can be written", target.name),
+                )
+                .remedy("its UUID, or the name in its `trigger`, in a [[service]] of the target or of [override]"));
+            }
             if let Some(partition) = fault.action.partition()
                 && board.layout.area(partition).is_none()
             {

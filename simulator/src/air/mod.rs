@@ -94,7 +94,8 @@ impl Air {
     #[must_use]
     pub fn carrier(&self) -> Carrier {
         match self {
-            Self::Udp(_) | Self::Bluez(_) => Carrier::Network,
+            Self::Udp(_) => Carrier::Network,
+            Self::Bluez(_) => Carrier::Bluetooth,
             Self::Serial(_) => Carrier::Console,
         }
     }

@@ -12,7 +12,7 @@ use zbus::{Fd, Message};
 
 use super::bus::socket::{Incoming, Listener, Token};
 use super::bus::{Bus, ClientId, Credentials, Delivery, ServiceInput};
-use super::daemon::{Daemon, Effect, Settings};
+use super::daemon::{Daemon, Effect, Settings, UNIQUE_NAME};
 use super::port::{Note, PeripheralId, Port, PortEvent, PortInput};
 use super::sockets::{Arrived, Sockets};
 
@@ -222,10 +222,14 @@ impl Server {
             Effect::Acquire { call, socket, mtu } => {
                 let reply = self.sockets.open(socket).map_err(|error| error.to_string()).and_then(|end| {
                     let body = (Fd::from(end), mtu);
-                    Message::method_return(&call.header()).build(&body).map_err(|error| error.to_string())
+                    Message::method_return(&call.header())
+                        .sender(UNIQUE_NAME)
+                        .build(&body)
+                        .map_err(|error| error.to_string())
                 });
-                let reply =
-                    reply.or_else(|error| Message::error(&call.header(), "org.bluez.Error.Failed").build(&error));
+                let reply = reply.or_else(|error| {
+                    Message::error(&call.header(), "org.bluez.Error.Failed").sender(UNIQUE_NAME).build(&error)
+                });
                 if let Ok(reply) = reply {
                     self.bus.send(&reply);
                 }

@@ -166,10 +166,11 @@ impl<W: Wire> Update<'_, W> {
         };
         let body = self.chunk(offset, end, fields);
         progress.restarts += u32::from(offset == 0 && progress.first == First::Restarted);
+        let ticket = self.session.send(Command::ImageUpload, Op::Write, &body).await;
         if progress.open.is_empty() {
+            // A link may have had to be made first.
             progress.since_us = self.session.wire.now_us();
         }
-        let ticket = self.session.send(Command::ImageUpload, Op::Write, &body).await;
         progress.open.push_back(Open { ticket, offset, end, budget_us });
         progress.next = end;
     }

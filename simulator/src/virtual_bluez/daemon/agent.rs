@@ -11,7 +11,7 @@ use super::error::{ALREADY_EXISTS, Answer, DOES_NOT_EXIST, INVALID_ARGUMENTS, NO
 use super::interface::ADAPTER;
 use super::path::{DeviceKey, Object};
 use super::standard::reply_serial;
-use super::{Call, Daemon, Effect, Outcome};
+use super::{Call, Daemon, Effect, Outcome, UNIQUE_NAME};
 use crate::gatt::{IoCapability, PairingAnswer, PairingAsk};
 
 /// How long an agent may think, in microseconds.
@@ -128,7 +128,10 @@ impl Daemon {
         body: &B,
         replies: bool,
     ) -> Option<u32> {
-        let call = Message::method_call(agent.path.clone(), member).interface(AGENT).destination(agent.sender.clone());
+        let call = Message::method_call(agent.path.clone(), member)
+            .sender(UNIQUE_NAME)
+            .interface(AGENT)
+            .destination(agent.sender.clone());
         let call = if replies { call } else { call.with_flags(zbus::message::Flags::NO_REPLY_EXPECTED) };
         let message = call.build(body).ok()?;
         let serial = message.primary_header().serial_num().get();

@@ -171,7 +171,9 @@ impl Daemon {
 /// Whether this is an answer to that.
 fn answers(action: &CentralAction, event: &GattEvent) -> bool {
     match (action, event) {
-        (CentralAction::ExchangeMtu(_), GattEvent::Mtu(_)) | (CentralAction::Discover, GattEvent::Discovered(_)) => true,
+        (CentralAction::ExchangeMtu(_), GattEvent::Mtu(_)) | (CentralAction::Discover, GattEvent::Discovered(_)) => {
+            true
+        }
         (CentralAction::Read { handle, .. }, GattEvent::Read { handle: read, .. }) => handle == read,
         (CentralAction::Write { handle, .. }, GattEvent::Written { handle: written }) => handle == written,
         (

@@ -56,6 +56,9 @@ use device::Device;
 use error::{Answer, Refusal};
 use path::{DeviceKey, Object};
 
+/// The unique name of the daemon: the first on the bus.
+pub const UNIQUE_NAME: &str = ":1.0";
+
 /// Names one socket pair.
 pub type SocketId = u64;
 
@@ -317,7 +320,7 @@ impl Daemon {
         if !expects_reply(&call.message) {
             return;
         }
-        match Message::method_return(&call.message.header()).build(body) {
+        match Message::method_return(&call.message.header()).sender(UNIQUE_NAME).build(body) {
             Ok(message) => self.effects.push_back(Effect::Send(message)),
             Err(error) => self.send_refusal(call, &error::failed_to_build(&error)),
         }
@@ -332,7 +335,8 @@ impl Daemon {
     }
 
     fn send_refusal(&mut self, call: &Call, refusal: &Refusal) {
-        let built = Message::error(&call.message.header(), refusal.name).build(&refusal.text.as_ref());
+        let built =
+            Message::error(&call.message.header(), refusal.name).sender(UNIQUE_NAME).build(&refusal.text.as_ref());
         self.effects.extend(built.ok().map(Effect::Send));
     }
 

@@ -11,7 +11,7 @@ use super::interface::{
     INTROSPECTABLE, Interface, OBJECT_MANAGER, PEER, PROFILE_MANAGER, PROPERTIES, SERVICE, introspection,
 };
 use super::path::Object;
-use super::{Call, Daemon, Effect, Outcome, Pending};
+use super::{Call, Daemon, Effect, Outcome, Pending, UNIQUE_NAME};
 
 /// Values by their names.
 type Values = BTreeMap<&'static str, Variant<'static>>;
@@ -275,7 +275,7 @@ impl Daemon {
         name: &'static str,
         body: &B,
     ) {
-        let built = Message::signal(object.path(), interface, name).build(body);
+        let built = Message::signal(object.path(), interface, name).sender(UNIQUE_NAME).build(body);
         // It has a path, names and a body of our own making.
         self.effects.extend(built.ok().map(Effect::Send));
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{CONNECTION, LINKS_MAX, Link};
+use super::{LINKS_MAX, Link};
 use crate::device::attributes::Attributes;
 use crate::gatt::{Advertisement, GattEvent};
 use crate::smp::gatt::GattConnection;
@@ -97,7 +97,6 @@ impl World {
         let attributes = Arc::new(self.attributes());
         self.links.connections += 1;
         let number = self.links.connections;
-        debug_assert_eq!(number & CONNECTION, 0);
         self.links.links.push(Link {
             number,
             central,
