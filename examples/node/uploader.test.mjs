@@ -10,20 +10,25 @@ beforeEach(async () => { device = await Device.start() })
 afterEach(() => device.stop())
 after(remove)
 
+async function updated (device) {
+  const { code, said } = await device.update(image)
+  assert.equal(code, 0, said)
+}
+
 test('an update runs and is confirmed', async () => {
-  assert.equal((await device.update(image)).code, 0)
+  await updated(device)
   assert.deepEqual(await device.running(), ['1.1.0', 'confirmed'])
 })
 
 test('power is lost in the middle of the upload', async () => {
   await device.post('/fault', { when: { 'upload-progress': 0.5 }, do: { 'power-loss': { for: '1 s' } } })
-  assert.equal((await device.update(image)).code, 0)
+  await updated(device)
   assert.deepEqual(await device.running(), ['1.1.0', 'confirmed'])
 })
 
 test('power is lost in the middle of the swap', async () => {
   await device.post('/fault', { when: { 'swap-progress': 0.5 }, do: { 'power-loss': { for: '1 s' } } })
-  assert.equal((await device.update(image)).code, 0)
+  await updated(device)
   assert.deepEqual(await device.running(), ['1.1.0', 'confirmed'])
 })
 
