@@ -3,7 +3,8 @@
 import asyncio
 
 import pytest
-from uploader import Refused, update
+from smp_link import Refused
+from uploader import update
 
 
 def test_an_update_runs_and_is_confirmed(device, image):

@@ -109,7 +109,8 @@ fn a_socket_carries_write_commands_and_its_end_gives_it_back_before_what_comes_n
         let (socket, mtu) = acquired(&call(&connection, CHARACTERISTIC, acquire, &no_options()).await.unwrap());
         assert_eq!(mtu, 247);
         rustix::io::write(&socket, b"hello").unwrap();
-        let command = |value: &[u8]| CentralAction::Write { handle: VALUE, value: value.to_vec(), kind: WriteKind::Command };
+        let command =
+            |value: &[u8]| CentralAction::Write { handle: VALUE, value: value.to_vec(), kind: WriteKind::Command };
         assert_eq!(action(&mut port).await, command(b"hello"));
         // As smpclient does: only the MTU is wanted.
         drop(socket);
@@ -183,7 +184,10 @@ fn an_agent_is_asked_over_the_bus_and_one_that_leaves_has_refused() {
                 let answer = action(&mut port).await;
                 if leaves {
                     assert_eq!(answer, CentralAction::AnswerPairing(PairingAnswer::Refused));
-                    port.tell(0, GattEvent::PairingFailed(brickproof_simulator::gatt::PairingFailure::PasskeyEntryFailed));
+                    port.tell(
+                        0,
+                        GattEvent::PairingFailed(brickproof_simulator::gatt::PairingFailure::PasskeyEntryFailed),
+                    );
                 } else {
                     assert_eq!(answer, CentralAction::AnswerPairing(PairingAnswer::Passkey(123_456)));
                     port.tell(0, GattEvent::Secured { level: Security::Authenticated, bonded: true });

@@ -107,9 +107,11 @@ impl Daemon {
         }
         let device = Object::Device(key).path();
         let built = match ask {
-            PairingAsk::EnterPasskey => self.to_agent(agent, "RequestPasskey", &device, true),
-            PairingAsk::ShowPasskey(number) => self.to_agent(agent, "DisplayPasskey", &(device, number, 0_u16), false),
-            PairingAsk::Compare(number) => self.to_agent(agent, "RequestConfirmation", &(device, number), true),
+            PairingAsk::EnterPasskey => self.call_agent(agent, "RequestPasskey", &device, true),
+            PairingAsk::ShowPasskey(number) => {
+                self.call_agent(agent, "DisplayPasskey", &(device, number, 0_u16), false)
+            }
+            PairingAsk::Compare(number) => self.call_agent(agent, "RequestConfirmation", &(device, number), true),
         };
         if !matches!(ask, PairingAsk::ShowPasskey(_))
             && let Some(serial) = built
@@ -121,7 +123,7 @@ impl Daemon {
     }
 
     /// Calls a method of an agent; the serial of the call.
-    fn to_agent<B: serde::Serialize + zbus::DynamicType>(
+    fn call_agent<B: serde::Serialize + zbus::DynamicType>(
         &mut self,
         agent: &Agent,
         member: &'static str,
@@ -167,7 +169,7 @@ impl Daemon {
             self.agents.asked.iter().filter(|(_, asked)| asked.key == key).map(|(serial, _)| *serial).collect();
         for serial in over {
             if let Some(asked) = self.agents.asked.remove(&serial) {
-                self.to_agent(&asked.agent, "Cancel", &(), false);
+                self.call_agent(&asked.agent, "Cancel", &(), false);
             }
         }
     }
@@ -202,7 +204,7 @@ impl Daemon {
             self.agents.asked.iter().filter(|(_, asked)| asked.until <= now).map(|(serial, _)| *serial).collect();
         for serial in late {
             if let Some(asked) = self.agents.asked.remove(&serial) {
-                self.to_agent(&asked.agent, "Cancel", &(), false);
+                self.call_agent(&asked.agent, "Cancel", &(), false);
                 self.answer_pairing(asked.key, PairingAnswer::Refused);
             }
         }

@@ -268,7 +268,7 @@ pub(super) fn introspection(interfaces: &[&Interface], children: &[String]) -> S
          \"http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd\">\n<node>",
     );
     let argument = |xml: &mut String, (name, signature): &(&str, &str), direction: &str| {
-        let _ = write!(xml, "<arg name=\"{name}\" type=\"{signature}\"{direction}/>\n");
+        let _ = writeln!(xml, "<arg name=\"{name}\" type=\"{signature}\"{direction}/>");
     };
     for interface in interfaces {
         let _ = write!(xml, "<interface name=\"{}\">", interface.name);

@@ -175,9 +175,8 @@ mod tests {
     fn nothing_begins_without_authentication() {
         assert_eq!(answers(&["BEGIN"]), [Step::Fail]);
         assert_eq!(answers(&["AUTH EXTERNAL", "BEGIN"])[1], Step::Fail);
-        assert_eq!(
-            answers(&["NEGOTIATE_UNIX_FD", "", "FOO"]),
-            [const { () }; 3].map(|()| said("ERROR \"Unknown command\""))
-        );
+        for step in answers(&["NEGOTIATE_UNIX_FD", "", "FOO"]) {
+            assert_eq!(step, said("ERROR \"Unknown command\""));
+        }
     }
 }
