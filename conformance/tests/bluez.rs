@@ -108,14 +108,14 @@ fn a_played_target_is_found_by_its_address_and_answers() {
 
 #[test]
 fn many_targets_share_a_bus() {
-    let played = Played::start(&["--count", "12"]);
+    let played = Played::start(&["--count", "12", "--adapters", "2"]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let found = tokio::task::LocalSet::new().block_on(&runtime, async {
         let connection = zbus::connection::Builder::address(played.bus()).build().await.unwrap();
         let call = async |path: &str, interface: &str, member: &str| {
             connection.call_method(Some("org.bluez"), path, Some(interface), member, &()).await.unwrap()
         };
-        call("/org/bluez/hci0", "org.bluez.Adapter1", "StartDiscovery").await;
+        call("/org/bluez/hci1", "org.bluez.Adapter1", "StartDiscovery").await;
         loop {
             let reply = call("/", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects").await;
             let objects: Objects = reply.body().deserialize().unwrap();

@@ -7,10 +7,12 @@
 //! * [`smp`]: the protocol server, bytes in, bytes and effects out, and the codecs it shares with
 //!   initiators. Knows no transport.
 //! * [`world`]: the one owner of device, link, time, faults and trace. Is told the time, never asks.
-//! * [`air`]: what carries bytes to an initiator: UDP, serial ports. Knows nothing of what they mean.
+//! * [`gatt`]: what a central and a peripheral say to each other, as values.
+//! * [`virtual_bluez`]: a D-Bus socket that programs take for BlueZ. Knows only [`gatt`].
+//! * [`air`]: what carries bytes to an initiator: UDP, serial ports, the virtual BlueZ. Knows nothing of what they mean.
 //! * [`trace`]: the one stream of everything that happened, which everybody reads.
 //!
-//! Only [`air`] does I/O. A world steps the same under a test, a virtual clock and a real one.
+//! Only [`air`] and the edges of [`virtual_bluez`] do I/O. A world steps the same under a test, a virtual clock and a real one.
 
 pub mod air;
 pub mod device;

@@ -36,6 +36,8 @@ use slots::{SlotFile, fill, slot};
 
 /// Targets on one bus.
 const COUNT_MAX: i64 = 1000;
+/// Adapters on one bus.
+const ADAPTERS_MAX: i64 = 16;
 /// Name of the socket in a folder for one.
 const SOCKET: &str = "bus";
 
@@ -50,6 +52,9 @@ pub(super) struct Arguments {
     /// Targets on the bus, on virtual-bluez; their addresses follow each other
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=COUNT_MAX))]
     count: u16,
+    /// Adapters on the bus (hci0, hci1, ...), on virtual-bluez: each is a central of its own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=ADAPTERS_MAX))]
+    adapters: u8,
     /// Where the socket of the bus is made, on virtual-bluez; a folder of its own if not given
     #[arg(long, value_name = "DIR")]
     bus_folder: Option<PathBuf>,
@@ -77,8 +82,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     if arguments.air.is_virtual() {
         return Err(Failure::Usage("a target can be played on the airs `virtual-bluez`, `udp` and `serial`".into()));
     }
-    if arguments.air != Air::VirtualBluez && (arguments.count > 1 || arguments.bus_folder.is_some()) {
-        return Err(Failure::Usage("--count and --bus-folder are for the air `virtual-bluez`".into()));
+    let for_bus = arguments.count > 1 || arguments.adapters > 1 || arguments.bus_folder.is_some();
+    if arguments.air != Air::VirtualBluez && for_bus {
+        return Err(Failure::Usage("--count, --adapters and --bus-folder are for the air `virtual-bluez`".into()));
     }
     if !(0.0..=1000.0).contains(&arguments.time_scale) {
         return Err(Failure::Usage("--time-scale is a number from 0 to 1000".into()));
@@ -176,7 +182,7 @@ fn open(arguments: &Arguments, site: &Site, worlds: &[World]) -> Result<Vec<air:
                 }
                 None => site.folder().to_owned(),
             };
-            let bluez = start_bus(&folder)?;
+            let bluez = start_bus(&folder, arguments.adapters)?;
             (0..worlds.len()).map(|number| air::Air::Bluez(BluezAir::attach(&bluez, number == 0))).collect()
         }
         // For the link to a USB port.
@@ -191,8 +197,9 @@ fn open(arguments: &Arguments, site: &Site, worlds: &[World]) -> Result<Vec<air:
     })
 }
 
-fn start_bus(folder: &Path) -> Result<Rc<VirtualBluez>, Failure> {
-    let bluez = VirtualBluez::start(folder, &Options::default());
+fn start_bus(folder: &Path, adapters: u8) -> Result<Rc<VirtualBluez>, Failure> {
+    let options = Options { adapters: usize::from(adapters), ..Options::default() };
+    let bluez = VirtualBluez::start(folder, &options);
     bluez.map(Rc::new).map_err(|error| Failure::Usage(format!("no virtual BlueZ in {}: {error}", folder.display())))
 }
 
