@@ -19,10 +19,14 @@ const VALUE: u16 = 0x12;
 
 /// Runs a test beside a bus with one peripheral.
 fn with_bus(test: impl AsyncFnOnce(VirtualBluez, Port)) {
+    with_bus_of(&Options::default(), test);
+}
+
+fn with_bus_of(options: &Options, test: impl AsyncFnOnce(VirtualBluez, Port)) {
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let bus = VirtualBluez::start(folder.path(), &Options::default()).unwrap();
+        let bus = VirtualBluez::start(folder.path(), options).unwrap();
         let mut port = bus.attach(true);
         port.advertise(Some(Advertisement::new(Address([0xc0, 0xff, 0xee, 0, 0, 1]), AddressKind::Random)));
         test(bus, port).await;
@@ -252,5 +256,49 @@ fn a_socket_path_that_is_too_long_is_refused_with_the_reason() {
         let long = format!("/tmp/{}", "x".repeat(200));
         let error = VirtualBluez::start(Path::new(&long), &Options::default()).unwrap_err();
         assert!(error.to_string().contains("108") || error.to_string().contains("107"), "{error}");
+    });
+}
+
+/// Names in the attributes of XML elements that begin like this.
+fn names<'a>(xml: &'a str, element: &'a str) -> impl Iterator<Item = &'a str> {
+    xml.split(element).skip(1).filter_map(|rest| rest.split('"').next())
+}
+
+#[test]
+fn a_program_that_calls_every_method_with_wrong_types_is_answered_every_time() {
+    // Once connected, nobody waits for the peripheral.
+    let impatient = Options { connect_timeout_us: 500_000, ..Options::default() };
+    with_bus_of(&impatient, async |bus, mut port| {
+        let connection = open(&bus).await;
+        connect(&connection, &mut port).await;
+        let mut paths = vec!["/".to_owned()];
+        let mut methods = Vec::new();
+        while let Some(path) = paths.pop() {
+            let reply = call(&connection, &path, "org.freedesktop.DBus.Introspectable.Introspect", &()).await.unwrap();
+            let xml: String = reply.body().deserialize().unwrap();
+            paths.extend(names(&xml, "<node name=\"").map(|child| format!("{}/{child}", path.trim_end_matches('/'))));
+            for interface in xml.split("<interface name=\"").skip(1) {
+                let name = interface.split('"').next().unwrap();
+                methods.extend(
+                    names(interface, "<method name=\"").map(|method| (path.clone(), format!("{name}.{method}"))),
+                );
+            }
+        }
+        assert!(methods.len() > 40, "{methods:?}");
+        let mut answers = 0;
+        for (path, method) in &methods {
+            let wrong = (7_u64, vec!["x"]);
+            let options = HashMap::from([("offset", Variant::from("x")), ("type", Variant::from(7_u8))]);
+            answers += usize::from(call(&connection, path, method, &wrong).await.is_err());
+            answers += usize::from(call(&connection, path, method, &(vec![1_u8], &options)).await.is_err());
+            answers += usize::from(call(&connection, "/nowhere", method, &()).await.is_err());
+        }
+        assert_eq!(answers, 3 * methods.len(), "all of them are errors");
+        // Nobody answers for the peripheral any more: what would wait for it ends with it.
+        drop(port);
+        for (path, method) in &methods {
+            let _ = call(&connection, path, method, &()).await;
+        }
+        call(&connection, "/", "org.freedesktop.DBus.Peer.Ping", &()).await.unwrap();
     });
 }
