@@ -11,7 +11,7 @@
 
 use super::device::Device;
 use super::error::{Answer, DOES_NOT_EXIST, GATT_NOT_CONNECTED, Refusal, failed, named};
-use super::interface::DEVICE;
+use super::interface::{BATTERY, DEVICE};
 use super::path::{DeviceKey, Object};
 use super::{Call, Daemon, Outcome};
 use crate::gatt::{CentralAction, GattEvent, MTU_MIN, Security};
@@ -270,6 +270,9 @@ impl Daemon {
         }
         if connected {
             self.changed(object, &DEVICE, "Connected");
+        }
+        if self.device_mut(key).is_some_and(|device| device.battery.take().is_some()) {
+            self.removed(object, vec![BATTERY.name]);
         }
         self.att_down(key);
         self.sockets_down(key);

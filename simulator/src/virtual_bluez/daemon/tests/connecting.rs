@@ -132,3 +132,26 @@ fn a_peripheral_that_is_taken_away_is_lost() {
     bench.daemon.input(0, PortInput::Detached, bench.now);
     assert!(bench.drain().contains("\"Connected\": <false>"));
 }
+
+#[test]
+fn the_level_of_a_battery_is_there_while_the_device_is_connected() {
+    let mut bench = found();
+    bench.call(PROGRAM, DEVICE, CONNECT, &());
+    bench.tell(GattEvent::Connected);
+    bench.wait(10_000);
+    bench.tell(GattEvent::Mtu(247));
+    let level = Characteristic {
+        handle: 0x31,
+        value_handle: 0x32,
+        uuid: Uuid::BATTERY_LEVEL,
+        properties: Properties::READ.and(Properties::NOTIFY),
+        descriptors: vec![Descriptor { handle: 0x33, uuid: Uuid::CCC }],
+    };
+    let battery = Service { handle: 0x30, end: 0x33, uuid: Uuid::BATTERY, primary: true, characteristics: vec![level] };
+    bench.tell(GattEvent::Discovered(Arc::new(Table { services: vec![battery] })));
+    bench.log.clear();
+    bench.tell(GattEvent::Read { handle: 0x32, value: vec![80] });
+    bench.tell(GattEvent::Notification { handle: 0x32, value: vec![79] });
+    bench.tell(lost());
+    insta::assert_snapshot!(bench.log);
+}
