@@ -118,6 +118,8 @@ impl BluezWire {
     async fn set_up(&mut self) -> zbus::Result<Option<Link>> {
         let Some(device) = self.discover().await? else { return Ok(None) };
         self.call(&device, DEVICE, "Connect", &()).await?;
+        // What was heard of the link before this one is of no interest any more.
+        self.take_heard();
         let link = self.prepare(&device).await;
         if !matches!(link, Ok(Some(_))) {
             let _ = self.call(&device, DEVICE, "Disconnect", &()).await;
@@ -135,7 +137,7 @@ impl BluezWire {
         self.call("/org/bluez/hci0", ADAPTER, "StartDiscovery", &()).await?;
         let deadline = tokio::time::Instant::now() + DISCOVERY;
         let found = loop {
-            let objects = self.objects().await?;
+            let Ok(objects) = self.objects().await else { break None };
             // What is heard now has a signal.
             let here = |(path, interfaces): (OwnedObjectPath, HashMap<String, Values>)| {
                 interfaces.get(DEVICE).filter(|values| values.contains_key("RSSI")).map(|_| path)

@@ -127,10 +127,16 @@ impl Server {
                 }
                 () = self.sockets.ready() => self.sockets_arrived(),
                 incoming = self.listener.next() => self.incoming(incoming).await,
-                () = sleep_until(wake) => {
-                    let now = self.now();
-                    self.daemon.advance(now);
-                }
+                () = sleep_until(wake) => {}
+            }
+            self.pump().await;
+            // Whoever never pauses keeps neither the clock nor the others waiting.
+            let now = self.now();
+            if self.daemon.next_wake().is_some_and(|at| at <= now) {
+                self.daemon.advance(now);
+            }
+            if let Some(incoming) = self.listener.poll() {
+                self.incoming(incoming).await;
             }
             self.pump().await;
         }
@@ -220,14 +226,19 @@ impl Server {
         match effect {
             Effect::Send(message) => self.bus.send(&message),
             Effect::Acquire { call, socket, mtu } => {
-                let reply = self.sockets.open(socket).map_err(|error| error.to_string()).and_then(|end| {
+                let made = self.sockets.open(socket).map_err(|error| error.to_string()).and_then(|end| {
                     let body = (Fd::from(end), mtu);
                     Message::method_return(&call.header())
                         .sender(UNIQUE_NAME)
                         .build(&body)
                         .map_err(|error| error.to_string())
                 });
-                let reply = reply.or_else(|error| {
+                if made.is_err() {
+                    self.sockets.close(socket);
+                    let now = self.now();
+                    self.daemon.socket_closed(socket, now);
+                }
+                let reply = made.or_else(|error| {
                     Message::error(&call.header(), "org.bluez.Error.Failed").sender(UNIQUE_NAME).build(&error)
                 });
                 if let Ok(reply) = reply {

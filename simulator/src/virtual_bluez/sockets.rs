@@ -16,6 +16,9 @@ use super::daemon::SocketId;
 /// Longest packet that is read in bytes; what is behind it is cut off, as BlueZ does.
 const PACKET_MAX: usize = 512;
 
+/// Packets of one socket that are taken at once: more than the kernel keeps, so that usually nothing is left.
+const PACKETS_MAX: usize = 1024;
+
 /// What has come from a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Arrived {
@@ -65,7 +68,7 @@ impl Sockets {
         let mut arrived = Vec::new();
         for (id, end) in &self.ends {
             let mut buffer = [0; PACKET_MAX];
-            loop {
+            for _ in 0..PACKETS_MAX {
                 // The readiness that tokio keeps lags behind what is asked here directly.
                 match recv(end, &mut buffer, RecvFlags::DONTWAIT) {
                     Ok((len, _)) if len > 0 => arrived.push(Arrived::Packet(*id, buffer[..len].to_vec())),

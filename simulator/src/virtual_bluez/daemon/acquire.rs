@@ -57,11 +57,11 @@ impl Daemon {
         let socket = self.new_socket(Acquired { key, handle, notifies: true, waiting: None });
         self.set_socket(key, handle, true, Some(socket));
         let Some((ccc, value)) = self.enabled(key, handle) else {
-            self.socket_subscribed(key, handle, call, None);
+            self.socket_subscribed(socket, call, None);
             return Ok(Outcome::Later);
         };
-        if !self.write_quietly(key, ccc, value, Purpose::SubscribeSocket(handle, call.clone())) {
-            self.socket_subscribed(key, handle, call, Some(AttError(0x0e)));
+        if !self.write_quietly(key, ccc, value, Purpose::SubscribeSocket(socket, call.clone())) {
+            self.socket_subscribed(socket, call, Some(AttError(0x0e)));
         }
         Ok(Outcome::Later)
     }
@@ -73,23 +73,22 @@ impl Daemon {
     }
 
     /// The descriptor was written for a socket, or not.
-    pub(super) fn socket_subscribed(&mut self, key: DeviceKey, handle: u16, call: &Call, error: Option<AttError>) {
-        let known = self.device(key).and_then(|device| device.characteristic(handle));
-        let socket = known.and_then(|known| known.notify_socket);
-        match (socket, error) {
-            (Some(socket), None) => {
-                if let Some(acquired) = self.sockets.get_mut(&socket) {
-                    acquired.waiting = Some(call.clone());
-                }
+    pub(super) fn socket_subscribed(&mut self, socket: SocketId, call: &Call, error: Option<AttError>) {
+        let Some(acquired) = self.sockets.get_mut(&socket) else {
+            // Given back, or gone, before it was there.
+            return self.refuse(call, &failed("Not connected"));
+        };
+        let (key, handle) = (acquired.key, acquired.handle);
+        match error {
+            None => {
+                acquired.waiting = Some(call.clone());
                 self.answer_acquired(socket);
             }
-            (Some(socket), Some(error)) => {
+            Some(error) => {
                 self.sockets.remove(&socket);
                 self.set_socket(key, handle, true, None);
                 self.refuse(call, &of_att(error));
             }
-            // Given back, or gone, before it was there.
-            (None, _) => self.refuse(call, &failed("Not connected")),
         }
     }
 

@@ -2,9 +2,10 @@
 
 use zbus::Variant;
 
+use super::connection::WAITING_MAX;
 use super::device::Device;
 use super::discovery::Filter;
-use super::error::{Answer, DOES_NOT_EXIST, INVALID_ARGUMENTS, NOT_READY, failed};
+use super::error::{Answer, BUSY, DOES_NOT_EXIST, INVALID_ARGUMENTS, NOT_READY, failed};
 use super::interface::ADAPTER;
 use super::path::Object;
 use super::standard::path_argument;
@@ -189,6 +190,9 @@ impl Daemon {
         if self.device(key).is_some_and(Device::is_connected) {
             // The reply lies between the end of the services and the end of the connection.
             if let Some(device) = self.device_mut(key) {
+                if device.disconnecting.len() >= WAITING_MAX {
+                    return Err(BUSY);
+                }
                 device.removing = true;
                 device.disconnecting.push(call.clone());
             }

@@ -13,11 +13,14 @@ use std::collections::VecDeque;
 
 use super::connection::Link;
 use super::path::DeviceKey;
-use super::{Call, Daemon};
+use super::{Call, Daemon, SocketId};
 use crate::gatt::{AttError, CentralAction, GattEvent, MTU_MAX, Security, WriteKind};
 
 /// Requests of one connection that wait; programs that do not wait for answers are refused beyond it.
 const QUEUE_MAX: usize = 1024;
+/// A request that is not answered for so long ends the connection (Core specification, volume 3, part F, 3.3.3), in
+/// microseconds.
+const TRANSACTION_US: u64 = 30_000_000;
 /// What programs are told about requests that were under way when a connection ended.
 const UNLIKELY: AttError = AttError(0x0e);
 
@@ -35,7 +38,7 @@ pub(super) enum Purpose {
     /// Notifications of a characteristic are switched on.
     Subscribe(u16),
     /// The same for a socket.
-    SubscribeSocket(u16, Call),
+    SubscribeSocket(SocketId, Call),
     /// They are switched on again after a reconnect.
     Resubscribe(u16),
     /// The level of the battery.
@@ -57,8 +60,17 @@ pub(super) struct Request {
 pub(super) struct Att {
     queue: VecDeque<Request>,
     under_way: Option<Request>,
+    /// When the request that is under way is given up, and the connection with it.
+    until: u64,
     /// Waits for the link to be protected.
     held: Option<Request>,
+}
+
+impl Att {
+    /// When the request that is under way is given up.
+    pub(super) fn gives_up_at(&self) -> Option<u64> {
+        self.under_way.as_ref().map(|_| self.until)
+    }
 }
 
 impl Daemon {
@@ -86,6 +98,7 @@ impl Daemon {
     }
 
     fn next_request(&mut self, key: DeviceKey) {
+        let until = self.now + TRANSACTION_US;
         let Some(device) = self.device_mut(key) else { return };
         let (peripheral, att) = (device.peripheral, &mut device.att);
         if att.under_way.is_some() || att.held.is_some() {
@@ -94,6 +107,7 @@ impl Daemon {
         let (Some(request), Some(peripheral)) = (att.queue.pop_front(), peripheral) else { return };
         let action = request.action.clone();
         att.under_way = Some(request);
+        att.until = until;
         self.act(peripheral, key, action);
     }
 
@@ -131,7 +145,7 @@ impl Daemon {
     /// The connection is over, and everything that was asked on it.
     pub(super) fn att_down(&mut self, key: DeviceKey) {
         let Some(device) = self.device_mut(key) else { return };
-        let Att { queue, under_way, held } = std::mem::take(&mut device.att);
+        let Att { queue, under_way, held, .. } = std::mem::take(&mut device.att);
         for request in under_way.into_iter().chain(held).chain(queue) {
             self.completed(key, request.purpose, Err(UNLIKELY));
         }
@@ -145,14 +159,15 @@ impl Daemon {
                 }
             }
             (Purpose::Discovery, Ok(GattEvent::Discovered(table))) => self.discovered(key, &table),
-            (Purpose::Discovery, Err(_)) => self.resolved(key),
+            // What could not be looked at is over, too; a connection that has ended resolves nothing.
+            (Purpose::Discovery, Err(_)) if self.device(key).is_some_and(|device| device.link == Link::Up) => {
+                self.resolved(key);
+            }
             (Purpose::Read(handle), Ok(GattEvent::Read { value, .. })) => self.read_done(key, handle, Ok(value)),
             (Purpose::Read(handle), Err(error)) => self.read_done(key, handle, Err(error)),
             (Purpose::Write(handle, call), result) => self.write_done(key, handle, &call, result.err()),
             (Purpose::Subscribe(handle), result) => self.subscribed(key, handle, result.err()),
-            (Purpose::SubscribeSocket(handle, call), result) => {
-                self.socket_subscribed(key, handle, &call, result.err());
-            }
+            (Purpose::SubscribeSocket(socket, call), result) => self.socket_subscribed(socket, &call, result.err()),
             (Purpose::Resubscribe(handle), Err(_)) => self.resubscription_failed(key, handle),
             (Purpose::Battery, Ok(GattEvent::Read { value, .. })) => self.battery_read(key, &value),
             (

@@ -36,7 +36,7 @@ pub(super) enum Link {
 /// of the one on their first before the reply on their second.
 const UP_AFTER_US: u64 = 5_000;
 /// Calls that wait for one connection to end.
-const WAITING_MAX: usize = 256;
+pub(super) const WAITING_MAX: usize = 256;
 
 const ABORTED: Refusal = failed("le-connection-abort-by-local");
 const CANCELED: Refusal = failed("br-connection-canceled");
@@ -128,7 +128,8 @@ impl Daemon {
                 Link::Waiting { until } | Link::Asked { until } => Some(until),
                 Link::Linked { up_at } => up_at,
             };
-            [link, device.disconnect_at].into_iter().flatten().min()
+            let pairing = device.pairing.as_ref().map(|pairing| pairing.until);
+            [link, device.disconnect_at, device.att.gives_up_at(), pairing].into_iter().flatten().min()
         };
         self.devices.values().filter_map(due).min()
     }
@@ -139,6 +140,16 @@ impl Daemon {
         for key in keys {
             let Some(device) = self.device(key) else { continue };
             if device.disconnect_at.is_some_and(|at| at <= now) {
+                self.hang_up(key);
+                continue;
+            }
+            let over = |at: Option<u64>| at.is_some_and(|at| at <= now);
+            if over(device.pairing.as_ref().map(|pairing| pairing.until)) {
+                self.fail_pairing(key, &named("org.bluez.Error.AuthenticationTimeout", "Authentication Timeout"));
+                self.hang_up(key);
+                continue;
+            }
+            if over(device.att.gives_up_at()) {
                 self.hang_up(key);
                 continue;
             }
@@ -275,6 +286,7 @@ impl Daemon {
             self.removed(object, vec![BATTERY.name]);
         }
         self.att_down(key);
+        self.sessions_down(key);
         self.sockets_down(key);
         let refusal = if connected {
             named("org.bluez.Error.AuthenticationCanceled", "Authentication Canceled")

@@ -270,8 +270,10 @@ impl Daemon {
         }
     }
 
-    /// Forgets a device that has no connection, its keys included.
+    /// Forgets a device, its keys included.
     pub(super) fn remove_device(&mut self, key: DeviceKey) {
+        // An attempt to connect ends with it.
+        self.hang_up(key);
         self.fail_pairing(key, &named("org.bluez.Error.ConnectionAttemptFailed", "Page Timeout"));
         let Some(device) = self.device(key) else { return };
         if let (true, Some(peripheral)) = (device.bonded, device.peripheral) {

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 
 use zbus::Variant;
 
+use super::adapter::Adapter;
 use super::device::Device;
 use super::error::{Answer, BUSY, INVALID_ARGUMENTS, NOT_READY, failed};
 use super::interface::{ADAPTER, DEVICE};
@@ -33,6 +34,8 @@ const DISCOVERABLE_FLAGS: u8 = 0x03;
 const DEVICES_MAX: usize = 1024;
 /// Programs that may discover, or keep a filter, at the same time.
 const DISCOVERERS_MAX: usize = 256;
+/// Entries of advertisements that a device accumulates, of each kind.
+const ENTRIES_MAX: usize = 64;
 /// UUIDs of a filter.
 const UUIDS_MAX: usize = 256;
 
@@ -79,6 +82,14 @@ impl Filter {
     }
 }
 
+impl Adapter {
+    /// Whoever begins to listen hears everybody soon.
+    fn report_soon(&mut self, now: u64) {
+        let soon = now + FIRST_REPORT_US;
+        self.report_at = Some(self.report_at.map_or(soon, |at| at.min(soon)));
+    }
+}
+
 impl Daemon {
     pub(super) fn start_discovery(&mut self, call: &Call, number: usize) -> Answer<Outcome> {
         let now = self.now;
@@ -93,7 +104,7 @@ impl Daemon {
         let preset = adapter.presets.iter().position(|(sender, _)| *sender == call.sender);
         let filter = preset.map(|at| adapter.presets.remove(at).1);
         adapter.discoverers.push((call.sender.clone(), filter));
-        adapter.report_at = Some(now + FIRST_REPORT_US);
+        adapter.report_soon(now);
         let first = !std::mem::replace(&mut adapter.discovering, true);
         self.reply(call, &());
         if first {
@@ -126,7 +137,7 @@ impl Daemon {
         let filter = Filter::parse(&body.deserialize().map_err(|_| INVALID_ARGUMENTS)?)?;
         if let Some((_, known)) = adapter.discoverers.iter_mut().find(|(sender, _)| *sender == call.sender) {
             *known = filter;
-            adapter.report_at = Some(now + FIRST_REPORT_US);
+            adapter.report_soon(now);
             return Ok(Outcome::Empty);
         }
         adapter.presets.retain(|(sender, _)| *sender != call.sender);
@@ -235,7 +246,10 @@ impl Daemon {
         }
         let expires_at = self.now + self.settings.temporary_timeout_us;
         if let Some(device) = self.device_mut(key) {
-            device.peripheral = Some(peripheral);
+            // Somebody else under the same address does not take a connection over.
+            if device.is_down() {
+                device.peripheral = Some(peripheral);
+            }
             device.forgotten_at = Some(expires_at);
             device.connectable = advertisement.connectable;
         }
@@ -270,7 +284,8 @@ impl Daemon {
         }
         for uuid in &heard.services {
             // What discovery of services has found says more.
-            if !device.resolved_once && !device.advertised.contains(uuid) {
+            let room = device.advertised.len() < ENTRIES_MAX;
+            if room && !device.resolved_once && !device.advertised.contains(uuid) {
                 device.advertised.push(*uuid);
                 if !news.contains(&"UUIDs") {
                     news.push("UUIDs");
@@ -311,12 +326,14 @@ fn kernel_passes(discoverers: &[(String, Option<Filter>)], advertisement: &Adver
 fn accumulate<K: PartialEq + Clone>(known: &mut Vec<(K, Vec<u8>)>, heard: &[(K, Vec<u8>)]) -> bool {
     let mut news = false;
     for (key, value) in heard {
+        let room = known.len() < ENTRIES_MAX;
         match known.iter_mut().find(|(other, _)| other == key) {
             Some((_, old)) if old == value => {}
             Some((_, old)) => {
                 old.clone_from(value);
                 news = true;
             }
+            None if !room => {}
             None => {
                 known.push((key.clone(), value.clone()));
                 news = true;

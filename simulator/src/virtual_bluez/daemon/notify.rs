@@ -62,6 +62,7 @@ impl Daemon {
             return Err(NOT_SUPPORTED);
         }
         let subscription = &mut known.subscription;
+        let active = subscription.sessions.iter().any(|session| session.active);
         if let Some(session) = subscription.sessions.iter().find(|session| session.sender == call.sender) {
             return if session.active { Ok(Outcome::Empty) } else { Err(IN_PROGRESS) };
         }
@@ -76,7 +77,7 @@ impl Daemon {
             subscription.waiting.push(call.clone());
             return Ok(Outcome::Later);
         }
-        if subscription.notifying {
+        if active {
             return Ok(Outcome::Empty);
         }
         let Some((ccc, value)) = self.enabled(key, handle) else {
@@ -207,6 +208,14 @@ impl Daemon {
             if let Some((ccc, value)) = self.enabled(key, handle) {
                 self.write_quietly(key, ccc, value, Purpose::Resubscribe(handle));
             }
+        }
+    }
+
+    /// A connection is over: sessions wait for the next one.
+    pub(super) fn sessions_down(&mut self, key: DeviceKey) {
+        let Some(device) = self.device_mut(key) else { return };
+        for known in device.characteristics.values_mut() {
+            known.subscription.sessions.iter_mut().for_each(|session| session.active = false);
         }
     }
 

@@ -22,11 +22,17 @@ pub(super) struct Pairing {
     agent: Option<Agent>,
     /// The link is protected, and the services are still to be found.
     protected: bool,
+    /// When it is given up.
+    pub(super) until: u64,
 }
+
+/// Longest pairing, from the call to the services, in microseconds.
+const PAIRING_US: u64 = 120_000_000;
 
 impl Daemon {
     pub(super) fn pair(&mut self, call: &Call, key: DeviceKey) -> Answer<Outcome> {
         self.set_permanent(key);
+        let until = self.now + PAIRING_US;
         let agent = self.agent_for(Some(&call.sender));
         let powered = self.adapters[key.adapter].powered;
         let Some(device) = self.device_mut(key) else { return Err(DOES_NOT_EXIST) };
@@ -39,7 +45,7 @@ impl Daemon {
         if !powered {
             return Err(failed("Not Powered"));
         }
-        device.pairing = Some(Pairing { call: Some(call.clone()), agent, protected: false });
+        device.pairing = Some(Pairing { call: Some(call.clone()), agent, protected: false, until });
         match device.link {
             Link::Down => self.begin_connect(key),
             // The link pairs once it is there.
@@ -66,8 +72,9 @@ impl Daemon {
     /// A request needs a better protected link; it is tried again afterwards.
     pub(super) fn protect(&mut self, key: DeviceKey, wanted: Security) {
         let agent = self.agent_for(None);
+        let until = self.now + PAIRING_US;
         if let Some(device) = self.device_mut(key) {
-            device.pairing.get_or_insert(Pairing { call: None, agent, protected: false });
+            device.pairing.get_or_insert(Pairing { call: None, agent, protected: false, until });
         }
         self.send_pair(key, wanted);
     }

@@ -155,3 +155,48 @@ fn the_level_of_a_battery_is_there_while_the_device_is_connected() {
     bench.tell(lost());
     insta::assert_snapshot!(bench.log);
 }
+
+#[test]
+fn a_connection_that_is_lost_before_its_services_are_known_resolves_nothing() {
+    let mut bench = found();
+    bench.call(PROGRAM, DEVICE, CONNECT, &());
+    bench.tell(GattEvent::Connected);
+    bench.wait(10_000);
+    let lost = bench.tell(lost());
+    assert!(lost.contains("\"Connected\": <false>") && !lost.contains("ServicesResolved"), "{lost}");
+}
+
+#[test]
+fn a_request_that_is_never_answered_ends_the_connection() {
+    let mut bench = Bench::connected();
+    bench.call(PROGRAM, CHARACTERISTIC, "org.bluez.GattCharacteristic1.ReadValue", &options(&[]));
+    assert_eq!(bench.wait(29_000_000), "");
+    insta::assert_snapshot!(bench.wait(2_000_000));
+}
+
+#[test]
+fn an_adapter_that_is_switched_off_ends_attempts_too() {
+    let mut bench = Bench::new();
+    // An address that changes is never kept.
+    let private = Address([0x40, 1, 2, 3, 4, 5]);
+    bench.advertise(Some(Advertisement { address: private, ..advertisement() }));
+    bench.call(PROGRAM, ADAPTER, "org.bluez.Adapter1.StartDiscovery", &());
+    bench.wait(10_000);
+    let device = "/org/bluez/hci0/dev_40_01_02_03_04_05";
+    assert_eq!(bench.call(PROGRAM, device, CONNECT, &()), "** 0 Connect");
+    let off = ("org.bluez.Adapter1", "Powered", Variant::from(false));
+    let answer = bench.call(OTHER, ADAPTER, "org.freedesktop.DBus.Properties.Set", &off);
+    assert!(answer.contains("** 0 Disconnect") && answer.contains("<- :1.5 org.bluez.Error.Failed"), "{answer}");
+}
+
+#[test]
+fn another_peripheral_with_the_same_address_does_not_take_a_connection_over() {
+    let mut bench = Bench::connected();
+    bench.daemon.input(1, PortInput::Advertise(Some(advertisement())), bench.now);
+    bench.call(PROGRAM, ADAPTER, "org.bluez.Adapter1.StartDiscovery", &());
+    bench.wait(10_000);
+    bench.call(PROGRAM, DEVICE, DISCONNECT, &());
+    // The end is that of the first one.
+    assert_eq!(bench.tell(lost()), "");
+    assert!(bench.call(PROGRAM, DEVICE, CONNECT, &()).ends_with("** 0 Connect"));
+}

@@ -205,3 +205,38 @@ fn introspection_shows_every_interface_and_child() {
     bench.call(PROGRAM, "/", "org.freedesktop.DBus.ObjectManager.GetManagedObjects", &());
     insta::assert_snapshot!(bench.log);
 }
+
+#[test]
+fn a_subscription_that_could_not_be_taken_up_again_is_made_anew() {
+    let mut bench = Bench::connected();
+    bench.call(PROGRAM, CHARACTERISTIC, START, &());
+    bench.tell(GattEvent::Written { handle: CCC });
+    bench.tell(GattEvent::Disconnected { by: EndedBy::Timeout, reason: 8 });
+    insta::assert_snapshot!(
+        bench.call(PROGRAM, CHARACTERISTIC, START, &()),
+        @r#"<- :1.5 org.bluez.Error.InProgress: "In Progress""#
+    );
+    bench.call(PROGRAM, DEVICE, "org.bluez.Device1.Connect", &());
+    bench.tell(GattEvent::Connected);
+    bench.wait(10_000);
+    bench.tell(GattEvent::Mtu(247));
+    bench.tell(GattEvent::Error { handle: CCC, error: AttError::INVALID_HANDLE });
+    bench.tell(GattEvent::Discovered(table()));
+    assert_eq!(
+        bench.call(PROGRAM, CHARACTERISTIC, START, &()),
+        "** 0 Write { handle: 19, value: [1, 0], kind: Request }"
+    );
+}
+
+#[test]
+fn a_socket_that_was_given_back_before_it_was_there_is_nobodys() {
+    let mut bench = Bench::connected();
+    let acquire = "org.bluez.GattCharacteristic1.AcquireNotify";
+    bench.call(PROGRAM, CHARACTERISTIC, acquire, &options(&[]));
+    bench.call(PROGRAM, CHARACTERISTIC, STOP, &());
+    bench.call(OTHER, CHARACTERISTIC, acquire, &options(&[]));
+    let written = || GattEvent::Written { handle: CCC };
+    assert!(bench.tell(written()).contains("<- :1.5 org.bluez.Error.Failed"));
+    bench.tell(written());
+    assert!(bench.tell(written()).contains("<- socket 2"));
+}
