@@ -10,7 +10,6 @@ use zbus::{Message, ObjectPath, message::Type};
 use super::error::{ALREADY_EXISTS, Answer, DOES_NOT_EXIST, INVALID_ARGUMENTS, NOT_SUPPORTED};
 use super::interface::ADAPTER;
 use super::path::{DeviceKey, Object};
-use super::standard::reply_serial;
 use super::{Call, Daemon, Effect, Outcome, UNIQUE_NAME};
 use crate::gatt::{IoCapability, PairingAnswer, PairingAsk};
 
@@ -144,7 +143,7 @@ impl Daemon {
 
     pub(super) fn agent_replied(&mut self, message: &Message) {
         let header = message.header();
-        let Some(serial) = reply_serial(&header) else { return };
+        let Some(serial) = header.reply_serial().map(std::num::NonZeroU32::get) else { return };
         let sender = header.sender().map(|sender| sender.to_string());
         // An answer in the name of the bus: the agent has left it.
         let right =

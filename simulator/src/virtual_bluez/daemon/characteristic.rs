@@ -165,10 +165,7 @@ impl Daemon {
         if known.writing {
             return Err(IN_PROGRESS);
         }
-        let body = call.message.body();
-        let (value, options): (Vec<u8>, HashMap<&str, Variant<'_>>) =
-            body.deserialize().map_err(|_| INVALID_ARGUMENTS)?;
-        let options = Options::parse(&options)?;
+        let (value, options) = written(call)?;
         let kind = chosen(known, &options, value.len(), mtu)?;
         let attribute = known.info.value_handle;
         if kind == WriteKind::Command {
@@ -206,10 +203,7 @@ impl Daemon {
         if known.writing {
             return Err(IN_PROGRESS);
         }
-        let body = call.message.body();
-        let (value, options): (Vec<u8>, HashMap<&str, Variant<'_>>) =
-            body.deserialize().map_err(|_| INVALID_ARGUMENTS)?;
-        let options = Options::parse(&options)?;
+        let (value, options) = written(call)?;
         if known.is_ccc() {
             return Err(not_permitted("Write not permitted"));
         }
@@ -241,6 +235,13 @@ impl Daemon {
             self.refuse(&call, &failed("Not connected"));
         }
     }
+}
+
+/// The arguments of a write.
+fn written(call: &Call) -> Answer<(Vec<u8>, Options)> {
+    let body = call.message.body();
+    let (value, options): (Vec<u8>, HashMap<&str, Variant<'_>>) = body.deserialize().map_err(|_| INVALID_ARGUMENTS)?;
+    Ok((value, Options::parse(&options)?))
 }
 
 fn chosen(known: &KnownCharacteristic, options: &Options, len: usize, mtu: u16) -> Answer<WriteKind> {

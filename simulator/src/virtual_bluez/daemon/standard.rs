@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use zbus::message::Header;
 use zbus::{Message, ObjectPath, Variant};
 
 use super::error::{self, Answer, INVALID_ARGUMENTS, standard};
@@ -281,14 +280,9 @@ impl Daemon {
     }
 }
 
-/// The arguments of a call, whose signature has been checked.
+/// What the path in a call names, if it can name anything here.
 pub(super) fn path_argument(message: &Message) -> Answer<Option<Object>> {
     let body = message.body();
     let path: ObjectPath<'_> = body.deserialize().map_err(|_| INVALID_ARGUMENTS)?;
     Ok(Object::parse(path.as_str()))
-}
-
-/// Who sent it.
-pub(super) fn reply_serial(header: &Header<'_>) -> Option<u32> {
-    header.reply_serial().map(std::num::NonZeroU32::get)
 }
