@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use super::processes::{Process, descendants, environment};
+use super::processes::{Process, descendants, environment, stat};
 
 /// The variable by which a tool finds the bus.
 pub const BUS: &str = "DBUS_SYSTEM_BUS_ADDRESS";
@@ -23,10 +23,13 @@ const RAW_LIBRARIES: [&str; 3] = ["bluetooth_hci_socket", "bluetooth-hci-socket"
 /// Sockets of the kernel's Bluetooth, on kernels that have it.
 const RAW_SOCKETS: [&str; 3] = ["/proc/net/hci", "/proc/net/l2cap", "/proc/net/rfcomm"];
 
-/// What was seen, the likeliest reason first.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// How often a look begins again because a process became another program under it.
+const LOOK_AGAIN_MAX: u32 = 10;
+
+/// What was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Reason {
-    /// A process runs without the variable; who started it, or was it before.
+    /// A process runs without the variable; who started it.
     Dropped { process: String, by: String },
     /// It was started by a program that becomes another user.
     SomebodyElse(String),
@@ -36,10 +39,28 @@ enum Reason {
     Raw(String),
 }
 
+impl Reason {
+    /// The likeliest first.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Dropped { .. } => 0,
+            Self::SomebodyElse(_) => 1,
+            Self::Elsewhere(_) => 2,
+            Self::Raw(_) => 3,
+        }
+    }
+}
+
+/// A process became another program, or ended, while it was looked at: what was seen is half the one, half the other,
+/// and what it has started would be blamed in its place.
+#[derive(Debug)]
+struct Changed;
+
 /// Looks at a tool while it runs.
 #[derive(Debug)]
 pub struct Watch {
-    /// Processes that have been seen, with their names; the first name of one that has become another program.
+    /// Processes that have been seen, each with the program that started it; the tool itself, with what it was started
+    /// as.
     seen: BTreeMap<i32, String>,
     reason: Option<Reason>,
     looks: u32,
@@ -67,14 +88,34 @@ impl Watch {
     /// Looks at all processes of the tool.
     pub fn look(&mut self) {
         self.looks += 1;
-        for process in descendants(self.seen.keys().copied().collect::<Vec<_>>()) {
-            if let Some(reason) = self.judge(&process)
-                && self.reason.as_ref().is_none_or(|known| reason < *known)
-            {
-                self.reason = Some(reason);
+        for _ in 0..LOOK_AGAIN_MAX {
+            if self.look_once().is_ok() {
+                return;
             }
-            self.seen.entry(process.id).or_insert(process.name);
         }
+    }
+
+    fn look_once(&mut self) -> Result<(), Changed> {
+        let processes = descendants(self.seen.keys().copied().collect::<Vec<_>>());
+        let mut likeliest = None::<Reason>;
+        for process in &processes {
+            self.seen.entry(process.id).or_insert_with(|| {
+                let parent = processes.iter().find(|other| other.id == process.parent);
+                parent.unwrap_or(process).name.clone()
+            });
+            // Whoever comes first has started those after it.
+            if let Some(reason) = self.judge(process)?
+                && likeliest.as_ref().is_none_or(|known| reason.rank() < known.rank())
+            {
+                likeliest = Some(reason);
+            }
+        }
+        if let Some(reason) = likeliest
+            && self.reason.as_ref().is_none_or(|known| reason.rank() < known.rank())
+        {
+            self.reason = Some(reason);
+        }
+        Ok(())
     }
 
     /// Why the bus was not opened, in words; `None` when nothing shows it.
@@ -95,24 +136,28 @@ impl Watch {
         })
     }
 
-    fn judge(&self, process: &Process) -> Option<Reason> {
+    /// What speaks against one process.
+    fn judge(&self, process: &Process) -> Result<Option<Reason>, Changed> {
         let name = process.name.as_str();
         if SOMEBODY_ELSE.contains(&name) {
-            return Some(Reason::SomebodyElse(name.to_owned()));
+            return Ok(Some(Reason::SomebodyElse(name.to_owned())));
         }
         if ELSEWHERE.contains(&name) {
-            return Some(Reason::Elsewhere(name.to_owned()));
+            return Ok(Some(Reason::Elsewhere(name.to_owned())));
         }
         if process.settled
             && let Ok(environment) = environment(process.id)
-            && !environment.split(|byte| *byte == 0).any(|entry| entry.starts_with(BUS.as_bytes()))
         {
-            // It was another program before, or its parent has taken the variable away.
-            let before = self.seen.get(&process.id).filter(|before| *before != name);
-            let by = before.or_else(|| self.seen.get(&process.parent)).map_or(name, String::as_str);
-            return Some(Reason::Dropped { process: name.to_owned(), by: by.to_owned() });
+            // A program gets its name before its environment: with the name still the same, this was its own.
+            if stat(process.id).is_none_or(|now| now.name != process.name || !now.settled) {
+                return Err(Changed);
+            }
+            if !environment.split(|byte| *byte == 0).any(|entry| entry.starts_with(BUS.as_bytes())) {
+                let by = self.seen.get(&process.id).map_or(name, String::as_str);
+                return Ok(Some(Reason::Dropped { process: name.to_owned(), by: by.to_owned() }));
+            }
         }
-        raw(process).map(Reason::Raw)
+        Ok(raw(process).map(Reason::Raw))
     }
 }
 

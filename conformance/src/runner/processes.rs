@@ -116,7 +116,7 @@ pub(super) struct Process {
 }
 
 /// A process, unless it is gone or dead.
-fn stat(process: i32) -> Option<Process> {
+pub(super) fn stat(process: i32) -> Option<Process> {
     parse(&String::from_utf8_lossy(&fs::read(format!("/proc/{process}/stat")).ok()?))
 }
 
