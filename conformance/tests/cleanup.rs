@@ -85,14 +85,27 @@ fn nothing_is_left_of_a_killed_harness() {
 fn nothing_is_left_whenever_it_is_killed() {
     let (work, temporary, token) = (folder(), folder(), token());
     let tool = clinging(&token);
-    for moment in 0..16 {
-        let run = ["run", "update", "--air", "udp", "--jobs", "4", "--", "sh", "-c", &tool];
+    let started = work.path().join("started");
+    // The target of this one is up at once.
+    let run = ["run", "update/device-with-test-image", "--repeat", "8", "--jobs", "4", "--air", "udp"];
+    let run = [&run[..], &["--", "sh", "-c", &tool]].concat();
+    for moment in 0..20 {
         let mut harness = start(work.path(), temporary.path(), &run);
-        std::thread::sleep(Duration::from_millis(moment * 5));
+        // Before there are tools, and while they start and multiply.
+        let moment = match moment {
+            ..8 => Duration::from_millis(moment * 5),
+            _ => {
+                until("the tool starts", || started.exists());
+                Duration::from_millis((moment - 8) * 2)
+            }
+        };
+        std::thread::sleep(moment);
         harness.kill().unwrap();
         wait_for_all(&mut harness);
-        assert_eq!(alive(&token), Vec::<String>::new(), "killed after {} ms", moment * 5);
-        assert!(empty(temporary.path()), "killed after {} ms", moment * 5);
+        assert_eq!(alive(&token), Vec::<String>::new(), "killed after {moment:?}");
+        assert!(empty(temporary.path()), "killed after {moment:?}");
+        // It may not have come as far.
+        let _ = std::fs::remove_file(&started);
     }
 }
 
@@ -112,8 +125,8 @@ fn nothing_is_left_of_an_initiator_that_is_killed_or_ends() {
 #[test]
 fn the_guard_is_not_needed_for_an_orderly_end() {
     let (work, temporary, token) = (folder(), folder(), token());
-    let tool = clinging(&token);
-    let run = ["run", "update/test-confirm", "--air", "udp", "--timeout", "2", "--", "sh", "-c", &tool];
+    let tool = clinging(&token).replace("wait", "until [ -e go ]; do sleep 0.01; done");
+    let run = ["run", "update/test-confirm", "--air", "udp", "--", "sh", "-c", &tool];
     let mut harness = start(work.path(), temporary.path(), &run);
     until("the tool starts", || alive(&token).len() >= 4);
     let guards = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|process| {
@@ -122,9 +135,10 @@ fn the_guard_is_not_needed_for_an_orderly_end() {
         let of_harness = status.rsplit_once(") ")?.1.split(' ').nth(1)? == harness.id().to_string();
         (of_harness && line.ends_with(b"__guard\0")).then(|| process.file_name().into_string().unwrap())
     });
-    for guard in guards {
-        Command::new("sh").args(["-c", &format!("kill -9 {guard}")]).status().unwrap();
-    }
+    let guards: Vec<String> = guards.collect();
+    assert_eq!(guards.len(), 1, "{guards:?}");
+    Command::new("sh").args(["-c", &format!("kill -9 {}", guards[0])]).status().unwrap();
+    std::fs::write(work.path().join("go"), "").unwrap();
     assert_eq!(harness.wait().unwrap().code(), Some(1));
     wait_for_all(&mut harness);
     assert_eq!(alive(&token), Vec::<String>::new());

@@ -18,6 +18,7 @@ export class Device {
     const [ready] = await new Promise((resolve, reject) => {
       lines.once('line', (line) => resolve([JSON.parse(line)]))
       process.once('error', reject)
+      process.once('exit', (code) => reject(new Error(`brickproof has ended with ${code}`)))
     })
     return Object.assign(new Device(), ready, { process })
   }

@@ -145,11 +145,11 @@ impl Watch {
         if ELSEWHERE.contains(&name) {
             return Ok(Some(Reason::Elsewhere(name.to_owned())));
         }
-        if process.settled
+        if process.settled()
             && let Ok(environment) = environment(process.id)
         {
-            // A program gets its name before its environment: with the name still the same, this was its own.
-            if stat(process.id).is_none_or(|now| now.name != process.name || !now.settled) {
+            // With name and memory still the same, this was its own.
+            if stat(process.id).as_ref() != Some(process) {
                 return Err(Changed);
             }
             if !environment.split(|byte| *byte == 0).any(|entry| entry.starts_with(BUS.as_bytes())) {
@@ -185,6 +185,7 @@ fn raw(process: &Process) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::CommandExt;
     use std::process::{Child, Command, Stdio};
     use std::time::Instant;
 
@@ -199,34 +200,43 @@ mod tests {
         }
     }
 
-    /// What is said of a command that runs until it is killed.
-    fn said_of(command: &[&str]) -> Option<String> {
-        let mut child = Command::new(command[0]);
-        child.args(&command[1..]).env(BUS, "unix:path=/nowhere").stdin(Stdio::piped());
-        let child = Killed(child.spawn().unwrap());
-        let mut watch = Watch::new(Some(child.0.id()), command[0]);
-        let end = Instant::now() + Duration::from_secs(20);
-        while watch.reason().is_none() && watch.looks < 40 && Instant::now() < end {
+    /// Somebody who looks at a command that runs until it is killed.
+    fn looking_at(command: &mut Command, program: &str) -> (Killed, Watch) {
+        let child = Killed(command.env(BUS, "unix:path=/nowhere").stdin(Stdio::piped()).spawn().unwrap());
+        let watch = Watch::new(Some(child.0.id()), program);
+        (child, watch)
+    }
+
+    /// What is said of a command, as soon as something is.
+    fn said_of(command: &mut Command, program: &str) -> String {
+        let (_child, mut watch) = looking_at(command, program);
+        let end = Instant::now() + Duration::from_secs(60);
+        while watch.reason().is_none() && Instant::now() < end {
             watch.look();
             std::thread::sleep(watch.pause());
         }
-        watch.reason()
+        watch.reason().expect("something is said")
     }
 
     #[test]
     fn a_tool_with_its_environment_is_not_blamed() {
-        assert_eq!(said_of(&["sh", "-c", "cat; true"]), None);
+        let (_child, mut watch) = looking_at(Command::new("sh").args(["-c", "cat; true"]), "sh");
+        while watch.looks < 40 {
+            watch.look();
+            std::thread::sleep(watch.pause());
+        }
+        assert_eq!(watch.reason(), None);
     }
 
     #[test]
     fn who_dropped_the_environment_is_said() {
-        let of = |process: &str, by: &str| {
-            Some(format!("`{process}` runs without {BUS}: the environment was dropped by `{by}`"))
-        };
-        assert_eq!(said_of(&["env", "-i", "sh", "-c", "cat; true"]), of("sh", "env"));
-        assert_eq!(said_of(&["env", "-u", BUS, "cat"]), of("cat", "env"));
+        let of =
+            |process: &str, by: &str| format!("`{process}` runs without {BUS}: the environment was dropped by `{by}`");
+        let said = |program: &str, arguments: &[&str]| said_of(Command::new(program).args(arguments), program);
+        assert_eq!(said("env", &["-i", "sh", "-c", "cat; true"]), of("sh", "env"));
+        assert_eq!(said("env", &["-u", BUS, "cat"]), of("cat", "env"));
         // The program that drops it is not the one that was started.
-        assert_eq!(said_of(&["sh", "-c", "env -i cat; true"]), of("cat", "sh"));
+        assert_eq!(said("sh", &["-c", "env -i cat; true"]), of("cat", "sh"));
     }
 
     #[test]
@@ -234,8 +244,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let named = |name: &str| {
             let path = folder.path().join(name);
-            std::fs::copy("/bin/sleep", &path).unwrap();
-            said_of(&[path.to_str().unwrap(), "600"]).unwrap_or_default()
+            std::os::unix::fs::symlink("/bin/sleep", &path).unwrap();
+            // Where one program is many, it goes by this.
+            said_of(Command::new(&path).arg0("sleep").arg("600"), name)
         };
         assert!(named("gatttool").starts_with("`gatttool` uses raw HCI or L2CAP sockets"));
         assert!(named("sudo").contains("as another user"));

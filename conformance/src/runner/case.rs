@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use brickproof_flash_model::boot::mcuboot::{Mcuboot, Slot, SwapType};
 use brickproof_flash_model::flash::{Controller, Flash, Uncut};
@@ -86,6 +87,8 @@ pub(super) enum Ended {
     Unsupported(String),
     /// The deadline passed; it was killed.
     Hung,
+    /// As with the two above, but this machine was so slow that whatever did not hold may be its own fault.
+    Late { late: Duration, hung: bool },
     /// The tool cannot be started: bad usage.
     NotStarted(String),
     /// The harness cannot go on.
@@ -318,8 +321,8 @@ impl Case {
                 result.status = Status::Error;
                 result.reason = Some(reason);
             }
-            Ended::Done | Ended::Hung => {
-                let hung = matches!(ended, Ended::Hung);
+            Ended::Done | Ended::Hung | Ended::Late { .. } => {
+                let hung = matches!(ended, Ended::Hung | Ended::Late { hung: true, .. });
                 let verdict = judge::judge(&self.scenario, &self.images, &result.trace, hung);
                 result.findings = verdict.findings;
                 result.checks = verdict.checks;
@@ -338,6 +341,12 @@ impl Case {
                         "what should go wrong never did: {} was armed and its moment did not come",
                         never_fired.join(", ")
                     ));
+                }
+                if let Ended::Late { late, .. } = ended
+                    && result.status > Status::ExpectedFailure
+                {
+                    result.status = Status::Error;
+                    result.reason = Some(format!("this machine was too busy: the target was {late:?} late"));
                 }
             }
         }

@@ -17,6 +17,7 @@ use std::fs;
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 
+use brickproof_simulator::virtual_bluez::bus::socket::check_path;
 use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::unistd::Pid;
 
@@ -26,7 +27,7 @@ use super::processes::{Mark, sweep};
 pub const RUN: &str = "BRICKPROOF_RUN";
 /// Longest path of a temporary folder that leaves room for the path of a socket, which has 107 bytes.
 const TEMPORARY_MAX: usize = 64;
-/// Where the folder is when the one for temporary files has too long a path.
+/// Where the folder is when a socket cannot be in the one for temporary files.
 const SHORT: &str = "/tmp";
 
 /// Is the guard of whoever has the other ends of standard input and output.
@@ -83,8 +84,8 @@ pub(super) fn clean(folder: &Path, files: &[PathBuf], pipes: &BTreeSet<String>) 
 /// The folder of a run, for its owner only.
 pub(super) fn make_folder() -> io::Result<PathBuf> {
     let temporary = std::env::temp_dir();
-    let long = temporary.as_os_str().len() > TEMPORARY_MAX;
-    let place = if long { Path::new(SHORT) } else { &temporary };
+    let fits = temporary.as_os_str().len() <= TEMPORARY_MAX && check_path(&temporary).is_ok();
+    let place = if fits { &temporary } else { Path::new(SHORT) };
     let folder = tempfile::Builder::new().prefix("brickproof-").tempdir_in(place);
     let folder = folder.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", place.display())))?;
     Ok(folder.keep())

@@ -14,6 +14,8 @@ use nix::unistd::Pid;
 const SWEEP_MAX: Duration = Duration::from_secs(10);
 /// Between two looks at processes that are dying.
 const SWEEP_PAUSE: Duration = Duration::from_millis(2);
+/// Lists of processes, each with somebody new but nobody marked, after which that is taken for the bustle of others.
+const LISTS_MAX: u32 = 32;
 /// Fields of `/proc/PID/stat` behind the name, from 0: state, parent, end of the environment.
 const STATE: usize = 0;
 const PARENT: usize = 1;
@@ -50,7 +52,7 @@ impl Mark {
             _ if (0..=2).any(stream) => Marked::Yes,
             // It is becoming another program.
             Ok(environment) if environment.is_empty() && !is_kernel(process) => {
-                if stat(process).is_some_and(|process| !process.settled) { Marked::NotYet } else { Marked::No }
+                if stat(process).is_some_and(|process| !process.settled()) { Marked::NotYet } else { Marked::No }
             }
             _ => Marked::No,
         }
@@ -75,16 +77,36 @@ pub fn sweep(mark: &Mark) -> usize {
     let own = std::process::id();
     let deadline = Instant::now() + SWEEP_MAX;
     let mut killed = 0;
+    // Those that were found without the mark. One that ends before it is looked at may have started another that is not
+    // on the same list: only a list without anybody new is the end.
+    let mut cleared = BTreeSet::new();
+    let mut lists = 0;
     loop {
         let others = all().filter(|process| u32::try_from(*process) != Ok(own));
-        let left: Vec<_> = others.map(|process| (process, mark.on(process))).collect();
-        if left.iter().all(|(_, marked)| *marked == Marked::No) || Instant::now() > deadline {
+        let new: Vec<_> = others.filter(|process| !cleared.contains(process)).collect();
+        if new.is_empty() || lists == LISTS_MAX || Instant::now() > deadline {
             return killed;
         }
-        for (process, _) in left.iter().filter(|(_, marked)| *marked == Marked::Yes) {
-            killed += usize::from(kill(Pid::from_raw(*process), Signal::SIGKILL).is_ok());
+        lists += 1;
+        let mut marked = false;
+        for process in new {
+            match mark.on(process) {
+                Marked::Yes => {
+                    killed += usize::from(kill(Pid::from_raw(process), Signal::SIGKILL).is_ok());
+                    marked = true;
+                }
+                Marked::NotYet => marked = true,
+                Marked::No => {
+                    cleared.insert(process);
+                }
+            }
         }
-        std::thread::sleep(SWEEP_PAUSE);
+        if marked {
+            // A number may be somebody else's by now.
+            cleared.clear();
+            lists = 0;
+            std::thread::sleep(SWEEP_PAUSE);
+        }
     }
 }
 
@@ -111,8 +133,16 @@ pub(super) struct Process {
     pub(super) parent: i32,
     /// The first 15 bytes of the name of its program.
     pub(super) name: String,
-    /// It has the environment it was started with, however little that is, if that may be seen at all.
-    pub(super) settled: bool,
+    /// Where its environment ends in its memory; another place in nearly every program. 0 while it is becoming another
+    /// program, and when it may not be seen.
+    pub(super) environment_end: u64,
+}
+
+impl Process {
+    /// It has the environment it was started with, however little that is, and it may be seen.
+    pub(super) fn settled(&self) -> bool {
+        self.environment_end != 0
+    }
 }
 
 /// A process, unless it is gone or dead.
@@ -132,7 +162,7 @@ fn parse(text: &str) -> Option<Process> {
         id: id.parse().ok()?,
         parent: fields.get(PARENT)?.parse().ok()?,
         name: name.to_owned(),
-        settled: fields.get(ENVIRONMENT_END).is_some_and(|end| *end != "0"),
+        environment_end: fields.get(ENVIRONMENT_END)?.parse().ok()?,
     })
 }
 
@@ -158,7 +188,7 @@ mod tests {
     fn names_with_brackets_are_read() {
         let mut fields = vec!["0"; 50];
         (fields[STATE], fields[PARENT], fields[ENVIRONMENT_END]) = ("S", "7", "140000");
-        let process = Process { id: 12, parent: 7, name: "a) (b".into(), settled: true };
+        let process = Process { id: 12, parent: 7, name: "a) (b".into(), environment_end: 140_000 };
         assert_eq!(parse(&format!("12 (a) (b) {}", fields.join(" "))), Some(process));
         fields[STATE] = "Z";
         assert_eq!(parse(&format!("12 (sh) {}", fields.join(" "))), None);
@@ -169,6 +199,6 @@ mod tests {
     fn this_process_is_among_its_parents_children() {
         let own = i32::try_from(std::process::id()).unwrap();
         let found = descendants([std::os::unix::process::parent_id().cast_signed()]);
-        assert!(found.iter().any(|process| process.id == own && process.settled));
+        assert!(found.iter().any(|process| process.id == own && process.settled()));
     }
 }

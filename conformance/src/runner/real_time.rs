@@ -109,6 +109,7 @@ async fn run_case(
     let mut script = Some(Box::pin(drive(case, plan, &place, &image, &site, to)));
     let mut opened = false;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(plan.timeout_s);
     let mut ended = None;
     let mut settling = Settling::default();
@@ -149,7 +150,7 @@ async fn run_case(
                 script = None;
                 ended = Some(Ended::Hung);
             }
-            _ = tokio::signal::ctrl_c() => return Ok(interrupted()),
+            _ = interrupt.recv() => return Ok(interrupted()),
             _ = terminate.recv() => return Ok(interrupted()),
             () = live.next() => {}
         }
@@ -163,10 +164,13 @@ async fn run_case(
     }
     live.world.record_state("end");
     trace.append(&mut live.records());
-    if live.latest() > LATE_MAX {
-        return Ok(Ended::Error(format!("this machine was too busy: the target was {:?} late", live.latest())));
-    }
-    Ok(ended.unwrap_or(Ended::Done))
+    let late = live.latest();
+    Ok(match ended.unwrap_or(Ended::Done) {
+        ended @ (Ended::Done | Ended::Hung) if late > LATE_MAX => {
+            Ended::Late { late, hung: matches!(ended, Ended::Hung) }
+        }
+        ended => ended,
+    })
 }
 
 /// The script's end; never, once it is gone.

@@ -16,6 +16,7 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("text")
 }
 
+/// A folder whose path is short and plain enough for sockets, whatever the one for temporary files is.
 pub(crate) fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().expect("a folder")
+    tempfile::tempdir_in("/tmp").expect("a folder")
 }

@@ -21,7 +21,7 @@ use crate::support::{BUS, to_bus};
 
 /// Runs a test with a bus on a socket.
 fn with_bus<F: Future<Output = ()>>(test: impl FnOnce(String, std::path::PathBuf) -> F) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
     let path = folder.path().join("bus");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
@@ -193,12 +193,13 @@ fn callers_of_a_client_that_dies_get_an_error() {
 fn who_does_not_read_is_disconnected_and_disturbs_nobody() {
     with_bus(|address, path| async move {
         let mut deaf = raw(&path).await;
-        let flood = Message::method_call("/", "Flood").destination("org.bluez").build(&40_000u32).unwrap();
+        let flood = Message::method_call("/", "Flood").destination("org.bluez").build(&60_000u32).unwrap();
         deaf.write_all(&[&to_bus("Hello", &()).data()[..], flood.data()].concat()).await.unwrap();
         let client = connect(&address).await;
         while call(&client, BUS, "NameHasOwner", &":1.1").await.unwrap().body().deserialize::<bool>().unwrap() {}
         call(&client, "org.bluez", "Echo", &()).await.unwrap();
-        assert!(rest(&mut deaf).await < 1 << 20);
+        // What the kernel holds is still read, and nothing of what the bus held.
+        assert!(rest(&mut deaf).await < 16 << 20);
     });
 }
 
@@ -274,7 +275,7 @@ fn nobody_waits_for_clients_that_say_nothing() {
 
 #[test]
 fn dropping_the_listener_closes_everything() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
     let path = folder.path().join("bus");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {

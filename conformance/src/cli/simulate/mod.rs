@@ -155,11 +155,13 @@ async fn play(arguments: &Arguments, target: &Target, worlds: Vec<World>) -> Res
         let place = place.await.map_err(|_| Failure::Harness("a target has not started".into()))?;
         places.push(place.map_err(usage(arguments.listen))?);
     }
+    // Whoever reads that it is ready may end it.
+    let mut terminate = signal(SignalKind::terminate()).map_err(harness)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(harness)?;
     let (json, words) = announcement(arguments, target, &places, &control_url);
     output.borrow_mut().ready(&json, &words);
-    let mut terminate = signal(SignalKind::terminate()).map_err(harness)?;
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
+        _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
         // Whoever read the trace has gone.
         _ = targets.join_next() => {}

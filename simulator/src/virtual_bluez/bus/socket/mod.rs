@@ -199,7 +199,11 @@ impl Client {
     }
 }
 
-fn check_path(path: &Path) -> io::Result<&str> {
+/// Whether a bus can have its socket here: the path as text, which is a part of the bus's address as it is.
+///
+/// # Errors
+/// `InvalidInput` when it is too long for a socket, or has characters that an address of D-Bus would have to escape.
+pub fn check_path(path: &Path) -> io::Result<&str> {
     let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_/.%".contains(c);
     let text = path.to_str().filter(|text| text.chars().all(allowed)).ok_or_else(|| {
