@@ -12,7 +12,8 @@
 //! * [`air`]: what carries bytes to an initiator: UDP, serial ports, the virtual BlueZ. Knows nothing of what they mean.
 //! * [`trace`]: the one stream of everything that happened, which everybody reads.
 //!
-//! Only [`air`] and the edges of [`virtual_bluez`] do I/O. A world steps the same under a test, a virtual clock and a real one.
+//! Only [`air`] and the edges of [`virtual_bluez`] do I/O. A world steps the same under a test, a virtual clock and a
+//! real one.
 
 pub mod air;
 pub mod device;

@@ -19,14 +19,10 @@ const VALUE: u16 = 0x12;
 
 /// Runs a test beside a bus with one peripheral.
 fn with_bus(test: impl AsyncFnOnce(VirtualBluez, Port)) {
-    with_bus_of(&Options::default(), test);
-}
-
-fn with_bus_of(options: &Options, test: impl AsyncFnOnce(VirtualBluez, Port)) {
     let folder = tempfile::tempdir_in("/tmp").unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let bus = VirtualBluez::start(folder.path(), options).unwrap();
+        let bus = VirtualBluez::start(folder.path(), &Options::default()).unwrap();
         let mut port = bus.attach(true);
         port.advertise(Some(Advertisement::new(Address([0xc0, 0xff, 0xee, 0, 0, 1]), AddressKind::Random)));
         test(bus, port).await;

@@ -125,8 +125,11 @@ pub(super) fn findings(scenario: &Scenario, view: &View<'_>, hung: bool) -> Vec<
         return findings;
     }
     // Whoever was not let in has said nothing because it could not.
-    let shut_out = |event: &Event<'_>| matches!(event, Event::Att(att) if att.error.is_some_and(|error| AttError(error).is_security()));
-    if view.sent == 0 && !view.entries.iter().any(|entry| shut_out(&entry.event)) {
+    let shut_out = view.entries.iter().any(|entry| match &entry.event {
+        Event::Att(att) => att.error.is_some_and(|error| AttError(error).is_security()),
+        _ => false,
+    });
+    if view.sent == 0 && !shut_out {
         add(
             "initiator/silent",
             "the initiator talks to the target".into(),

@@ -155,7 +155,5 @@ fn parts(head: &[u8], len: u64, following: &[(u64, u64, Vec<u8>)]) -> Option<usi
 
 /// Bytes of a text in hexadecimal.
 pub(super) fn bytes(data: &str) -> Vec<u8> {
-    (0..data.len() / 2)
-        .filter_map(|at| data.get(2 * at..2 * at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
-        .collect()
+    hex::decode(data).unwrap_or_default()
 }

@@ -97,24 +97,16 @@ impl Watch {
 
     fn look_once(&mut self) -> Result<(), Changed> {
         let processes = descendants(self.seen.keys().copied().collect::<Vec<_>>());
-        let mut likeliest = None::<Reason>;
+        let mut reasons: Vec<Reason> = self.reason.clone().into_iter().collect();
         for process in &processes {
             self.seen.entry(process.id).or_insert_with(|| {
                 let parent = processes.iter().find(|other| other.id == process.parent);
                 parent.unwrap_or(process).name.clone()
             });
-            // Whoever comes first has started those after it.
-            if let Some(reason) = self.judge(process)?
-                && likeliest.as_ref().is_none_or(|known| reason.rank() < known.rank())
-            {
-                likeliest = Some(reason);
-            }
+            reasons.extend(self.judge(process)?);
         }
-        if let Some(reason) = likeliest
-            && self.reason.as_ref().is_none_or(|known| reason.rank() < known.rank())
-        {
-            self.reason = Some(reason);
-        }
+        // Of equals the first: whoever comes first has started those after it.
+        self.reason = reasons.into_iter().min_by_key(Reason::rank);
         Ok(())
     }
 

@@ -210,9 +210,8 @@ fn data<K>(
     let at = table.span().start;
     let entry = |(name, value): (&String, &String)| {
         let key = key(name).map_err(|error| mistake(at, format!("`{name}`: {error}")))?;
-        let bytes = bytes(value).ok_or_else(|| {
-            mistake(at, format!("`{value}` is no data")).remedy("bytes in hexadecimal, like \"0102\"")
-        })?;
+        let bytes = hex::decode(value)
+            .map_err(|_| mistake(at, format!("`{value}` is no data")).remedy("bytes in hexadecimal, like \"0102\""))?;
         Ok((key, bytes))
     };
     table.get_ref().iter().map(entry).collect()
@@ -270,7 +269,7 @@ fn characteristic(table: &CharacteristicTable, mistake: At<'_>) -> Result<Vendor
         Some(value) => {
             let read = match value.get_ref() {
                 Value::Text(text) => Some(text.as_bytes().to_vec()),
-                Value::Hex(hex) => bytes(&hex.hex),
+                Value::Hex(hex) => hex::decode(&hex.hex).ok(),
             };
             read.filter(|value| value.len() <= VALUE_MAX).ok_or_else(|| {
                 mistake(value.span().start, "no value of an attribute is like that".into())
@@ -287,14 +286,6 @@ where
     T::Err: std::fmt::Display,
 {
     text.get_ref().parse().map_err(|error: T::Err| mistake(text.span().start, error.to_string()))
-}
-
-/// Bytes in hexadecimal.
-fn bytes(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
 }
 
 #[cfg(test)]

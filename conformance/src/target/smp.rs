@@ -299,7 +299,7 @@ impl Profile<'_> {
     fn bytes(&self, content: &Spanned<Content>, left: &mut usize) -> Result<Vec<u8>, Mistake> {
         let bytes = match content.get_ref() {
             Content::Text(text) => text.clone().into_bytes(),
-            Content::Bytes(HexBytes { bytes_hex }) => unhex(bytes_hex).ok_or_else(|| {
+            Content::Bytes(HexBytes { bytes_hex }) => hex::decode(bytes_hex).map_err(|_| {
                 self.mistake(content.span().start, format!("`{bytes_hex}` is not hexadecimal"))
                     .remedy("pairs of digits, like { bytes-hex = \"00ff\" }")
             })?,
@@ -575,7 +575,7 @@ fn canned(value: toml::Value) -> Result<CannedValue, String> {
         toml::Value::Array(values) => CannedValue::List(values.into_iter().map(canned).collect::<Result<_, String>>()?),
         toml::Value::Table(table) => match (table.len(), table.get("bytes-hex")) {
             (1, Some(toml::Value::String(text))) => {
-                CannedValue::Bytes(unhex(text).ok_or_else(|| format!("`{text}` is not hexadecimal"))?)
+                CannedValue::Bytes(hex::decode(text).map_err(|_| format!("`{text}` is not hexadecimal"))?)
             }
             _ => CannedValue::Map(pairs(table)?),
         },
@@ -583,13 +583,6 @@ fn canned(value: toml::Value) -> Result<CannedValue, String> {
             return Err("an answer holds numbers, booleans, texts, bytes, lists and maps".into());
         }
     })
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.is_ascii() || !text.len().is_multiple_of(2) {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
 }
 
 #[cfg(test)]

@@ -55,6 +55,7 @@ fn mistakes_name_place_and_remedy() {
         ("[smp]\nwrite-block = 33", "multiple of 32"),
         ("[smp]\nfrugal = true", "unknown field"),
         ("[smp.settings]\nvalues = { \"a/b\" = { bytes-hex = \"0\" } }", "not hexadecimal"),
+        ("[smp.settings]\nvalues = { \"a/b\" = { bytes-hex = \"+1\" } }", "not hexadecimal"),
         ("[smp.files]\nmount = \"lfs\"", "no mount point"),
         ("[smp.files]\ncontent = { \"/other/x\" = \"\" }", "not in `/lfs1`"),
         ("[[smp.vendor]]\ngroup = 64\ncommand = 0\nop = \"read\"", "has one answer"),

@@ -41,9 +41,7 @@ impl Peripheral {
             services: Vec::new(),
         }
     }
-}
 
-impl Peripheral {
     /// Whether a write to this, a UUID or the name of a trigger, can ever be a moment for a fault.
     #[must_use]
     pub fn can_be_written(&self, to: &str) -> bool {

@@ -80,10 +80,8 @@ impl Field {
         match self {
             Self::LongBytes { len, sha256 } => Some((*len, sha256.clone())),
             Self::Bytes(hex) => {
-                let bytes: Option<Vec<u8>> = (0..hex.len() / 2)
-                    .map(|at| hex.get(2 * at..2 * at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
-                    .collect();
-                bytes.map(|bytes| (bytes.len() as u64, crate::trace::hex(&Sha256::digest(&bytes))))
+                let bytes = hex::decode(hex).ok()?;
+                Some((bytes.len() as u64, crate::trace::hex(&Sha256::digest(&bytes))))
             }
             _ => None,
         }

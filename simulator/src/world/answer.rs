@@ -163,10 +163,7 @@ fn value(field: &Field) -> Value {
         Field::Number(number) => Value::Integer((*number).into()),
         Field::Boolean(value) => Value::Bool(*value),
         Field::Text(value) => text(value),
-        Field::Bytes(hex) => {
-            let byte = |at: usize| hex.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()).unwrap_or(0);
-            Value::Bytes((0..hex.len() / 2).map(|index| byte(2 * index)).collect())
-        }
+        Field::Bytes(hex) => Value::Bytes(hex::decode(hex).unwrap_or_default()),
         Field::List(list) => Value::Array(list.iter().map(value).collect()),
         Field::Map(map) => Value::Map(map.iter().map(|(key, field)| (text(key), value(field))).collect()),
         Field::LongBytes { .. } | Field::Other => Value::Null,

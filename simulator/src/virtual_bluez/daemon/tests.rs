@@ -62,13 +62,18 @@ impl Bench {
         bench.call(PROGRAM, ADAPTER, "org.bluez.Adapter1.StartDiscovery", &());
         bench.wait(10_000);
         bench.call(PROGRAM, ADAPTER, "org.bluez.Adapter1.StopDiscovery", &());
-        bench.call(PROGRAM, DEVICE, "org.bluez.Device1.Connect", &());
-        bench.tell(GattEvent::Connected);
-        bench.wait(10_000);
-        bench.tell(GattEvent::Mtu(247));
+        bench.connect();
         bench.tell(GattEvent::Discovered(table()));
         bench.log.clear();
         bench
+    }
+
+    /// Connects, up to the MTU.
+    fn connect(&mut self) -> String {
+        self.call(PROGRAM, DEVICE, "org.bluez.Device1.Connect", &());
+        self.tell(GattEvent::Connected);
+        self.wait(10_000);
+        self.tell(GattEvent::Mtu(247))
     }
 
     fn advertise(&mut self, advertisement: Option<Advertisement>) -> String {

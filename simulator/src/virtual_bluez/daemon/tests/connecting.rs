@@ -20,10 +20,7 @@ fn lost() -> GattEvent {
 #[test]
 fn a_connection_is_told_of_before_it_is_answered_and_answered_before_its_services() {
     let mut bench = found();
-    bench.call(PROGRAM, DEVICE, CONNECT, &());
-    bench.tell(GattEvent::Connected);
-    bench.wait(10_000);
-    bench.tell(GattEvent::Mtu(247));
+    bench.connect();
     bench.tell(GattEvent::Discovered(table()));
     insta::assert_snapshot!(bench.call(PROGRAM, DEVICE, CONNECT, &()), @"<- :1.5 ()");
     insta::assert_snapshot!(bench.log);
@@ -41,10 +38,7 @@ fn objects_stay_after_a_connection_and_refuse_to_be_read() {
     assert_eq!(bench.tell(lost()), "");
     insta::assert_snapshot!(bench.call(PROGRAM, DEVICE, DISCONNECT, &()), @"<- :1.5 ()");
     // The same services again are the same objects.
-    bench.call(PROGRAM, DEVICE, CONNECT, &());
-    bench.tell(GattEvent::Connected);
-    bench.wait(10_000);
-    bench.tell(GattEvent::Mtu(247));
+    bench.connect();
     bench.tell(GattEvent::Discovered(table()));
     insta::assert_snapshot!(bench.log);
 }
@@ -136,10 +130,7 @@ fn a_peripheral_that_is_taken_away_is_lost() {
 #[test]
 fn the_level_of_a_battery_is_there_while_the_device_is_connected() {
     let mut bench = found();
-    bench.call(PROGRAM, DEVICE, CONNECT, &());
-    bench.tell(GattEvent::Connected);
-    bench.wait(10_000);
-    bench.tell(GattEvent::Mtu(247));
+    bench.connect();
     let level = Characteristic {
         handle: 0x31,
         value_handle: 0x32,

@@ -105,10 +105,7 @@ fn sessions_outlive_a_connection() {
         bench.call(OTHER, CHARACTERISTIC, START, &()),
         @"<- :1.6 ()"
     );
-    bench.call(PROGRAM, DEVICE, "org.bluez.Device1.Connect", &());
-    bench.tell(GattEvent::Connected);
-    bench.wait(10_000);
-    insta::assert_snapshot!(bench.tell(GattEvent::Mtu(247)), @"** 0 Write { handle: 19, value: [1, 0], kind: Request }");
+    insta::assert_snapshot!(bench.connect(), @"** 0 Write { handle: 19, value: [1, 0], kind: Request }");
     assert_eq!(bench.tell(GattEvent::Written { handle: CCC }), "** 0 Discover");
     assert_eq!(bench.tell(notification(&[9])).lines().count(), 2);
 }
@@ -216,10 +213,7 @@ fn a_subscription_that_could_not_be_taken_up_again_is_made_anew() {
         bench.call(PROGRAM, CHARACTERISTIC, START, &()),
         @r#"<- :1.5 org.bluez.Error.InProgress: "In Progress""#
     );
-    bench.call(PROGRAM, DEVICE, "org.bluez.Device1.Connect", &());
-    bench.tell(GattEvent::Connected);
-    bench.wait(10_000);
-    bench.tell(GattEvent::Mtu(247));
+    bench.connect();
     bench.tell(GattEvent::Error { handle: CCC, error: AttError::INVALID_HANDLE });
     bench.tell(GattEvent::Discovered(table()));
     assert_eq!(
