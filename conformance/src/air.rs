@@ -37,13 +37,16 @@ pub enum Air {
     Serial,
     /// Bluetooth LE by way of a private bus that answers as BlueZ does.
     VirtualBluez,
+    /// Bluetooth LE on an adapter of this machine, by the real BlueZ: `hci` and this number.
+    Bluez(u16),
 }
 
 impl Air {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::InProcess, Self::InProcessBle, Self::Udp, Self::Serial, Self::VirtualBluez];
+    /// All of them; the adapter stands for any.
+    pub const ALL: [Self; 6] =
+        [Self::InProcess, Self::InProcessBle, Self::Udp, Self::Serial, Self::VirtualBluez, Self::Bluez(0)];
 
-    /// The name on the command line.
+    /// What kind of air it is: the name on the command line, without the adapter.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -52,6 +55,7 @@ impl Air {
             Self::Udp => "udp",
             Self::Serial => "serial",
             Self::VirtualBluez => "virtual-bluez",
+            Self::Bluez(_) => "bluez",
         }
     }
 
@@ -61,6 +65,10 @@ impl Air {
         match self {
             Self::InProcess | Self::Serial => CAPABILITIES.contains(&capability) && capability != BLE,
             Self::Udp => CAPABILITIES.contains(&capability) && ![BLE, SERIAL_RECOVERY].contains(&capability),
+            // What bluetoothd and the controllers do by themselves can neither be seen nor chosen.
+            Self::Bluez(_) => {
+                CAPABILITIES.contains(&capability) && !["silent-loss", BLE, SERIAL_RECOVERY].contains(&capability)
+            }
             // A link repeats what was not heard: nothing is lost silently.
             Self::InProcessBle | Self::VirtualBluez => {
                 CAPABILITIES.contains(&capability) && !["silent-loss", SERIAL_RECOVERY].contains(&capability)
@@ -73,7 +81,22 @@ impl Air {
     pub fn is_virtual(self) -> bool {
         match self {
             Self::InProcess | Self::InProcessBle => true,
-            Self::Udp | Self::Serial | Self::VirtualBluez => false,
+            Self::Udp | Self::Serial | Self::VirtualBluez | Self::Bluez(_) => false,
+        }
+    }
+
+    /// The air in whose words a tool is told where its target is: to speak to BlueZ is to speak to BlueZ.
+    #[must_use]
+    pub fn told_as(self) -> Self {
+        if let Self::Bluez(_) = self { Self::VirtualBluez } else { self }
+    }
+
+    /// The adapter, named like `hci0`, on an air that has one.
+    #[must_use]
+    pub fn adapter(self) -> Option<String> {
+        match self {
+            Self::Bluez(number) => Some(format!("hci{number}")),
+            _ => None,
         }
     }
 
@@ -87,7 +110,10 @@ impl Air {
 
 impl fmt::Display for Air {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+        match self.adapter() {
+            Some(adapter) => f.pad(&format!("{}:{adapter}", self.name())),
+            None => f.pad(self.name()),
+        }
     }
 }
 
@@ -95,8 +121,14 @@ impl FromStr for Air {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(adapter) = text.strip_prefix("bluez") {
+            let number = adapter.strip_prefix(":hci").and_then(|number| number.parse().ok());
+            return number.map(Self::Bluez).ok_or_else(|| {
+                format!("`{text}` does not say which adapter: `bluez:hci0`, or another one of `bluetoothctl list`")
+            });
+        }
         Self::ALL.into_iter().find(|air| air.name() == text).ok_or_else(|| {
-            let names: Vec<_> = Self::ALL.iter().map(|air| air.name()).collect();
+            let names: Vec<_> = Self::ALL.iter().map(ToString::to_string).collect();
             format!("no air is called `{text}`: one of {}", names.join(", "))
         })
     }

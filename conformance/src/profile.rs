@@ -64,7 +64,7 @@ fn missing_on(air: Air) -> &'static [&'static str] {
         Air::InProcess | Air::InProcessBle => &["{address}", "{port}", "{path}", "{bus}"],
         Air::Udp => &["{path}", "{bus}"],
         Air::Serial => &["{address}", "{port}", "{bus}"],
-        Air::VirtualBluez => &["{port}", "{path}"],
+        Air::VirtualBluez | Air::Bluez(_) => &["{port}", "{path}"],
     }
 }
 
@@ -106,7 +106,7 @@ impl TryFrom<String> for KnownAir {
     type Error = String;
 
     fn try_from(name: String) -> Result<Self, String> {
-        name.parse().map(Self)
+        if name == Air::Bluez(0).name() { Ok(Self(Air::Bluez(0))) } else { name.parse().map(Self) }
     }
 }
 
@@ -208,6 +208,10 @@ impl Profile {
         let mut arguments = Vec::new();
         for (name, entry) in &read.air {
             let air: Air = name.get_ref().parse().map_err(|message| mistake(name.span().start, message))?;
+            if air.adapter().is_some() {
+                let told = "a tool is told of an adapter as it is of the virtual one: [air.virtual-bluez]";
+                return Err(mistake(name.span().start, told.into()));
+            }
             if !read.airs.is_empty() && !airs.contains(&air) {
                 return Err(mistake(name.span().start, format!("`{air}` has arguments and is not among the airs")));
             }
@@ -266,12 +270,19 @@ impl Profile {
         Ok(self)
     }
 
+    /// Whether the tool can be reached on this air.
+    #[must_use]
+    pub fn reaches(&self, air: Air) -> bool {
+        self.airs.contains(&air.told_as())
+    }
+
     /// The command lines on this air: `{air}` is replaced by its arguments.
     ///
     /// # Errors
     /// What cannot be filled in there, in words.
     pub fn commands_on(&self, air: Air) -> Result<BTreeMap<String, Vec<String>>, String> {
-        let arguments = self.arguments.iter().find(|(known, _)| *known == air).map(|(_, arguments)| arguments);
+        let told = air.told_as();
+        let arguments = self.arguments.iter().find(|(known, _)| *known == told).map(|(_, arguments)| arguments);
         let mut commands = BTreeMap::new();
         for (step, command) in &self.commands {
             let mut words = Vec::new();
@@ -303,7 +314,7 @@ impl Profile {
             name: command.first().map(|program| file_name(program)).unwrap_or_default(),
             about: shown,
             needs: String::new(),
-            airs: Air::ALL.into_iter().filter(|air| !air.is_virtual()).collect(),
+            airs: Air::ALL.into_iter().filter(|air| !air.is_virtual() && air.told_as() == *air).collect(),
             // The deadline of the case is the only one.
             timeout_us: 86_400_000_000,
             commands: BTreeMap::from([("update".to_owned(), command)]),
@@ -330,7 +341,9 @@ impl Profile {
     /// Findings that are known for a scenario on an air, with their reasons.
     #[must_use]
     pub fn known_for(&self, scenario: &str, air: Air) -> Vec<&Known> {
-        let here = |known: &Known| known.airs.is_empty() || known.airs.contains(&KnownAir(air));
+        let here = |known: &Known| {
+            known.airs.is_empty() || known.airs.iter().any(|KnownAir(known)| known.name() == air.name())
+        };
         self.known.iter().filter(|known| known.scenarios.iter().any(|id| id == scenario) && here(known)).collect()
     }
 }

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 
 use brickproof_simulator::air::SerialAir;
+use brickproof_simulator::bluez::adapters;
 use brickproof_simulator::virtual_bluez::{Options, VirtualBluez};
 
 use super::options::find_program;
@@ -43,7 +44,8 @@ pub(super) fn run() -> Result<u8, Failure> {
         initiators.push(Line { name: profile.name, state });
     }
     print(&text(&airs, &initiators))?;
-    Ok(if airs.iter().all(|line| line.state.is_ok()) { 0 } else { EXIT_MISSING })
+    let needed = |line: &&Line| line.name != Air::Bluez(0).name();
+    Ok(if airs.iter().filter(needed).all(|line| line.state.is_ok()) { 0 } else { EXIT_MISSING })
 }
 
 fn text(airs: &[Line], initiators: &[Line]) -> String {
@@ -69,7 +71,23 @@ fn state_of(air: Air) -> Result<String, String> {
         Air::Udp => udp(),
         Air::Serial => inside_of_a_runtime(serial),
         Air::VirtualBluez => inside_of_a_runtime(virtual_bluez),
+        Air::Bluez(_) => bluez(),
     }
+}
+
+/// The adapters of this machine. Most machines have none, and need none.
+fn bluez() -> Result<String, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("no event loop: {error}"))?;
+    let found = tokio::task::LocalSet::new().block_on(&runtime, adapters()).map_err(|error| error.to_string())?;
+    if found.is_empty() {
+        return Err("bluetoothd has no adapter".into());
+    }
+    let words = found.iter().map(|adapter| {
+        let loss = if adapter.silent { "" } else { ", links only end politely (CAP_NET_ADMIN is missing)" };
+        format!("{} {}{loss}", adapter.name, adapter.address)
+    });
+    Ok(words.collect::<Vec<_>>().join("; "))
 }
 
 /// Whether targets can have the fixed port of SMP over UDP, each on a loopback address of its own.

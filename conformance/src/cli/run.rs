@@ -203,10 +203,13 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
         )));
     }
     if let InitiatorChoice::External(profile) = &initiator
-        && profile.airs.contains(&air)
+        && profile.reaches(air)
         && let Err(message) = profile.commands_on(air)
     {
         return Err(Failure::Usage(format!("initiator `{}`: {message}", profile.name)));
+    }
+    if let (Some(adapter), Some(2..)) = (air.adapter(), arguments.jobs) {
+        return Err(Failure::Usage(format!("one case at a time has {adapter}: no --jobs on the air `{air}`")));
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let site = if air.is_virtual() {
@@ -228,7 +231,12 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
         seed: arguments.seed,
         run: 1,
         runs: arguments.repeat,
-        jobs: arguments.jobs.map(usize::from).unwrap_or(if air.is_virtual() { cores } else { JOBS_EXTERNAL }),
+        jobs: arguments.jobs.map(usize::from).unwrap_or(match air {
+            _ if air.is_virtual() => cores,
+            // There is one adapter.
+            Air::Bluez(_) => 1,
+            _ => JOBS_EXTERNAL,
+        }),
         report: arguments.report.clone().unwrap_or_else(|| PathBuf::from(REPORT)),
         keep_all: arguments.report.is_some(),
         repeat_with: repeat_with(arguments, air),
@@ -243,7 +251,7 @@ fn repeat_with(arguments: &Arguments, air: Air) -> Vec<String> {
     if arguments.command.is_empty() && arguments.initiator != Personality::DEFAULT.name {
         words.extend(["--initiator".into(), arguments.initiator.clone()]);
     }
-    words.extend(["--air".into(), air.name().into()]);
+    words.extend(["--air".into(), air.to_string()]);
     if let Some(target) = &arguments.target {
         words.extend(["--target".into(), target.clone()]);
     }

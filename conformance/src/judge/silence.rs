@@ -4,6 +4,8 @@ use brickproof_simulator::trace::{BusEvent, InitiatorEvent, Kind, LinkEvent, Rec
 
 /// The air that has a bus.
 const AIR: &str = "virtual-bluez";
+/// The air that is an adapter of this machine.
+const ADAPTER: &str = "bluez";
 /// Words in the output of tools that go past BlueZ, and what they stand for.
 const RAW: [(&str, &str); 8] = [
     ("eafnosupport", "it asked the kernel for a Bluetooth socket"),
@@ -22,11 +24,20 @@ const SESSION_BUS: [&str; 2] = ["dbus_session_bus_address", "autolaunch"];
 
 /// Words that follow "the initiator never sent a request"; `None` where there is no bus to watch.
 pub(super) fn why(trace: &[Record]) -> Option<String> {
-    let on_bus = trace.iter().find_map(|record| match &record.kind {
-        Kind::Run(run) => Some(run.air == AIR),
+    let air = trace.iter().find_map(|record| match &record.kind {
+        Kind::Run(run) => Some(run.air.as_str()),
         _ => None,
     });
-    if on_bus != Some(true) {
+    let connected = trace.iter().any(|record| matches!(record.kind, Kind::Link(LinkEvent::Connected { .. })));
+    if air == Some(ADAPTER) {
+        let why = if connected {
+            "a central connected, and never wrote to the SMP characteristic"
+        } else {
+            "no central connected to the adapter: is it in range, and not the one that the tool itself uses?"
+        };
+        return Some(why.into());
+    }
+    if air != Some(AIR) {
         return None;
     }
     let events = || {
@@ -51,7 +62,6 @@ pub(super) fn why(trace: &[Record]) -> Option<String> {
             _ => None,
         })
     };
-    let connected = trace.iter().any(|record| matches!(record.kind, Kind::Link(LinkEvent::Connected { .. })));
     Some(match (connected, called(".Connect"), called(".StartDiscovery")) {
         (true, ..) => "it connected, and never wrote to the SMP characteristic".into(),
         (false, Some(Some(error)), _) => format!("it opened the bus, and could not connect: {error}"),

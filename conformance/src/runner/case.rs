@@ -172,7 +172,7 @@ impl Case {
             return self.without_run(plan, Status::Skipped, reason);
         }
         if let InitiatorChoice::External(profile) = &plan.initiator
-            && !profile.airs.contains(&plan.air)
+            && !profile.reaches(plan.air)
         {
             let reason = format!("{} cannot be reached on the air `{}`", profile.name, plan.air);
             return self.without_run(plan, Status::Skipped, reason);

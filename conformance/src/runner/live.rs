@@ -16,6 +16,7 @@ pub struct Live<'a> {
     latest: Duration,
     /// Until when the next datagram is looked for without sleeping.
     eager_until: Instant,
+    gone: Option<String>,
 }
 
 /// How long after a datagram the next one is looked for without sleeping: a client that sends one request
@@ -28,7 +29,7 @@ impl<'a> Live<'a> {
     pub fn new(world: &'a mut World, air: Air) -> Self {
         world.set_carrier(air.carrier());
         let start = Instant::now();
-        Self { world, air, start, latest: Duration::ZERO, eager_until: start }
+        Self { world, air, start, latest: Duration::ZERO, eager_until: start, gone: None }
     }
 
     /// When the clock was started.
@@ -51,10 +52,21 @@ impl<'a> Live<'a> {
         self.air.place()
     }
 
+    /// Takes the target off the air.
+    pub async fn close(self) {
+        self.air.close().await;
+    }
+
     /// Microseconds since the start.
     #[must_use]
     pub fn elapsed_us(&self) -> u64 {
         us_since(self.start)
+    }
+
+    /// Why the air is gone, once it is: nothing arrives any more.
+    #[must_use]
+    pub fn gone(&self) -> Option<&str> {
+        self.gone.as_deref()
     }
 
     /// How late something that was due has been done, at worst: a measure of how busy this machine is.
@@ -85,15 +97,17 @@ impl<'a> Live<'a> {
         let may_spin = self.air.may_spin();
         tokio::select! {
             biased;
-            received = self.air.receive() => {
-                if let Ok(arrived) = received {
+            received = self.air.receive() => match received {
+                Ok(arrived) => {
                     self.world.advance(us_since(self.start));
                     arrived.deliver(self.world);
                     if may_spin {
                         self.eager_until = Instant::now() + EAGER;
                     }
                 }
-            }
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => self.gone = Some(error.to_string()),
+                Err(_) => {}
+            },
             () = sleep_until(due) => {
                 if let Some(due) = due {
                     self.latest = self.latest.max(Instant::now().saturating_duration_since(due));

@@ -9,7 +9,9 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use brickproof_simulator::air::{self, BluezAir, Place, SerialAir, UdpAir};
+use brickproof_simulator::air::{self, AdapterAir, BluezAir, Place, SerialAir, UdpAir};
+use brickproof_simulator::bluez::Setup;
+use brickproof_simulator::device::Board;
 use brickproof_simulator::gatt::Address;
 use brickproof_simulator::trace::{BusEvent, InitiatorEvent, Kind, Record};
 use brickproof_simulator::virtual_bluez::{Options, VirtualBluez};
@@ -70,6 +72,7 @@ impl Seen {
         let world = &live.world;
         let (address, name) = match live.air() {
             air::Air::Bluez(air) => (air.address(), air.name().map(str::to_owned)),
+            air::Air::Adapter(air) => (Some(air.address()), air.name().map(str::to_owned)),
             air::Air::Udp(_) | air::Air::Serial(_) => (None, None),
         };
         Self {
@@ -99,7 +102,7 @@ async fn run_case(
     let image = site.folder().join("update.bin");
     std::fs::write(&image, &case.images.update.bytes).map_err(|error| format!("{}: {error}", image.display()))?;
 
-    let air = open(plan.air, index, world.board().usb, site.folder())?;
+    let air = open(plan.air, index, world.board(), site.folder()).await?;
     let mut live = Live::new(world, air);
     let place = live.place().map_err(|error| error.to_string())?;
     let (notes, mut noted) = mpsc::unbounded_channel();
@@ -150,9 +153,17 @@ async fn run_case(
                 script = None;
                 ended = Some(Ended::Hung);
             }
-            _ = interrupt.recv() => return Ok(interrupted()),
-            _ = terminate.recv() => return Ok(interrupted()),
-            () = live.next() => {}
+            _ = interrupt.recv() => {
+                live.close().await;
+                return Ok(interrupted());
+            }
+            _ = terminate.recv() => {
+                live.close().await;
+                return Ok(interrupted());
+            }
+            () = live.next() => if let Some(why) = live.gone() {
+                return Err(why.to_owned());
+            },
         }
     }
     let last_lines = tokio::time::Instant::now() + LAST_LINES;
@@ -165,6 +176,7 @@ async fn run_case(
     live.world.record_state("end");
     trace.append(&mut live.records());
     let late = live.latest();
+    live.close().await;
     Ok(match ended.unwrap_or(Ended::Done) {
         ended @ (Ended::Done | Ended::Hung) if late > LATE_MAX => {
             Ended::Late { late, hung: matches!(ended, Ended::Hung) }
@@ -204,18 +216,27 @@ fn interrupted() -> Ended {
 }
 
 /// The target's end of an air; `folder` is for the link to a USB port, or for the socket of the bus.
-fn open(air: Air, index: usize, usb: bool, folder: &Path) -> Result<air::Air, String> {
+async fn open(air: Air, index: usize, board: &Board, folder: &Path) -> Result<air::Air, String> {
     let no_port = |error| format!("no serial port can be made: {error}");
     match air {
-        Air::Serial if usb => SerialAir::open_usb(folder).map(air::Air::Serial).map_err(no_port),
+        Air::Serial if board.usb => SerialAir::open_usb(folder).map(air::Air::Serial).map_err(no_port),
         Air::Serial => SerialAir::open().map(air::Air::Serial).map_err(no_port),
         Air::VirtualBluez => {
             let bluez = VirtualBluez::start(folder, &Options::default());
             let bluez = bluez.map_err(|error| format!("no virtual BlueZ in {}: {error}", folder.display()))?;
             Ok(air::Air::Bluez(BluezAir::attach(&Rc::new(bluez), true)))
         }
+        Air::Bluez(number) => {
+            let opened = AdapterAir::open(&format!("hci{number}"), setup(board)).await;
+            opened.map(air::Air::Adapter).map_err(|error| error.to_string())
+        }
         Air::Udp | Air::InProcess | Air::InProcessBle => bind(index).map(air::Air::Udp),
     }
+}
+
+/// What an adapter must know of a board.
+pub(crate) fn setup(board: &Board) -> Setup {
+    Setup { capability: board.gatt.pairing.capability, centrals: board.gatt.connections }
 }
 
 /// A loopback address of its own for each case, because clients fix the port.
@@ -264,6 +285,9 @@ async fn drive(case: &Case, plan: &Plan, place: &Place, image: &Path, site: &Cas
                 Place::Port(path) => {
                     let mut wire = SerialWire::new(path.clone(), start, notes.clone());
                     personality.run(&mut wire, &job, plan.seed).await
+                }
+                Place::Adapter { .. } => {
+                    return Ended::NotStarted("the built-in initiator does not use adapters: choose a tool".into());
                 }
                 Place::Bus { bus, .. } => match BluezWire::open(bus, case.passkey(), start, notes.clone()).await {
                     Ok(mut wire) => personality.run(&mut wire, &job, plan.seed).await,

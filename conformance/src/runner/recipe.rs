@@ -22,6 +22,11 @@ const RESET_MAX: Duration = Duration::from_secs(15);
 /// Between two runs of a step that the recipe repeats, in milliseconds.
 const REPEAT_PAUSE_MS: u64 = 1500;
 
+/// The address of the system's own bus.
+fn system_bus() -> String {
+    std::env::var(BUS).unwrap_or_else(|_| "unix:path=/run/dbus/system_bus_socket".to_owned())
+}
+
 /// Drives an external tool.
 pub(super) struct Recipe<'a> {
     profile: &'a Profile,
@@ -74,6 +79,9 @@ impl<'a> Recipe<'a> {
             Place::Bus { bus: address, .. } => {
                 values.extend([("bus", address.clone())]);
                 bus = Some(address.clone());
+            }
+            Place::Adapter { address, .. } => {
+                values.extend([("address", address.to_string()), ("bus", system_bus())]);
             }
         }
         let commands = profile.commands_on(air)?;

@@ -2,6 +2,7 @@
 //!
 //! An air only carries: what is lost, late or doubled is decided by the world and recorded there.
 
+mod adapter;
 mod bluez;
 mod serial;
 mod udp;
@@ -11,11 +12,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::bluez::Event;
 use crate::gatt::Address;
 use crate::trace::Kind;
 use crate::virtual_bluez::PortEvent;
 use crate::world::{Carrier, Peer, World};
 
+pub use adapter::AdapterAir;
 pub use bluez::BluezAir;
 pub use serial::{SerialAir, SerialPort};
 pub use udp::UdpAir;
@@ -34,6 +37,13 @@ pub enum Place {
         /// What goes into `DBUS_SYSTEM_BUS_ADDRESS`.
         bus: String,
     },
+    /// A Bluetooth address on the air.
+    Adapter {
+        /// The address of the adapter.
+        address: Address,
+        /// Its name, like `hci0`.
+        adapter: String,
+    },
 }
 
 impl fmt::Display for Place {
@@ -43,6 +53,7 @@ impl fmt::Display for Place {
             Self::Port(path) => path.display().fmt(f),
             Self::Bus { address: Some(address), bus } => write!(f, "{address} on {bus}"),
             Self::Bus { address: None, bus } => bus.fmt(f),
+            Self::Adapter { address, adapter } => write!(f, "{address} ({adapter})"),
         }
     }
 }
@@ -56,6 +67,8 @@ pub enum Air {
     Serial(SerialAir),
     /// The virtual BlueZ.
     Bluez(BluezAir),
+    /// An adapter of this machine, by the real BlueZ.
+    Adapter(AdapterAir),
 }
 
 /// What has arrived at an air.
@@ -65,6 +78,8 @@ pub enum Arrived<'a> {
     Bytes(Peer, &'a [u8]),
     /// Something on the bus of the virtual BlueZ.
     Bus(PortEvent),
+    /// Something on an adapter.
+    Adapter(Event),
 }
 
 impl Arrived<'_> {
@@ -73,6 +88,7 @@ impl Arrived<'_> {
         match self {
             Self::Bytes(peer, bytes) => world.receive(peer, bytes),
             Self::Bus(event) => bluez::deliver(event, world),
+            Self::Adapter(event) => adapter::deliver(event, world),
         }
     }
 }
@@ -87,6 +103,7 @@ impl Air {
             Self::Udp(air) => air.address().map(Place::Socket),
             Self::Serial(air) => Ok(Place::Port(air.path().to_path_buf())),
             Self::Bluez(air) => Ok(Place::Bus { address: air.address(), bus: air.bus().to_owned() }),
+            Self::Adapter(air) => Ok(Place::Adapter { address: air.address(), adapter: air.adapter().to_owned() }),
         }
     }
 
@@ -96,6 +113,7 @@ impl Air {
         match self {
             Self::Udp(_) => Carrier::Network,
             Self::Bluez(_) => Carrier::Bluetooth,
+            Self::Adapter(_) => Carrier::Adapter,
             Self::Serial(_) => Carrier::Console,
         }
     }
@@ -103,7 +121,7 @@ impl Air {
     /// Whether the next packet may be waited for without giving way: nothing else on this thread is needed for it.
     #[must_use]
     pub fn may_spin(&self) -> bool {
-        !matches!(self, Self::Bluez(_))
+        !matches!(self, Self::Bluez(_) | Self::Adapter(_))
     }
 
     /// What arrives next. Dropping the future loses nothing.
@@ -115,6 +133,7 @@ impl Air {
             Self::Udp(air) => air.receive().await?,
             Self::Serial(air) => air.receive().await?,
             Self::Bluez(air) => return Ok(Arrived::Bus(air.next().await)),
+            Self::Adapter(air) => return air.next().await.map(Arrived::Adapter),
         };
         Ok(Arrived::Bytes(peer, bytes))
     }
@@ -125,6 +144,7 @@ impl Air {
             Self::Udp(air) => air.poll()?,
             Self::Serial(air) => air.poll()?,
             Self::Bluez(air) => return air.poll().map(Arrived::Bus),
+            Self::Adapter(air) => return air.poll().map(Arrived::Adapter),
         };
         Some(Arrived::Bytes(peer, bytes))
     }
@@ -138,7 +158,7 @@ impl Air {
                     0
                 }
                 Self::Serial(air) => air.send(&bytes),
-                Self::Bluez(_) => 0,
+                Self::Bluez(_) | Self::Adapter(_) => 0,
             };
             if lost > 0 {
                 // As on a line that nobody listens to.
@@ -161,6 +181,14 @@ impl Air {
                 }
             }
             Self::Bluez(air) => air.carry(world),
+            Self::Adapter(air) => air.carry(world),
+        }
+    }
+
+    /// Takes the target off the air; what is taken when an air is dropped needs no word.
+    pub async fn close(self) {
+        if let Self::Adapter(air) = self {
+            air.close().await;
         }
     }
 }

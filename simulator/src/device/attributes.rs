@@ -90,6 +90,13 @@ impl Attributes {
         self.all.get(&handle)
     }
 
+    /// What a link needs before it can read or write attributes, where it needs anything, by their handles.
+    #[must_use]
+    pub fn access(&self) -> BTreeMap<u16, Security> {
+        let needs = self.all.iter().map(|(handle, attribute)| (*handle, attribute.access));
+        needs.filter(|(_, access)| *access > Security::Plain).collect()
+    }
+
     /// The attributes of this board while an image of this version runs, `moved` images after the first one.
     #[must_use]
     pub fn of(board: &Board, version: &str, moved: u16) -> Self {

@@ -174,6 +174,15 @@ pub enum CentralAction {
     AnswerPairing(PairingAnswer),
     /// The central has thrown its keys away.
     ForgetKeys,
+    /// The controllers have protected the link by themselves; for airs where pairing is theirs. Not answered.
+    Secure {
+        /// How well, at least.
+        level: Security,
+        /// Whether both sides keep the keys.
+        bonded: bool,
+    },
+    /// The central has lost the link, and nobody was told; for airs where time is the controllers'.
+    Lose,
     /// Answers a request for other parameters.
     AnswerParameters {
         /// Whether it takes them.

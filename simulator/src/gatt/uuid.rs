@@ -60,6 +60,12 @@ impl Uuid {
         Self(bits)
     }
 
+    /// Its bits.
+    #[must_use]
+    pub const fn bits(self) -> u128 {
+        self.0
+    }
+
     /// As it goes over the air: two bytes where it is short, sixteen otherwise, least significant byte first.
     #[must_use]
     pub fn to_air(self) -> Vec<u8> {

@@ -38,4 +38,9 @@ pub enum BusEvent {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         reason: Option<String>,
     },
+    /// Something about the adapter that the target is on.
+    Adapter {
+        /// What, in words.
+        what: String,
+    },
 }

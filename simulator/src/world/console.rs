@@ -17,6 +17,8 @@ pub enum Carrier {
     Network,
     /// A Bluetooth LE link: the same, and packets come by [`World::central`].
     Bluetooth,
+    /// The same by controllers, which agree on MTU, pairing and parameters without the world.
+    Adapter,
     /// The bytes of a serial port.
     Console,
 }

@@ -328,7 +328,8 @@ impl World {
                 None => Some("the target is starting"),
                 Some(device) if !device.serves() => Some("the application does not serve"),
                 Some(device)
-                    if device.recovery().is_some() && matches!(self.carrier, Carrier::Network | Carrier::Bluetooth) =>
+                    if device.recovery().is_some()
+                        && matches!(self.carrier, Carrier::Network | Carrier::Bluetooth | Carrier::Adapter) =>
                 {
                     Some("the recovery of the bootloader listens to its serial port only")
                 }

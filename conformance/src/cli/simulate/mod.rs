@@ -10,14 +10,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use brickproof_flash_model::flash::Flash;
-use brickproof_simulator::air::{self, BluezAir, Place, SerialAir, UdpAir};
+use brickproof_simulator::air::{self, AdapterAir, BluezAir, Place, SerialAir, UdpAir};
 use brickproof_simulator::device::Persistent;
 use brickproof_simulator::trace::{Kind, RunRecord, SCHEMA, Wants};
 use brickproof_simulator::virtual_bluez::{Options, VirtualBluez};
 use brickproof_simulator::world::{Control, World};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinSet, LocalSet};
 
 use super::Failure;
@@ -27,6 +27,7 @@ use crate::control::{self, Request, Waiting};
 use crate::library;
 use crate::runner::bypass::BUS;
 use crate::runner::live::Live;
+use crate::runner::real_time::setup;
 use crate::runner::site::Site;
 use crate::scenario::TimingSpec;
 use crate::target::Target;
@@ -46,7 +47,7 @@ pub(super) struct Arguments {
     /// What to play: a profile or a path to a .toml file
     #[arg(long)]
     target: String,
-    /// What carries the bytes: virtual-bluez, udp or serial
+    /// What carries the bytes: virtual-bluez, bluez:hci0 (an adapter of this machine), udp or serial
     #[arg(long, default_value = "virtual-bluez")]
     air: Air,
     /// Targets on the bus, on virtual-bluez; their addresses follow each other
@@ -80,7 +81,9 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     if arguments.air.is_virtual() {
-        return Err(Failure::Usage("a target can be played on the airs `virtual-bluez`, `udp` and `serial`".into()));
+        return Err(Failure::Usage(
+            "a target can be played on the airs `virtual-bluez`, `bluez:hci0`, `udp` and `serial`".into(),
+        ));
     }
     let for_bus = arguments.count > 1 || arguments.adapters > 1 || arguments.bus_folder.is_some();
     if arguments.air != Air::VirtualBluez && for_bus {
@@ -137,17 +140,19 @@ async fn play(arguments: &Arguments, target: &Target, worlds: Vec<World>) -> Res
     let listener = tokio::net::TcpListener::bind(arguments.control).await.map_err(usage(arguments.control))?;
     let control_url = format!("http://{}", listener.local_addr().map_err(usage(arguments.control))?);
     let output = Rc::new(RefCell::new(Output::new(arguments.json, worlds.len() > 1)));
-    let mut airs = open(arguments, &site, &worlds)?.into_iter();
+    let mut airs = open(arguments, &site, &worlds).await?.into_iter();
     let mut requests = Vec::new();
     let mut ready = Vec::new();
     let mut targets = JoinSet::new();
+    let (stopped, stop) = watch::channel(false);
     for (number, world) in worlds.into_iter().enumerate() {
         let Some(air) = airs.next() else { break };
         let (sender, requested) = mpsc::channel(16);
         let (place_sender, place) = oneshot::channel();
         requests.push(sender);
         ready.push(place);
-        targets.spawn_local(serve(world, air, number + 1, requested, Rc::clone(&output), place_sender));
+        let ends = Ends { requested, stop: stop.clone() };
+        targets.spawn_local(serve(world, air, number + 1, ends, Rc::clone(&output), place_sender));
     }
     tokio::spawn(async move { axum::serve(listener, control::router(&requests)).await });
     let mut places = Vec::new();
@@ -166,12 +171,25 @@ async fn play(arguments: &Arguments, target: &Target, worlds: Vec<World>) -> Res
         // Whoever read the trace has gone.
         _ = targets.join_next() => {}
     }
+    // Off the air before the program ends; a second signal does not wait.
+    let _ = stopped.send(true);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        () = async { while targets.join_next().await.is_some() {} } => {}
+    }
     targets.shutdown().await;
     Ok(())
 }
 
+/// What comes to a target from outside: requests to its control, and that it is over.
+struct Ends {
+    requested: mpsc::Receiver<Request>,
+    stop: watch::Receiver<bool>,
+}
+
 /// The targets' ends of the air.
-fn open(arguments: &Arguments, site: &Site, worlds: &[World]) -> Result<Vec<air::Air>, Failure> {
+async fn open(arguments: &Arguments, site: &Site, worlds: &[World]) -> Result<Vec<air::Air>, Failure> {
     let no_port = |error: std::io::Error| Failure::Harness(format!("no serial port can be made: {error}"));
     Ok(match arguments.air {
         Air::VirtualBluez => {
@@ -192,6 +210,11 @@ fn open(arguments: &Arguments, site: &Site, worlds: &[World]) -> Result<Vec<air:
             vec![SerialAir::open_usb(site.folder()).map(air::Air::Serial).map_err(no_port)?]
         }
         Air::Serial => vec![SerialAir::open().map(air::Air::Serial).map_err(no_port)?],
+        Air::Bluez(number) => {
+            let setup = worlds.first().map(|world| setup(world.board())).unwrap_or_default();
+            let opened = AdapterAir::open(&format!("hci{number}"), setup).await;
+            vec![opened.map(air::Air::Adapter).map_err(|error| Failure::Usage(error.to_string()))?]
+        }
         Air::Udp | Air::InProcess | Air::InProcessBle => {
             let taken = |error: std::io::Error| Failure::Usage(format!("{}: {error}", arguments.listen));
             vec![UdpAir::bind(arguments.listen).map(air::Air::Udp).map_err(taken)?]
@@ -216,10 +239,11 @@ async fn serve(
     mut world: World,
     air: air::Air,
     number: usize,
-    mut requested: mpsc::Receiver<Request>,
+    ends: Ends,
     output: Rc<RefCell<Output>>,
     place: oneshot::Sender<std::io::Result<Found>>,
 ) {
+    let Ends { mut requested, mut stop } = ends;
     let mut live = Live::new(&mut world, air);
     let mut place = Some(place);
     let mut waiting = Waiting::default();
@@ -230,17 +254,19 @@ async fn serve(
         waiting.look(&records, live.world);
         for record in &records {
             if !output.borrow_mut().record(number, record) {
-                return;
+                return live.close().await;
             }
         }
         // One that will never advertise is there all the same.
         let known = match live.air() {
             air::Air::Bluez(air) => air.address().is_some() || live.world.next_wake().is_none(),
+            air::Air::Adapter(air) => air.name().is_some() || live.world.next_wake().is_none(),
             air::Air::Udp(_) | air::Air::Serial(_) => true,
         };
         if let Some(place) = place.take_if(|_| known) {
             let name = match live.air() {
                 air::Air::Bluez(air) => air.name().map(str::to_owned),
+                air::Air::Adapter(air) => air.name().map(str::to_owned),
                 air::Air::Udp(_) | air::Air::Serial(_) => None,
             };
             let _ = place.send(live.place().map(|place| Found { place, name }));
@@ -251,7 +277,11 @@ async fn serve(
                 live.catch_up().await;
                 waiting.handle(request, live.world);
             }
-            () = live.next() => {}
+            _ = stop.wait_for(|stop| *stop) => return live.close().await,
+            () = live.next() => if let Some(why) = live.gone() {
+                eprintln!("brickproof: {why}");
+                return;
+            },
         }
     }
 }
@@ -262,12 +292,13 @@ fn announcement(arguments: &Arguments, target: &Target, found: &[Found], control
     let (address, port, path, bus) = match first {
         Some(Place::Socket(address)) => (Some(address.ip().to_string()), Some(address.port()), None, None),
         Some(Place::Port(path)) => (None, None, Some(path.display().to_string()), None),
+        Some(Place::Adapter { address, .. }) => (Some(address.to_string()), None, None, None),
         Some(Place::Bus { address, bus }) => (address.map(|address| address.to_string()), None, None, Some(bus)),
         None => (None, None, None, None),
     };
     let name = |found: &Found| found.name.clone().unwrap_or_else(|| target.name.clone());
     let mut json = serde_json::json!({
-        "event": "ready", "air": arguments.air.name(), "address": address, "name": found.first().map(name),
+        "event": "ready", "air": arguments.air.to_string(), "address": address, "name": found.first().map(name),
         "bus": bus, "port": port, "path": path, "control": control,
     });
     let place = first.map(ToString::to_string).unwrap_or_default();

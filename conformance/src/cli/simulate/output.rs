@@ -131,6 +131,7 @@ fn words(record: &Record) -> Option<String> {
         Kind::Bus(BusEvent::Call { client, path, member, error: Some(error) }) => {
             format!("{client} is refused {member} of {path}: {error}")
         }
+        Kind::Bus(BusEvent::Adapter { what }) => what.clone(),
         _ => return None,
     })
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::{CONNECTION, opcode_of};
 use crate::device::attributes::Behind;
 use crate::gatt::{AttError, CentralAction, GattEvent, Properties, VALUE_MAX, WriteKind, opcode};
-use crate::smp::gatt::Received;
+use crate::smp::gatt::{GattConfig, Received};
 use crate::trace::{Direction, Kind, LinkEvent};
-use crate::world::World;
+use crate::world::{Carrier, World};
 
 /// Bytes of a prepare write request that are not value: opcode, handle and offset.
 const PREPARE_OVERHEAD: u16 = 5;
@@ -16,7 +16,10 @@ impl World {
     pub(super) fn exchange_mtu(&mut self, number: u64, asked: u16) {
         let board = Arc::clone(&self.board);
         let Some(link) = self.links.get(number) else { return };
-        let mtu = link.server.exchange_mtu(&board.gatt, asked);
+        // Controllers have agreed on it by themselves, whatever the target would have said.
+        let theirs = GattConfig { mtu: asked, ..board.gatt.clone() };
+        let config = if self.carrier == Carrier::Adapter { &theirs } else { &board.gatt };
+        let mtu = link.server.exchange_mtu(config, asked);
         self.record(Kind::Link(LinkEvent::Mtu { connection: number, asked, mtu }));
         self.tell_link(number, GattEvent::Mtu(mtu));
     }

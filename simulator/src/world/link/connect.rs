@@ -1,10 +1,11 @@
 //! Attempts to connect, and what the target shows of itself meanwhile.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{LINKS_MAX, Link};
 use crate::device::attributes::Attributes;
-use crate::gatt::{Advertisement, GattEvent};
+use crate::gatt::{Advertisement, GattEvent, Security, Table};
 use crate::smp::gatt::GattConnection;
 use crate::trace::{Kind, LinkEvent};
 use crate::world::{Action, Peer, World};
@@ -32,6 +33,13 @@ impl World {
             let recovers = self.device().is_some_and(|device| device.recovery().is_some());
             recovers.then_some("the recovery of the bootloader has no Bluetooth")
         })
+    }
+
+    /// The attributes that the image that runs has, and what a link needs before it can read or write some of them.
+    pub fn attribute_table(&mut self) -> (Arc<Table>, BTreeMap<u16, Security>) {
+        let attributes = self.attributes();
+        let needs = attributes.access();
+        (attributes.table, needs)
     }
 
     fn connections_in_use(&self) -> usize {

@@ -3,7 +3,7 @@
 use super::{CONNECTION, CONNECTION_TIMEOUT, Links, REMOTE_USER_TERMINATED, Waiting};
 use crate::gatt::{CentralAction, ConnectionParameters, GattEvent};
 use crate::trace::{EndedBy, Kind, LinkEvent};
-use crate::world::World;
+use crate::world::{Peer, World};
 
 /// After so long without SMP the preferred parameters are asked for again
 /// (`CONFIG_MCUMGR_TRANSPORT_BT_CONN_PARAM_CONTROL_RESTORE_TIME`), in microseconds.
@@ -90,6 +90,13 @@ impl World {
         }
         for (number, _) in self.links.alive() {
             self.end(number, EndedBy::Target);
+        }
+    }
+
+    /// A central has lost its connection; the target finds out with it, if it has not before.
+    pub(super) fn link_lost(&mut self, central: Peer) {
+        if let Some(number) = self.links.of_central(central).map(|link| link.number) {
+            self.end(number, EndedBy::Timeout);
         }
     }
 

@@ -126,6 +126,7 @@ impl World {
         match action {
             CentralAction::Connect => return self.try_to_connect(central),
             CentralAction::ForgetKeys => return self.keys_forgotten(central),
+            CentralAction::Lose => return self.link_lost(central),
             CentralAction::Disconnect if self.give_up_connecting(central) => return,
             _ => {}
         }
@@ -159,12 +160,13 @@ impl World {
             return;
         }
         match action {
-            CentralAction::Connect | CentralAction::Disconnect | CentralAction::ForgetKeys => {}
+            CentralAction::Connect | CentralAction::Disconnect | CentralAction::ForgetKeys | CentralAction::Lose => {}
             CentralAction::ExchangeMtu(asked) => self.exchange_mtu(number, asked),
             CentralAction::Discover => self.discover(number),
             CentralAction::Read { handle, offset } => self.read(number, handle, offset),
             CentralAction::Write { handle, value, kind } => self.write(number, handle, &value, kind),
             CentralAction::Pair { capability, wanted } => self.pair(number, capability, wanted),
+            CentralAction::Secure { level, bonded } => self.secured_by_controllers(number, level, bonded),
             CentralAction::AnswerPairing(answer) => self.pairing_answered(number, answer),
             CentralAction::AnswerParameters { accept } => self.parameters_answered(number, accept),
         }
@@ -173,6 +175,13 @@ impl World {
     /// What centrals have been told by now, in order.
     pub fn take_gatt(&mut self) -> Option<(Peer, GattEvent)> {
         self.links.outbox.pop_front()
+    }
+
+    /// Whether this central's packets reach the target now: neither has lost the connection.
+    #[must_use]
+    pub fn hears(&self, central: Peer) -> bool {
+        self.link
+            && self.links.links.iter().any(|link| link.central == central && !link.forgotten && !link.central_gone)
     }
 
     fn tell(&mut self, central: Peer, event: GattEvent) {

@@ -225,6 +225,14 @@ impl World {
         }
     }
 
+    /// The controllers have protected a link; keys and subscriptions are theirs.
+    pub(super) fn secured_by_controllers(&mut self, number: u64, level: Security, bonded: bool) {
+        let Some(link) = self.links.get(number).filter(|link| link.server.security < level) else { return };
+        link.server.security = level;
+        link.server.bonded = bonded;
+        self.record(Kind::Link(LinkEvent::Security { connection: number, level, with_kept_keys: false }));
+    }
+
     /// What a known central had switched on is on again, where there still is something to switch on.
     fn restore(&mut self, number: u64) {
         let Some(link) = self.links.get(number) else { return };

@@ -1,0 +1,110 @@
+//! What the adapter shows and asks while it pairs: an agent of bluetoothd in the role of the target's user.
+//!
+//! Not bluer's: there an agent that may allow a pairing without a question (`RequestAuthorization`) always counts as
+//! one with a display and two buttons, and Just Works could not be played.
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use zbus::message::Type;
+use zbus::{Connection, Message, MessageStream, ObjectPath};
+
+use super::centrals::{Ask, next};
+use crate::gatt::IoCapability;
+
+const PATH: &str = "/brickproof/agent";
+const INTERFACE: &str = "org.bluez.Agent1";
+const MANAGER: &str = "org.bluez.AgentManager1";
+/// What an agent says that does not want to.
+const REJECTED: &str = "org.bluez.Error.Rejected";
+
+/// A registered agent; dropping it takes it back.
+#[derive(Debug)]
+pub(super) struct Agent {
+    task: JoinHandle<()>,
+}
+
+impl Agent {
+    /// The default agent of bluetoothd for pairings of this adapter; those of others are refused. What is shown to the
+    /// user of the target is asked as [`Ask::Shown`].
+    ///
+    /// # Errors
+    /// From the bus or bluetoothd.
+    pub(super) async fn register(
+        adapter: &str,
+        capability: IoCapability,
+        asks: mpsc::UnboundedSender<Ask>,
+    ) -> zbus::Result<Self> {
+        let connection = Connection::system().await?;
+        let stream = MessageStream::from(&connection);
+        let own = format!("/org/bluez/{adapter}/");
+        let task = tokio::task::spawn_local(answer(stream, connection.clone(), own, asks));
+        let agent = Self { task };
+        let path = ObjectPath::from_static_str_unchecked(PATH);
+        let (name, manager) = (Some("org.bluez"), Some(MANAGER));
+        let body = (&path, word(capability));
+        connection.call_method(name, "/org/bluez", manager, "RegisterAgent", &body).await?;
+        connection.call_method(name, "/org/bluez", manager, "RequestDefaultAgent", &path).await?;
+        Ok(agent)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // bluetoothd forgets an agent whose connection is closed.
+        self.task.abort();
+    }
+}
+
+/// The word of bluetoothd.
+fn word(capability: IoCapability) -> &'static str {
+    match capability {
+        IoCapability::DisplayOnly => "DisplayOnly",
+        IoCapability::DisplayYesNo => "DisplayYesNo",
+        IoCapability::KeyboardOnly => "KeyboardOnly",
+        IoCapability::NoInputNoOutput => "NoInputNoOutput",
+        IoCapability::KeyboardDisplay => "KeyboardDisplay",
+    }
+}
+
+async fn answer(mut stream: MessageStream, connection: Connection, own: String, asks: mpsc::UnboundedSender<Ask>) {
+    while let Some(Ok(message)) = next(&mut stream).await {
+        let header = message.header();
+        let ours = header.interface().is_some_and(|interface| interface.as_str() == INTERFACE);
+        if header.message_type() != Type::MethodCall || !ours {
+            continue;
+        }
+        let member = header.member().map(ToString::to_string).unwrap_or_default();
+        let reply = if allows(&message, &member, &own, &asks) {
+            Message::method_return(&header).build(&())
+        } else {
+            Message::error(&header, REJECTED).build(&"nobody is there to answer that")
+        };
+        if let Ok(reply) = reply {
+            let _ = connection.send(&reply).await;
+        }
+    }
+}
+
+/// Whether the user of the target says yes; what he is shown is told on.
+fn allows(message: &Message, member: &str, own: &str, asks: &mpsc::UnboundedSender<Ask>) -> bool {
+    let body = message.body();
+    let device = match member {
+        "Release" | "Cancel" => return true,
+        "DisplayPasskey" => {
+            body.deserialize::<(ObjectPath<'_>, u32, u16)>().map(|(path, passkey, _)| (path, Some(passkey)))
+        }
+        "RequestConfirmation" => body.deserialize::<(ObjectPath<'_>, u32)>().map(|(path, number)| (path, Some(number))),
+        "AuthorizeService" => body.deserialize::<(ObjectPath<'_>, String)>().map(|(path, _)| (path, None)),
+        "RequestAuthorization" => body.deserialize::<ObjectPath<'_>>().map(|path| (path, None)),
+        // A keyboard, or BR/EDR.
+        _ => return false,
+    };
+    let Ok((path, number)) = device else { return false };
+    if !path.as_str().starts_with(own) {
+        return false;
+    }
+    if let Some(number) = number {
+        let _ = asks.send(Ask::Shown { member: member.to_owned(), number });
+    }
+    true
+}
