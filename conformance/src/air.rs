@@ -6,13 +6,16 @@ use std::str::FromStr;
 /// What a scenario may need, of the air or of the initiator.
 ///
 /// `serial-recovery`: the target has MCUboot's serial recovery, and the air reaches it. `ble`: everything that
-/// goes over a Bluetooth LE link can be seen. `decides`: the initiator itself decides which step comes next, so
+/// goes over a Bluetooth LE link can be seen and chosen. `pairing`: a link can be protected; how the target demands it
+/// is the air's. `decides`: the initiator itself decides which step comes next, so
 /// that a recipe of single steps is none. `revert`: the bootloader can go back to the old image. `downgrade`,
 /// `no-downgrade`: it takes older images, or it does not.
-pub const CAPABILITIES: [&str; 9] =
-    ["smp", "reboot", "silent-loss", BLE, SERIAL_RECOVERY, DECIDES, REVERT, DOWNGRADE, NO_DOWNGRADE];
+pub const CAPABILITIES: [&str; 10] =
+    ["smp", "reboot", "silent-loss", BLE, PAIRING, SERIAL_RECOVERY, DECIDES, REVERT, DOWNGRADE, NO_DOWNGRADE];
 /// See [`CAPABILITIES`].
 pub const BLE: &str = "ble";
+/// See [`CAPABILITIES`].
+pub const PAIRING: &str = "pairing";
 /// See [`CAPABILITIES`].
 pub const DECIDES: &str = "decides";
 /// See [`CAPABILITIES`].
@@ -63,8 +66,10 @@ impl Air {
     #[must_use]
     pub fn can(self, capability: &str) -> bool {
         match self {
-            Self::InProcess | Self::Serial => CAPABILITIES.contains(&capability) && capability != BLE,
-            Self::Udp => CAPABILITIES.contains(&capability) && ![BLE, SERIAL_RECOVERY].contains(&capability),
+            Self::InProcess | Self::Serial => {
+                CAPABILITIES.contains(&capability) && ![BLE, PAIRING].contains(&capability)
+            }
+            Self::Udp => CAPABILITIES.contains(&capability) && ![BLE, PAIRING, SERIAL_RECOVERY].contains(&capability),
             // What bluetoothd and the controllers do by themselves can neither be seen nor chosen.
             Self::Bluez(_) => {
                 CAPABILITIES.contains(&capability) && !["silent-loss", BLE, SERIAL_RECOVERY].contains(&capability)
@@ -104,7 +109,8 @@ impl Air {
     /// leaves the plain function calls for the link.
     #[must_use]
     pub fn suited_to(self, needs: &[String]) -> Self {
-        if self == Self::InProcess && needs.iter().any(|need| need == BLE) { Self::InProcessBle } else { self }
+        let link = needs.iter().any(|need| [BLE, PAIRING].contains(&need.as_str()));
+        if self == Self::InProcess && link { Self::InProcessBle } else { self }
     }
 }
 

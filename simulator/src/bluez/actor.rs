@@ -15,7 +15,7 @@ use super::centrals::{self, Ask, Notifier, address_of, central_of};
 use super::port::{Central, Event, Input, Served, Setup};
 use super::silence;
 use crate::gatt::{
-    Advertisement, AttError, CentralAction, Characteristic, GattEvent, Properties, Security, Table, WriteKind,
+    Address, Advertisement, AttError, CentralAction, Characteristic, GattEvent, Properties, Security, Table, WriteKind,
 };
 use crate::trace::EndedBy;
 
@@ -75,6 +75,7 @@ impl Actor {
     pub(super) async fn new(
         session: Session,
         adapter: Adapter,
+        address: Address,
         setup: Setup,
         was_powered: bool,
         events: mpsc::Sender<Event>,
@@ -84,7 +85,7 @@ impl Actor {
         let watch = centrals::watch(&adapter, &ask).await?;
         let mut agent = None;
         if let Some(capability) = setup.capability {
-            match Agent::register(adapter.name(), capability, ask.clone()).await {
+            match Agent::register(adapter.name(), address, capability, ask.clone()).await {
                 Ok(registered) => agent = Some(registered),
                 Err(error) => {
                     let note = format!("no agent could be registered, so that nobody can pair: {error}");

@@ -9,13 +9,21 @@ use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream, ObjectPath};
 
 use super::centrals::{Ask, next};
-use crate::gatt::IoCapability;
+use crate::gatt::{Address, IoCapability};
 
 const PATH: &str = "/brickproof/agent";
 const INTERFACE: &str = "org.bluez.Agent1";
 const MANAGER: &str = "org.bluez.AgentManager1";
 /// What an agent says that does not want to.
 const REJECTED: &str = "org.bluez.Error.Rejected";
+
+/// Which pairings are ours.
+struct Own {
+    /// The path below which the devices of the adapter are.
+    adapter: String,
+    /// The end of the path of the target, as another adapter of this machine has it.
+    peer: String,
+}
 
 /// A registered agent; dropping it takes it back.
 #[derive(Debug)]
@@ -24,19 +32,21 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    /// The default agent of bluetoothd for pairings of this adapter; those of others are refused. What is shown to the
-    /// user of the target is asked as [`Ask::Shown`].
+    /// The default agent of bluetoothd for pairings with this adapter, at this end and at one on the same machine; all
+    /// others are refused. What is shown to the user of the target is asked as [`Ask::Shown`].
     ///
     /// # Errors
     /// From the bus or bluetoothd.
     pub(super) async fn register(
         adapter: &str,
+        address: Address,
         capability: IoCapability,
         asks: mpsc::UnboundedSender<Ask>,
     ) -> zbus::Result<Self> {
         let connection = Connection::system().await?;
         let stream = MessageStream::from(&connection);
-        let own = format!("/org/bluez/{adapter}/");
+        let peer = format!("/dev_{}", address.to_string().replace(':', "_"));
+        let own = Own { adapter: format!("/org/bluez/{adapter}/"), peer };
         let task = tokio::task::spawn_local(answer(stream, connection.clone(), own, asks));
         let agent = Self { task };
         let path = ObjectPath::from_static_str_unchecked(PATH);
@@ -66,7 +76,7 @@ fn word(capability: IoCapability) -> &'static str {
     }
 }
 
-async fn answer(mut stream: MessageStream, connection: Connection, own: String, asks: mpsc::UnboundedSender<Ask>) {
+async fn answer(mut stream: MessageStream, connection: Connection, own: Own, asks: mpsc::UnboundedSender<Ask>) {
     while let Some(Ok(message)) = next(&mut stream).await {
         let header = message.header();
         let ours = header.interface().is_some_and(|interface| interface.as_str() == INTERFACE);
@@ -86,7 +96,7 @@ async fn answer(mut stream: MessageStream, connection: Connection, own: String, 
 }
 
 /// Whether the user of the target says yes; what he is shown is told on.
-fn allows(message: &Message, member: &str, own: &str, asks: &mpsc::UnboundedSender<Ask>) -> bool {
+fn allows(message: &Message, member: &str, own: &Own, asks: &mpsc::UnboundedSender<Ask>) -> bool {
     let body = message.body();
     let device = match member {
         "Release" | "Cancel" => return true,
@@ -100,8 +110,10 @@ fn allows(message: &Message, member: &str, own: &str, asks: &mpsc::UnboundedSend
         _ => return false,
     };
     let Ok((path, number)) = device else { return false };
-    if !path.as_str().starts_with(own) {
-        return false;
+    let path = path.as_str();
+    if !path.starts_with(&own.adapter) {
+        // Where a tool on this machine has no agent, bluetoothd asks the default one for it, too.
+        return number.is_none() && path.ends_with(&own.peer);
     }
     if let Some(number) = number {
         let _ = asks.send(Ask::Shown { member: member.to_owned(), number });

@@ -187,7 +187,7 @@ impl Port {
         let (event_sender, events) = mpsc::channel(EVENTS_MAX);
         let (inputs, input) = mpsc::unbounded_channel();
         let silent = silence::allowed(&name);
-        let actor = Actor::new(session, adapter, setup, was_powered, event_sender).await?;
+        let actor = Actor::new(session, adapter, address, setup, was_powered, event_sender).await?;
         let task = tokio::task::spawn_local(actor.run(input)).abort_handle();
         Ok(Self { name, address, silent, events, inputs, served: None, task })
     }
