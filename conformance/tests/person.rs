@@ -107,9 +107,8 @@ fn an_update_that_a_person_carries_out_passes() {
     assert!(!said.contains('\u{1b}'), "no colours and no bar without a terminal:\n{said}");
     let evidence = folder.path().join("report/person/update.test-confirm");
     let trace = std::fs::read_to_string(evidence.join("trace.jsonl")).unwrap();
-    let events = |event: &str| {
-        trace.lines().filter(|line| line.contains(&format!("\"event\":\"{event}\""))).collect::<Vec<_>>()
-    };
+    let events =
+        |event: &str| trace.lines().filter(|line| line.contains(&format!("\"event\":\"{event}\""))).collect::<Vec<_>>();
     assert_eq!(events("asked").len(), 2, "{trace}");
     assert_eq!(events("answered").len(), 2);
     assert!(events("answered")[1].contains("s it says done"));

@@ -69,10 +69,9 @@ impl Briefing {
             ("hash", facts.hash.clone()),
             ("mode", said),
         ]);
-        let steps = app.steps_of(task).map(|step| Step {
-            text: fill(std::slice::from_ref(&step.text), &values).concat(),
-            seen: step.seen,
-        });
+        let steps = app
+            .steps_of(task)
+            .map(|step| Step { text: fill(std::slice::from_ref(&step.text), &values).concat(), seen: step.seen });
         let mut lines = vec![("target", facts.target.clone())];
         lines.extend(facts.device.iter().cloned());
         lines.extend([

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Mutex as BlockingMutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::{Mutex, mpsc};
@@ -15,6 +16,8 @@ pub struct Console {
     /// A line that was typed before a case began belongs to the one before it.
     typed: bool,
     lines: Mutex<Option<mpsc::UnboundedReceiver<String>>>,
+    /// It has been noticed that there will be no more lines.
+    closed: AtomicBool,
     bar: BlockingMutex<Option<ProgressBar>>,
 }
 
@@ -26,20 +29,24 @@ impl Console {
             colour,
             typed: std::io::stdin().is_terminal(),
             lines: Mutex::default(),
+            closed: AtomicBool::new(false),
             bar: BlockingMutex::default(),
         }
     }
 
-    /// A case begins: what has been typed before is not for it.
-    pub(super) async fn begin(&self) {
+    /// A case begins: what has been typed before is not for it. Whether anybody may be there.
+    pub(super) async fn begin(&self) -> bool {
         let mut lines = self.lines.lock().await;
         let lines = lines.get_or_insert_with(read_lines);
         while self.typed && lines.try_recv().is_ok() {}
+        !self.closed.load(Ordering::Relaxed)
     }
 
     /// The next line; `None` when there will be none. Dropping the future loses nothing.
     pub(super) async fn line(&self) -> Option<String> {
-        self.lines.lock().await.get_or_insert_with(read_lines).recv().await
+        let line = self.lines.lock().await.get_or_insert_with(read_lines).recv().await;
+        self.closed.fetch_or(line.is_none(), Ordering::Relaxed);
+        line
     }
 
     /// Says something, above the bar if there is one.
@@ -67,12 +74,15 @@ impl Console {
         let mut bar = self.bar();
         let shown = bar.get_or_insert_with(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("      upload {bar:30} {percent:>3} %  {bytes}/{total_bytes}  {eta}");
+            let style =
+                ProgressStyle::with_template("      upload {bar:30} {percent:>3} %  {bytes}/{total_bytes}  {eta}");
             style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
         });
         shown.set_length(total);
         shown.set_position(done);
-        if done >= total && let Some(bar) = bar.take() {
+        if done >= total
+            && let Some(bar) = bar.take()
+        {
             bar.finish_and_clear();
         }
     }

@@ -12,6 +12,8 @@ const QUESTION: &str = "What does the app say? [s]uccess / [f]ailure / [n]othing
 /// What can be typed, said once.
 const HELP: &str = "Type when you know: s the app says success, f it says failure, a abort this case, ? these steps again; \
                     the app's own words may follow: f Disconnected";
+/// Why nobody knows when nobody can answer.
+pub(crate) const CLOSED: &str = "standard input is closed: nobody can say what the app says";
 /// Characters of a line that are kept.
 const LINE_MAX: usize = 200;
 
@@ -72,6 +74,8 @@ pub(crate) struct Dialogue {
     briefing: Briefing,
     /// Steps that are done.
     done: usize,
+    /// What the target has shown so far.
+    reached: Vec<Milestone>,
     /// Bytes of the upload.
     uploaded: u64,
     /// Something has come from the app.
@@ -91,6 +95,7 @@ impl Dialogue {
         let mut dialogue = Self {
             briefing,
             done: 0,
+            reached: Vec::new(),
             uploaded: 0,
             begun: false,
             marked: false,
@@ -120,7 +125,7 @@ impl Dialogue {
             }
             Heard::Line(line) => self.line(&line),
             Heard::Closed => {
-                self.end(End::Undecided("standard input is closed: nobody can say what the app says".into()));
+                self.end(End::Undecided(CLOSED.into()));
             }
             Heard::Quiet if self.begun => self.ask(),
             Heard::Quiet => self.remind(),
@@ -151,7 +156,10 @@ impl Dialogue {
             Shown::Starts if std::mem::take(&mut self.off) => {
                 self.say(Tone::Alert, "  [!] the device has its power back, and starts");
             }
-            Shown::Starts => self.reached(Milestone::Restarted, "the device restarts"),
+            Shown::Starts if self.reached.contains(&Milestone::Uploaded) => {
+                self.reached(Milestone::Restarted, "the device restarts");
+            }
+            Shown::Starts => self.say(Tone::Alert, "  [!] the device restarts"),
             Shown::Runs(runs, version) => self.runs(runs, version.as_deref()),
             Shown::Dead => {
                 self.say(Tone::Alert, "  [!] the device does not start any more");
@@ -203,6 +211,10 @@ impl Dialogue {
 
     /// Ticks off the steps up to the one that this shows, and asks when it was the last thing to be seen.
     fn reached(&mut self, milestone: Milestone, words: &str) {
+        let first = !self.reached.contains(&milestone);
+        if first {
+            self.reached.push(milestone);
+        }
         let step = self.briefing.steps.iter().skip(self.done).position(|step| step.seen == Some(milestone));
         match step.map(|ahead| self.done + ahead + 1) {
             Some(step) => {
@@ -210,7 +222,9 @@ impl Dialogue {
                 self.done = step;
                 self.say(Tone::Done, format!("  [x] {steps}. {words}"));
             }
-            None => self.say(Tone::Done, format!("  [x] {words}")),
+            None if first => self.say(Tone::Done, format!("  [x] {words}")),
+            // Once more, after something went wrong.
+            None => self.say(Tone::Plain, format!("      {words}")),
         }
         if milestone == self.briefing.last && self.begun {
             self.ask();
@@ -231,7 +245,12 @@ impl Dialogue {
                 self.say(Tone::Plain, "Then we wait. Type s or f when it says something.");
             }
             "a" | "abort" => self.end(End::Undecided("the person has aborted the case".into())),
-            "?" | "h" | "help" => self.steps(),
+            "?" | "h" | "help" => {
+                self.steps();
+                if self.asked {
+                    self.ask_again();
+                }
+            }
             "" if !self.asked => self.remind(),
             "" => self.ask_again(),
             _ => {

@@ -127,7 +127,9 @@ pub(super) async fn run(
     let briefing = Briefing::new(&facts, &person.app, task, person.mode_of(task));
     let _ = notes.send(InitiatorEvent::Started { what: format!("a person with {}", person.app.about) });
     let console = &person.console;
-    console.begin().await;
+    if !console.begin().await {
+        return Ended::Undecided(dialogue::CLOSED.into());
+    }
     let (mut dialogue, mut out) = Dialogue::new(briefing);
     // That the device has started is no news.
     let mut early: Vec<Shown> = std::iter::from_fn(|| view.try_recv().ok()).collect();

@@ -193,14 +193,14 @@ fn ways_to_end_without_a_report() {
         other => panic!("{other:?}"),
     };
     assert_eq!(undecided(Talk::new().types("abort")), "the person has aborted the case");
-    assert_eq!(
-        undecided(updated().hear(Heard::Closed)),
-        "standard input is closed: nobody can say what the app says"
-    );
+    assert_eq!(undecided(updated().hear(Heard::Closed)), "standard input is closed: nobody can say what the app says");
     assert_eq!(undecided(updated().hear(Heard::Deadline)), "nobody has said in time what the app says");
     // Whoever says that the app says nothing has said that it does not end.
     assert_eq!(updated().types("n").hear(Heard::Deadline).end, Some(End::Hung));
-    assert_eq!(undecided(updated().types("n").types("hm").hear(Heard::Deadline)), "nobody has said in time what the app says");
+    assert_eq!(
+        undecided(updated().types("n").types("hm").hear(Heard::Deadline)),
+        "nobody has said in time what the app says"
+    );
     for talk in [Talk::new().types("a"), updated().hear(Heard::Closed), updated().types("n").hear(Heard::Deadline)] {
         assert!(!talk.notes.iter().any(|note| matches!(note, InitiatorEvent::Reported { .. })));
     }
@@ -224,6 +224,8 @@ fn the_question_comes_when_the_target_has_shown_the_last_of_its_mode() {
     assert_eq!(first(Mode::ConfirmOnly), Some(5));
     assert_eq!(first(Mode::TestOnly), Some(5));
     assert_eq!(first(Mode::TestAndConfirm), Some(6));
+    // A reset in the middle of an upload is none that the app has asked for.
+    assert_eq!(asked(Mode::UploadOnly, &[Shown::Connected, upload(2048), Shown::Starts, runs(Runs::Old, "1.0.0")]), 0);
     // An open question is repeated on the screen, and asked once.
     assert_eq!(asked(Mode::UploadOnly, &all), 1);
     assert_eq!(asked(Mode::TestAndConfirm, &[Shown::Dead]), 1);
@@ -253,10 +255,13 @@ fn tones_mark_what_is_wanted_and_what_is_not() {
     let tones = |shown| {
         let (mut dialogue, _) = Dialogue::new(briefing("program", Task::Update, Mode::TestAndConfirm));
         let said = dialogue.hear(Heard::Shown(shown));
-        said.into_iter().filter_map(|out| if let Out::Say(tone, _) = out { Some(tone) } else { None }).collect::<Vec<_>>()
+        said.into_iter()
+            .filter_map(|out| if let Out::Say(tone, _) = out { Some(tone) } else { None })
+            .collect::<Vec<_>>()
     };
     assert_eq!(tones(Shown::Connected), [Tone::Done]);
     assert_eq!(tones(Shown::Off), [Tone::Alert]);
+    assert_eq!(tones(Shown::Starts), [Tone::Alert]);
     assert_eq!(tones(runs(Runs::Old, "1.0.0")), [Tone::Alert]);
     assert_eq!(tones(Shown::Dead), [Tone::Alert, Tone::Question]);
 }
@@ -273,7 +278,11 @@ fn shown_in(scenario: &str) -> Vec<Shown> {
     let size = case.images.update.bytes.len() as u64;
     let complete = Shown::Upload { done: size, total: size };
     let firsts: Vec<_> = shown.iter().filter(|shown| matches!(shown, Shown::Upload { .. })).cloned().collect();
-    assert!(firsts.windows(2).any(|pair| matches!(pair, [Shown::Upload { done: a, .. }, Shown::Upload { done: b, .. }] if a < b)));
+    assert!(
+        firsts
+            .windows(2)
+            .any(|pair| matches!(pair, [Shown::Upload { done: a, .. }, Shown::Upload { done: b, .. }] if a < b))
+    );
     shown.retain(|shown| !matches!(shown, Shown::Upload { .. }) || *shown == complete);
     shown
 }
