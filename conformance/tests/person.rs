@@ -5,6 +5,14 @@ mod binary;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
+use std::time::Instant;
+
+use brickproof::initiator::bluez::BluezWire;
+use brickproof::initiator::personality::Personality;
+use brickproof::initiator::update::Job;
+use brickproof::scenario::Task;
+use brickproof_flash_model::image::mcuboot::inspect;
+use sha2::{Digest, Sha256};
 
 use binary::{brickproof, folder, text};
 use nix::sys::signal::{Signal, kill};
@@ -27,10 +35,17 @@ struct Session {
 
 impl Session {
     fn start(folder: &Path, arguments: &[&str]) -> Self {
+        Self::start_on("udp", folder, arguments)
+    }
+
+    fn start_on(air: &str, folder: &Path, arguments: &[&str]) -> Self {
+        // A test that waits for what never comes ends, too.
+        let timeout: &[&str] = if arguments.contains(&"--timeout") { &[] } else { &["--timeout", "300"] };
         let mut process = Command::new(env!("CARGO_BIN_EXE_brickproof"))
             .arg("run")
             .args(arguments)
-            .args(["--initiator", "person", "--air", "udp"])
+            .args(timeout)
+            .args(["--initiator", "person", "--air", air])
             .current_dir(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -132,6 +147,48 @@ fn the_same_device_is_judged_by_what_the_person_says() {
         assert_eq!(results.contains("STA-08"), code == 1, "{results}");
         assert_eq!(results.contains("it says that it succeeded: the person answers `s`"), code == 1, "{results}");
     }
+}
+
+/// Acts as the Android app does, at the device on this bus.
+fn as_an_app(bus: &str, image: Vec<u8>) -> bool {
+    let info = inspect(&image.as_slice()).expect("an image");
+    let job = Job {
+        sha256: Sha256::digest(&image).into(),
+        tlv_hash: info.hash.expect("a hash"),
+        version: Some(info.header.version),
+        task: Task::Update,
+        number: None,
+        further: Vec::new(),
+        image,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let app = Personality::named("builtin-android").expect("it is one of them");
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let (notes, _noted) = tokio::sync::mpsc::unbounded_channel();
+        let mut wire = BluezWire::open(bus, 0, Instant::now(), notes).await.expect("the bus");
+        app.run(&mut wire, &job, 1).await.success
+    })
+}
+
+#[test]
+fn over_bluetooth_an_app_is_watched() {
+    let folder = folder();
+    let mut session = Session::start_on("virtual-bluez", folder.path(), &["update/test-confirm"]);
+    let bus = session.value("bus");
+    let image = std::fs::read(session.value("image")).expect("the image is there");
+    session.until("Type when you know");
+    assert!(as_an_app(bus.trim_start_matches("DBUS_SYSTEM_BUS_ADDRESS="), image));
+    session.until(QUESTION);
+    session.types("s");
+    let (code, results, said) = session.end();
+    assert!(said.contains("[x] 1. connected") && said.contains("the connection has ended"), "{said}");
+    assert!(said.contains("[x] the new image is confirmed"), "{said}");
+    assert_eq!(code, Some(0), "{results}");
+
+    let mut session = Session::start_on("virtual-bluez", folder.path(), &["ble/passkey-entry"]);
+    assert_eq!(session.value("passkey").len(), 6);
+    session.types("a");
+    session.end();
 }
 
 #[test]

@@ -8,6 +8,7 @@ use brickproof_flash_model::boot::mcuboot::{Mcuboot, Slot, SwapType};
 use brickproof_flash_model::flash::{Controller, Flash, Uncut};
 use brickproof_flash_model::source::Mistake;
 use brickproof_simulator::device::{Battery, Board, Persistent};
+use brickproof_simulator::gatt::IoCapability;
 use brickproof_simulator::trace::{Kind, Record, RunRecord, SCHEMA, Wants};
 use brickproof_simulator::world::{Action, Control, Fault, Trigger, World};
 
@@ -274,6 +275,12 @@ impl Case {
             further: self.images.update_1.iter().map(|update| job(update, Some(1))).collect(),
             ..job(&self.images.update, several.then_some(0))
         }
+    }
+
+    /// The same, where the target has a display or a keyboard for it.
+    pub(super) fn shown_passkey(&self) -> Option<u32> {
+        let shows = self.board.gatt.pairing.capability.is_some_and(|can| can != IoCapability::NoInputNoOutput);
+        shows.then(|| self.passkey())
     }
 
     /// The name of the target.

@@ -237,8 +237,8 @@ impl Dialogue {
         let word = line.split_whitespace().next().unwrap_or_default().to_lowercase();
         self.waiting = false;
         match word.as_str() {
-            "s" | "success" => self.report(true, line),
-            "f" | "failure" => self.report(false, line),
+            "s" | "success" => self.report(true, &line),
+            "f" | "failure" => self.report(false, &line),
             "n" | "nothing" => {
                 self.asked = false;
                 self.waiting = true;
@@ -260,7 +260,7 @@ impl Dialogue {
         }
     }
 
-    fn report(&mut self, success: bool, line: String) {
+    fn report(&mut self, success: bool, line: &str) {
         let says = if success { "success" } else { "failure" };
         self.say(Tone::Plain, format!("Noted: the app says {says}. The verdict follows when the device is at rest."));
         self.out.push(Out::Note(InitiatorEvent::Reported { success, message: format!("the person answers `{line}`") }));

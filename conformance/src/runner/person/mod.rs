@@ -184,7 +184,13 @@ fn facts(case: &Case, place: &Place, image: &Path, seen: &Seen) -> Facts {
     }
     device.extend(seen.address.map(|address| ("address", address.to_string())));
     device.extend(seen.name.clone().map(|name| ("name", name)));
-    device.sort_by_key(|(what, _)| ["name", "address", "port", "path", "bus"].iter().position(|known| known == what));
+    if seen.address.is_some() {
+        // A device would show it, or have it printed on it.
+        device.extend(case.shown_passkey().map(|passkey| ("passkey", format!("{passkey:06}"))));
+    }
+    device.sort_by_key(|(what, _)| {
+        ["name", "address", "port", "path", "passkey", "bus"].iter().position(|known| known == what)
+    });
     let version = update.version.map_or_else(|| "unknown".to_owned(), |version| version.to_string());
     let file = format!("{}-{}.bin", case.scenario.id.replace('/', "-"), version.replace('+', "-"));
     Facts {

@@ -5,6 +5,7 @@ use brickproof_simulator::trace::{InitiatorEvent, Kind};
 use super::briefing::{Briefing, Facts};
 use super::dialogue::{Dialogue, End, Heard, Out, Tone};
 use super::shown::{Reading, Runs, Shown};
+use crate::air::Air;
 use crate::app::Milestone;
 use crate::initiator::personality::{Mode, Personality};
 use crate::library;
@@ -268,8 +269,13 @@ fn tones_mark_what_is_wanted_and_what_is_not() {
 
 /// What the trace of the built-in initiator shows in a scenario, without the progress of the upload.
 fn shown_in(scenario: &str) -> Vec<Shown> {
+    shown_on(Air::InProcess, scenario)
+}
+
+fn shown_on(air: Air, scenario: &str) -> Vec<Shown> {
     let scenario = library::scenarios(&[scenario.to_owned()]).unwrap().remove(0);
-    let plan = Plan::builtin(Personality::DEFAULT, std::env::temp_dir().join("brickproof-person-tests"));
+    let report = std::env::temp_dir().join("brickproof-person-tests");
+    let plan = Plan { air, ..Plan::builtin(Personality::DEFAULT, report) };
     let case = Case::prepare(&scenario, &plan).unwrap();
     let trace = case.run(&plan, 0).trace;
     assert!(trace.iter().any(|record| matches!(record.kind, Kind::Message { .. })));
@@ -309,6 +315,15 @@ fn a_trace_shows_an_update_and_a_rollback() {
     assert!(shown_in("power-loss/mid-swap-half").windows(2).any(|pair| pair == [Shown::Off, Shown::Starts]));
     assert!(shown_in("power-loss/never-comes-back").contains(&Shown::Off));
     assert!(!shown_in("rollback/self-test-fails").contains(&Shown::Confirmed), "it refuses to be confirmed");
+}
+
+#[test]
+fn over_bluetooth_connections_come_and_go() {
+    let shown = shown_on(Air::InProcessBle, "update/test-confirm");
+    let ends = shown.iter().position(|shown| *shown == Shown::Disconnected).unwrap();
+    let connects = |shown: &[Shown]| shown.iter().filter(|shown| **shown == Shown::Connected).count();
+    assert_eq!(connects(&shown[..ends]), 1, "a request does not count as a second connection: {shown:?}");
+    assert!(connects(&shown[ends..]) > 0 && shown.contains(&Shown::Confirmed), "{shown:?}");
 }
 
 #[test]
