@@ -269,13 +269,13 @@ fn tones_mark_what_is_wanted_and_what_is_not() {
 
 /// What the trace of the built-in initiator shows in a scenario, without the progress of the upload.
 fn shown_in(scenario: &str) -> Vec<Shown> {
-    shown_on(Air::InProcess, scenario)
+    shown_on(Air::InProcess, Personality::DEFAULT, scenario)
 }
 
-fn shown_on(air: Air, scenario: &str) -> Vec<Shown> {
+fn shown_on(air: Air, client: Personality, scenario: &str) -> Vec<Shown> {
     let scenario = library::scenarios(&[scenario.to_owned()]).unwrap().remove(0);
     let report = std::env::temp_dir().join("brickproof-person-tests");
-    let plan = Plan { air, ..Plan::builtin(Personality::DEFAULT, report) };
+    let plan = Plan { air, ..Plan::builtin(client, report) };
     let case = Case::prepare(&scenario, &plan).unwrap();
     let trace = case.run(&plan, 0).trace;
     assert!(trace.iter().any(|record| matches!(record.kind, Kind::Message { .. })));
@@ -312,6 +312,8 @@ fn a_trace_shows_an_update_and_a_rollback() {
     assert_eq!(shown, until_reset(&[new(), Shown::Confirmed]));
     assert_eq!(shown_in("rollback/crashes-before-confirming"), until_reset(&[new(), Shown::Starts, old()]));
     assert_eq!(shown_in("rollback/confirms-itself")[6..8], [new(), Shown::Confirmed]);
+    let confirms_only = shown_on(Air::InProcess, Personality::named("builtin-ios").unwrap(), "update/test-confirm");
+    assert_eq!(confirms_only[4..], [Shown::Marked { for_good: true }, Shown::Starts, new()]);
     assert!(shown_in("power-loss/mid-swap-half").windows(2).any(|pair| pair == [Shown::Off, Shown::Starts]));
     assert!(shown_in("power-loss/never-comes-back").contains(&Shown::Off));
     assert!(!shown_in("rollback/self-test-fails").contains(&Shown::Confirmed), "it refuses to be confirmed");
@@ -319,7 +321,7 @@ fn a_trace_shows_an_update_and_a_rollback() {
 
 #[test]
 fn over_bluetooth_connections_come_and_go() {
-    let shown = shown_on(Air::InProcessBle, "update/test-confirm");
+    let shown = shown_on(Air::InProcessBle, Personality::DEFAULT, "update/test-confirm");
     let ends = shown.iter().position(|shown| *shown == Shown::Disconnected).unwrap();
     let connects = |shown: &[Shown]| shown.iter().filter(|shown| **shown == Shown::Connected).count();
     assert_eq!(connects(&shown[..ends]), 1, "a request does not count as a second connection: {shown:?}");
