@@ -1,7 +1,7 @@
 //! A new file in these folders makes a new binary: `include_dir` alone does not notice it.
 
 fn main() {
-    for folder in ["initiators", "keys", "known", "known", "requirements", "suites", "targets"] {
+    for folder in ["apps", "initiators", "keys", "known", "requirements", "suites", "targets"] {
         println!("cargo::rerun-if-changed={folder}");
     }
 }

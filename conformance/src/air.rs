@@ -105,6 +105,15 @@ impl Air {
         }
     }
 
+    /// Whether it is real Bluetooth, so that a phone can reach the target.
+    #[must_use]
+    pub fn is_radio(self) -> bool {
+        match self {
+            Self::InProcess | Self::InProcessBle | Self::Udp | Self::Serial | Self::VirtualBluez => false,
+            Self::Bluez(_) => true,
+        }
+    }
+
     /// The air on which the built-in initiator runs a scenario with these needs: what needs Bluetooth LE
     /// leaves the plain function calls for the link.
     #[must_use]

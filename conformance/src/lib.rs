@@ -6,7 +6,7 @@
 //!
 //! # Layers
 //!
-//! * [`scenario`], [`target`], [`profile`]: what people write, read with errors that name the place.
+//! * [`scenario`], [`target`], [`profile`], [`app`]: what people write, read with errors that name the place.
 //!   [`library`] finds it, bundled or on disk.
 //! * [`initiator`]: the built-in initiator, straight-line code over a wire, on virtual or real time.
 //! * [`runner`]: one scenario, one world, one initiator; many at once.
@@ -24,6 +24,7 @@
 //! | 3 | the harness itself is at fault |
 
 pub mod air;
+pub mod app;
 pub mod cli;
 pub mod control;
 pub mod initiator;

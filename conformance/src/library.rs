@@ -5,6 +5,7 @@ use std::path::Path;
 use brickproof_flash_model::source::Mistake;
 use brickproof_scenarios::Bundled;
 
+use crate::app::App;
 use crate::profile::Profile;
 use crate::scenario::Scenario;
 use crate::target::Target;
@@ -109,6 +110,19 @@ pub fn initiator(name: &str) -> Result<Profile, Mistake> {
     }
     let bundled = find(&brickproof_scenarios::initiators(), "initiator", name)?;
     Profile::parse(&format!("initiators/{name}.toml"), bundled.text)
+}
+
+/// An app by name or path.
+///
+/// # Errors
+/// A [`Mistake`] that lists the names there are.
+pub fn app(name: &str) -> Result<App, Mistake> {
+    if is_path(name) {
+        let (text, _) = read(name)?;
+        return App::parse(name, &text);
+    }
+    let bundled = find(&brickproof_scenarios::apps(), "app", name)?;
+    App::parse(&format!("apps/{name}.toml"), bundled.text)
 }
 
 fn find(bundled: &[Bundled], what: &str, name: &str) -> Result<Bundled, Mistake> {

@@ -1,5 +1,6 @@
 //! What people write is read or refused with a place and a reason, whatever is in it.
 
+use brickproof::app::App;
 use brickproof::profile::Profile;
 use brickproof::scenario::Scenario;
 use brickproof::target::Target;
@@ -9,6 +10,7 @@ use proptest::prelude::*;
 const SCENARIO: &str = include_str!("../src/cli/templates/scenario.toml");
 const TARGET: &str = include_str!("../src/cli/templates/target.toml");
 const INITIATOR: &str = include_str!("../src/cli/templates/initiator.toml");
+const APP: &str = include_str!("../../scenarios/apps/device-manager.toml");
 const LAYOUT: &str = include_str!("../../flash-model/presets/nrf52840.toml");
 
 /// A text with some bytes replaced, removed or doubled.
@@ -46,6 +48,13 @@ proptest! {
     fn targets(text in mutated(TARGET)) {
         if let Err(mistake) = Target::parse("x.toml", None, &text) {
             prop_assert!(!mistake.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn apps(text in mutated(APP)) {
+        if let Err(mistake) = App::parse("x.toml", &text) {
+            prop_assert!(mistake.to_string().starts_with("x.toml"), "{}", mistake);
         }
     }
 

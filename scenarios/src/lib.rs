@@ -5,6 +5,7 @@
 //! | `suites/` | a scenario: what is asked, what goes wrong, what must hold |
 //! | `targets/` | a target profile: flash, bootloader, server, battery |
 //! | `initiators/` | an initiator profile: the commands of a tool and its known failures |
+//! | `apps/` | what a person is told to do in an app |
 //! | `known/` | what is known to fail when the built-in initiator acts as another client |
 //! | `requirements/` | requirements with level, source and the scenarios that exercise them |
 //! | `keys/` | the keys that sign the images made here; no secrets |
@@ -18,6 +19,7 @@ static TARGETS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/targets");
 static INITIATORS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/initiators");
 static REQUIREMENTS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/requirements");
 
+static APPS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/apps");
 static KNOWN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/known");
 
 /// The private ECDSA P-256 key that signs images made by brickproof, PKCS#8 PEM. It protects nothing.
@@ -63,6 +65,12 @@ pub fn initiators() -> Vec<Bundled> {
 #[must_use]
 pub fn requirements() -> Vec<Bundled> {
     bundled(&REQUIREMENTS)
+}
+
+/// All apps, by name.
+#[must_use]
+pub fn apps() -> Vec<Bundled> {
+    bundled(&APPS)
 }
 
 /// All files of known failures, by the initiator they are about.

@@ -12,6 +12,7 @@ use super::options::find_program;
 use super::{Failure, print};
 use crate::air::Air;
 use crate::library;
+use crate::runner::person;
 use crate::runner::site::Site;
 
 /// Something does not work here.
@@ -31,6 +32,11 @@ pub(super) fn run() -> Result<u8, Failure> {
         name: "builtin".into(),
         state: Ok("on every air; builtin-android and others act as another client".into()),
     }];
+    let apps: Vec<_> = brickproof_scenarios::apps().iter().map(|bundled| bundled.name).collect();
+    initiators.push(Line {
+        name: person::NAME.into(),
+        state: Ok(format!("on every air in real time, with you at a terminal; apps: {}", apps.join(", "))),
+    });
     for bundled in brickproof_scenarios::initiators() {
         let profile = library::initiator(bundled.name)?;
         let mut programs: Vec<&str> = profile.commands.values().map(|command| command[0].as_str()).collect();

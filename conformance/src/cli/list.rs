@@ -3,9 +3,11 @@
 use clap::{Args, ValueEnum};
 
 use super::{Failure, print, print_json};
+use crate::air::Air;
 use crate::initiator::personality::Personality;
 use crate::judge::requirements;
 use crate::library;
+use crate::runner::person;
 use crate::runner::verdict::Weight;
 
 #[derive(Debug, Args)]
@@ -23,6 +25,7 @@ enum What {
     Requirements,
     Targets,
     Initiators,
+    Apps,
 }
 
 /// One line: the id first.
@@ -38,6 +41,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         What::Requirements => requirement_lines(),
         What::Targets => targets()?,
         What::Initiators => initiators()?,
+        What::Apps => apps()?,
     };
     if arguments.json {
         print_json(&lines.iter().map(|line| &line.json).collect::<Vec<_>>())?;
@@ -91,6 +95,27 @@ fn targets() -> Result<Vec<Line>, Failure> {
         .collect()
 }
 
+fn a_person() -> Line {
+    let airs: Vec<_> = Air::ALL.into_iter().filter(|air| !air.is_virtual()).map(Air::name).collect();
+    let apps: Vec<_> = brickproof_scenarios::apps().iter().map(|bundled| bundled.name).collect();
+    Line {
+        id: person::NAME.into(),
+        text: person::ABOUT.into(),
+        json: serde_json::json!({ "id": person::NAME, "about": person::ABOUT, "airs": airs, "apps": apps }),
+    }
+}
+
+fn apps() -> Result<Vec<Line>, Failure> {
+    brickproof_scenarios::apps()
+        .into_iter()
+        .map(|bundled| {
+            let app = library::app(bundled.name)?;
+            let json = serde_json::json!({ "id": app.name, "about": app.about, "radio": app.radio });
+            Ok(Line { id: app.name, text: app.about, json })
+        })
+        .collect()
+}
+
 fn initiators() -> Result<Vec<Line>, Failure> {
     let built_in = |personality: Personality| Line {
         id: personality.name.into(),
@@ -100,6 +125,7 @@ fn initiators() -> Result<Vec<Line>, Failure> {
         }),
     };
     let mut lines: Vec<Line> = Personality::ALL.into_iter().map(built_in).collect();
+    lines.push(a_person());
     for bundled in brickproof_scenarios::initiators() {
         let profile = library::initiator(bundled.name)?;
         let airs: Vec<_> = profile.airs.iter().map(|air| air.name()).collect();

@@ -4,18 +4,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::options::{find_program, keys, role_and_file, style};
 use super::{Failure, print_json};
 use crate::air::Air;
-use crate::initiator::personality::Personality;
+use crate::initiator::personality::{Mode, Personality};
 use crate::library;
 use crate::profile::Profile;
 use crate::report::group::Heading;
 use crate::report::{json, junit, markdown, terminal};
 use crate::runner::case::CaseResult;
+use crate::runner::person::console::Console;
+use crate::runner::person::{self, Person};
 use crate::runner::shard::Shard;
 use crate::runner::site::Site;
 use crate::runner::verdict::Status;
@@ -28,6 +30,8 @@ const REPORT: &str = "brickproof-report";
 const EXIT_STOPPED: u8 = 130;
 /// Default deadline of a case in seconds.
 const TIMEOUT_S: u64 = 300;
+/// Where a person finds the target unless told otherwise.
+const PERSON_AIR: Air = Air::VirtualBluez;
 /// Runs of one case.
 const REPEAT_MAX: i64 = 10_000;
 /// External tools mostly wait.
@@ -38,12 +42,20 @@ pub(super) struct Arguments {
     /// Scenarios: ids, their leading words (power-loss, power-loss/mid), or paths to .toml files; all
     /// bundled ones if none is given
     scenarios: Vec<String>,
-    /// Who is tested: `builtin`, `builtin-...` (it acts as another client), a profile, or a path to a .toml file
+    /// Who is tested: `builtin`, `builtin-...` (it acts as another client), `person` (you, with a phone or any program), a
+    /// profile, or a path to a .toml file
     #[arg(long, default_value = "builtin", conflicts_with = "command")]
     initiator: String,
     /// The target instead of the scenarios' own: a profile or a path to a .toml file
     #[arg(long)]
     target: Option<String>,
+    /// What the initiator `person` works with: device-manager, nrf-connect, program (any other), or a path to a .toml file
+    #[arg(long)]
+    app: Option<String>,
+    /// What the initiator `person` has the app do after the upload, where the scenario leaves that open [default:
+    /// test-and-confirm]
+    #[arg(long)]
+    mode: Option<Mode>,
     /// What carries the bytes: in-process (default for builtin), in-process-ble, virtual-bluez (default for tools that
     /// can be reached there), udp or serial
     #[arg(long)]
@@ -51,9 +63,9 @@ pub(super) struct Arguments {
     /// Cases at the same time
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
-    /// Deadline of a case in seconds
-    #[arg(long, value_name = "S", default_value_t = TIMEOUT_S, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    timeout: u64,
+    /// Deadline of a case in seconds [default: 300; for a person 1800]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: Option<u64>,
     /// Factor on the durations of flash operations; 1 on virtual time, 0 on real time
     #[arg(long, value_name = "X", value_parser = factor)]
     time_scale: Option<f64>,
@@ -104,7 +116,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         std::fs::create_dir_all(folder).map_err(|error| Failure::Usage(format!("{}: {error}", folder.display())))?;
     }
     let cases = scenarios.len() as u64 * u64::from(plan.runs);
-    let bar = ProgressBar::with_draw_target(Some(cases), ProgressDrawTarget::stderr());
+    // A dialogue has the terminal for itself.
+    let target = match plan.initiator {
+        InitiatorChoice::Person(_) => ProgressDrawTarget::hidden(),
+        InitiatorChoice::Builtin(_) | InitiatorChoice::External(_) => ProgressDrawTarget::stderr(),
+    };
+    let bar = ProgressBar::with_draw_target(Some(cases), target);
     if let Ok(template) = ProgressStyle::with_template("{spinner} {pos}/{len} {wide_msg} {elapsed}") {
         bar.set_style(template);
     }
@@ -174,6 +191,8 @@ fn check_known(plan: &Plan, scenarios: &[Scenario]) -> Result<(), Failure> {
 fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
     let initiator = if !arguments.command.is_empty() {
         InitiatorChoice::External(Profile::of_command(arguments.command.clone())?)
+    } else if arguments.initiator == person::NAME {
+        InitiatorChoice::Person(a_person(arguments)?)
     } else if let Some(personality) = Personality::named(&arguments.initiator) {
         InitiatorChoice::Builtin(personality)
     } else {
@@ -192,8 +211,13 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
         }
     }
     let builtin = matches!(initiator, InitiatorChoice::Builtin(_));
+    let a_person = matches!(initiator, InitiatorChoice::Person(_));
+    if !a_person && (arguments.app.is_some() || arguments.mode.is_some()) {
+        return Err(Failure::Usage("--app and --mode are for a person\n  remedy: --initiator person".into()));
+    }
     let air = arguments.air.unwrap_or(match &initiator {
         InitiatorChoice::Builtin(_) => Air::InProcess,
+        InitiatorChoice::Person(_) => PERSON_AIR,
         InitiatorChoice::External(profile) if profile.airs.contains(&Air::VirtualBluez) => Air::VirtualBluez,
         InitiatorChoice::External(profile) => profile.airs.first().copied().unwrap_or(Air::VirtualBluez),
     });
@@ -211,6 +235,11 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
     if let (Some(adapter), Some(2..)) = (air.adapter(), arguments.jobs) {
         return Err(Failure::Usage(format!("one case at a time has {adapter}: no --jobs on the air `{air}`")));
     }
+    if builtin && air.adapter().is_some() {
+        return Err(Failure::Usage(format!(
+            "the built-in initiator does not use adapters\n  remedy: a tool or a person on `{air}`, or --air virtual-bluez"
+        )));
+    }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let site = if air.is_virtual() {
         None
@@ -227,14 +256,14 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
         images: arguments.images.clone(),
         keys: keys(&arguments.keys)?,
         time_scale: arguments.time_scale,
-        timeout_s: arguments.timeout,
+        timeout_s: arguments.timeout.unwrap_or(if a_person { person::TIMEOUT_S } else { TIMEOUT_S }),
         seed: arguments.seed,
         run: 1,
         runs: arguments.repeat,
-        jobs: arguments.jobs.map(usize::from).unwrap_or(match air {
+        jobs: arguments.jobs.map(usize::from).unwrap_or(match (&initiator, air) {
+            // There is one of each.
+            (InitiatorChoice::Person(_), _) | (_, Air::Bluez(_)) => 1,
             _ if air.is_virtual() => cores,
-            // There is one adapter.
-            Air::Bluez(_) => 1,
             _ => JOBS_EXTERNAL,
         }),
         report: arguments.report.clone().unwrap_or_else(|| PathBuf::from(REPORT)),
@@ -245,11 +274,34 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
     })
 }
 
+/// The person who is guided, and the app: by default the one that reaches the target on this air.
+fn a_person(arguments: &Arguments) -> Result<Person, Failure> {
+    if arguments.jobs.is_some_and(|jobs| jobs > 1) {
+        return Err(Failure::Usage("a person does one case after the other\n  remedy: leave out --jobs".into()));
+    }
+    let radio = arguments.air.unwrap_or(PERSON_AIR).is_radio();
+    let app = library::app(match &arguments.app {
+        Some(name) => name,
+        None if radio => "device-manager",
+        None => "program",
+    })?;
+    if app.radio && !radio {
+        eprintln!("No phone reaches this air: take what follows as an example, and act with a program.");
+    }
+    Ok(Person { app, mode: arguments.mode, console: Arc::new(Console::new(style(&std::io::stderr()).colour)) })
+}
+
 /// The arguments that repeat a case.
 fn repeat_with(arguments: &Arguments, air: Air) -> Vec<String> {
     let mut words = Vec::new();
     if arguments.command.is_empty() && arguments.initiator != Personality::DEFAULT.name {
         words.extend(["--initiator".into(), arguments.initiator.clone()]);
+    }
+    if let Some(app) = &arguments.app {
+        words.extend(["--app".into(), app.clone()]);
+    }
+    if let Some(mode) = arguments.mode.and_then(|mode| mode.to_possible_value()) {
+        words.extend(["--mode".into(), mode.get_name().to_owned()]);
     }
     words.extend(["--air".into(), air.to_string()]);
     if let Some(target) = &arguments.target {
@@ -264,8 +316,8 @@ fn repeat_with(arguments: &Arguments, air: Air) -> Vec<String> {
     for path in &arguments.keys {
         words.extend(["--key".into(), path.display().to_string()]);
     }
-    if arguments.timeout != TIMEOUT_S {
-        words.extend(["--timeout".into(), arguments.timeout.to_string()]);
+    if let Some(timeout) = arguments.timeout {
+        words.extend(["--timeout".into(), timeout.to_string()]);
     }
     words
 }

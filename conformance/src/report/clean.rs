@@ -5,7 +5,7 @@ pub(super) const SHOWN: usize = 600;
 
 /// The text on one line: no colours, no control characters, nothing that turns the direction of writing, no character
 /// that XML does not allow, at most `max` characters.
-pub(super) fn one_line(text: &str, max: usize) -> String {
+pub(crate) fn one_line(text: &str, max: usize) -> String {
     let mut line = String::new();
     let mut chars = text.chars().peekable();
     let mut count = 0;

@@ -8,7 +8,7 @@
 //! | [`markdown`] | `summary.md`, for the page of a CI run |
 //! | [`group`] | the runs of one scenario, together |
 
-mod clean;
+pub(crate) mod clean;
 pub mod group;
 pub mod json;
 pub mod junit;

@@ -8,6 +8,7 @@ use brickproof_flash_model::boot::mcuboot::{Mcuboot, Slot, SwapType};
 use brickproof_flash_model::flash::{Controller, Flash, Uncut};
 use brickproof_flash_model::source::Mistake;
 use brickproof_simulator::device::{Battery, Board, Persistent};
+use brickproof_simulator::gatt::IoCapability;
 use brickproof_simulator::trace::{Kind, Record, RunRecord, SCHEMA, Wants};
 use brickproof_simulator::world::{Action, Control, Fault, Trigger, World};
 
@@ -85,6 +86,8 @@ pub(super) enum Ended {
     Done,
     /// It declared that it cannot do this.
     Unsupported(String),
+    /// Nobody knows what came of it, and why.
+    Undecided(String),
     /// The deadline passed; it was killed.
     Hung,
     /// As with the two above, but this machine was so slow that whatever did not hold may be its own fault.
@@ -190,9 +193,15 @@ impl Case {
                 return self.without_run(plan, Status::Unsupported, reason);
             }
         }
+        if let InitiatorChoice::Person(person) = &plan.initiator
+            && let Some(reason) = person.unsupported(&self.scenario)
+        {
+            return self.without_run(plan, Status::Unsupported, reason);
+        }
         let unsupported = match &plan.initiator {
             InitiatorChoice::Builtin(personality) => personality.unsupported(&self.scenario.id, &self.scenario.needs),
             InitiatorChoice::External(profile) => profile.unsupported(&self.scenario.id),
+            InitiatorChoice::Person(_) => None,
         };
         if let Some(reason) = unsupported {
             return self.without_run(plan, Status::Unsupported, reason.to_owned());
@@ -268,6 +277,17 @@ impl Case {
         }
     }
 
+    /// The same, where the target has a display or a keyboard for it.
+    pub(super) fn shown_passkey(&self) -> Option<u32> {
+        let shows = self.board.gatt.pairing.capability.is_some_and(|can| can != IoCapability::NoInputNoOutput);
+        shows.then(|| self.passkey())
+    }
+
+    /// The name of the target.
+    pub(super) fn target_name(&self) -> &str {
+        &self.target.name
+    }
+
     /// What the target shows when it is paired with.
     pub(super) fn passkey(&self) -> u32 {
         self.board.gatt.pairing.passkey
@@ -312,6 +332,10 @@ impl Case {
                 result.reason = Some(reason);
                 return result;
             }
+            Ended::Undecided(reason) => {
+                result.status = Status::Inconclusive;
+                result.reason = Some(reason);
+            }
             Ended::NotStarted(reason) => {
                 result.status = Status::Error;
                 result.not_started = true;
@@ -331,6 +355,7 @@ impl Case {
                         profile.known_for(&self.scenario.id, plan.air).into_iter().cloned().collect()
                     }
                     InitiatorChoice::Builtin(personality) => personality.known_for(&self.scenario.id, &result.findings),
+                    InitiatorChoice::Person(_) => Vec::new(),
                 };
                 let ids: Vec<&str> = known.iter().flat_map(|known| known.findings.iter().map(String::as_str)).collect();
                 result.status = status(&result.findings, &ids);

@@ -48,7 +48,13 @@ pub(super) fn leave(case: &Case, plan: &Plan, world: &World, result: &CaseResult
     }
     let mut output = String::new();
     for record in &result.trace {
-        if let Kind::Initiator(InitiatorEvent::Stdout { line } | InitiatorEvent::Stderr { line }) = &record.kind {
+        if let Kind::Initiator(
+            InitiatorEvent::Stdout { line }
+            | InitiatorEvent::Stderr { line }
+            | InitiatorEvent::Asked { question: line }
+            | InitiatorEvent::Answered { line },
+        ) = &record.kind
+        {
             output.push_str(line);
             output.push('\n');
         }

@@ -6,6 +6,7 @@
 //! | [`virtual_time`] | the built-in initiator in-process |
 //! | [`real_time`] | external tools, and the built-in initiator over UDP or a serial port: the one event loop |
 //! | [`live`] | a world on real time behind a UDP socket, a serial port or the virtual BlueZ |
+//! | [`person`] | a person with an app: told what to do, watched, asked |
 //! | [`recipe`] | what an external tool is made to do, step by step |
 //! | [`external`] | processes: started in a group of their own, killed on expiry |
 //! | [`site`] | the folder of a run and the mark of its processes |
@@ -22,6 +23,7 @@ pub mod evidence;
 pub mod external;
 pub mod guard;
 pub mod live;
+pub mod person;
 pub mod processes;
 pub mod real_time;
 pub mod recipe;
@@ -42,6 +44,7 @@ use crate::initiator::personality::Personality;
 use crate::profile::Profile;
 use crate::scenario::Scenario;
 use case::{Case, CaseResult};
+use person::Person;
 use site::Site;
 
 /// Set when a person has stopped the run.
@@ -60,6 +63,8 @@ pub enum InitiatorChoice {
     Builtin(Personality),
     /// A tool.
     External(Profile),
+    /// A person.
+    Person(Person),
 }
 
 impl InitiatorChoice {
@@ -69,6 +74,7 @@ impl InitiatorChoice {
         match self {
             Self::Builtin(personality) => personality.name,
             Self::External(profile) => &profile.name,
+            Self::Person(_) => person::NAME,
         }
     }
 }

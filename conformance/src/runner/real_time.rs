@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::case::{Case, Ended, SETTLE_STARTS};
 use super::live::Live;
+use super::person;
 use super::recipe::Recipe;
 use super::site::{CaseSite, Site};
 use super::{InitiatorChoice, Plan};
@@ -108,7 +109,8 @@ async fn run_case(
     let (notes, mut noted) = mpsc::unbounded_channel();
     let (bus_notes, mut bus_noted) = mpsc::unbounded_channel();
     let (seen_sender, seen) = watch::channel(Seen::default());
-    let to = Told { notes, bus_notes, seen, start: live.start() };
+    let (mut window, view) = person::Window::open(case);
+    let to = Told { notes, bus_notes, seen, view, start: live.start() };
     let mut script = Some(Box::pin(drive(case, plan, &place, &image, &site, to)));
     let mut opened = false;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
@@ -121,6 +123,7 @@ async fn run_case(
         live.catch_up().await;
         let mut records = live.records();
         opened |= records.iter().any(|record| matches!(record.kind, Kind::Bus(BusEvent::Opened { .. })));
+        window.pass(&records);
         trace.append(&mut records);
         let now = Seen::of(&live, opened);
         seen_sender.send_if_modified(|seen| {
@@ -260,12 +263,13 @@ struct Told {
     notes: mpsc::UnboundedSender<InitiatorEvent>,
     bus_notes: mpsc::UnboundedSender<BusEvent>,
     seen: watch::Receiver<Seen>,
+    view: person::View,
     start: Instant,
 }
 
 /// What the initiator does, until it is done.
 async fn drive(case: &Case, plan: &Plan, place: &Place, image: &Path, site: &CaseSite<'_>, told: Told) -> Ended {
-    let Told { notes, bus_notes, mut seen, start } = told;
+    let Told { notes, bus_notes, mut seen, view, start } = told;
     let _ = seen.wait_for(|seen| seen.serving || seen.dead).await;
     match &plan.initiator {
         InitiatorChoice::External(profile) => {
@@ -273,6 +277,9 @@ async fn drive(case: &Case, plan: &Plan, place: &Place, image: &Path, site: &Cas
                 Ok(recipe) => recipe.run(case).await,
                 Err(message) => Ended::NotStarted(message),
             }
+        }
+        InitiatorChoice::Person(person) => {
+            person::run(person, case, plan, place, image, notes, seen, view, start).await
         }
         InitiatorChoice::Builtin(personality) => {
             let _ = notes.send(InitiatorEvent::Started { what: "the built-in initiator".into() });

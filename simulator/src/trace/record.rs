@@ -350,6 +350,16 @@ pub enum InitiatorEvent {
         /// Its exit code, `None` when a signal ended it.
         code: Option<i32>,
     },
+    /// A person is asked.
+    Asked {
+        /// The question.
+        question: String,
+    },
+    /// What the person has typed.
+    Answered {
+        /// The line.
+        line: String,
+    },
     /// What it says of the whole.
     Reported {
         /// Whether it says that it succeeded.

@@ -37,7 +37,8 @@ use crate::runner::verdict::Finding;
 use crate::scenario::Task;
 
 /// What is done after the upload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Test, reset, confirm.
     TestAndConfirm,
