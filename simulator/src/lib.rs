@@ -10,14 +10,16 @@
 //! * [`gatt`]: what a central and a peripheral say to each other, as values.
 //! * [`virtual_bluez`]: a D-Bus socket that programs take for BlueZ. Knows only [`gatt`].
 //! * [`bluez`]: the real BlueZ: a peripheral on an adapter of this machine. Knows only [`gatt`].
+//! * [`controller`]: Bluetooth LE controllers, and the air between them, for a host that is real. Knows nothing else.
 //! * [`air`]: what carries bytes to an initiator: UDP, serial ports, the virtual and the real BlueZ. Knows nothing of what they mean.
 //! * [`trace`]: the one stream of everything that happened, which everybody reads.
 //!
-//! Only [`air`] [`bluez`] and the edges of [`virtual_bluez`] do I/O. A world steps the same under a test, a virtual clock and a
-//! real one.
+//! Only [`air`], [`bluez`], [`controller::vhci`] and the edges of [`virtual_bluez`] do I/O. A world steps the same under a
+//! test, a virtual clock and a real one.
 
 pub mod air;
 pub mod bluez;
+pub mod controller;
 pub mod device;
 pub mod gatt;
 pub mod smp;

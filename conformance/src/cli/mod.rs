@@ -1,6 +1,7 @@
 //! The command line.
 
 mod boot;
+mod controllers;
 mod doctor;
 mod dump;
 mod explain_text;
@@ -53,6 +54,8 @@ enum Command {
     List(list::Arguments),
     /// Start a scenario, a target, a layout or an initiator of your own
     New(new::Arguments),
+    /// Play virtual Bluetooth LE controllers for the kernel of this machine (root, module hci_vhci)
+    Controllers(controllers::Arguments),
     /// Say what works on this machine and what is missing for the rest
     Doctor,
     /// Clean up behind another process: see `runner::guard`
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Image(command) => image::run(&command),
         Command::List(arguments) => list::run(&arguments),
         Command::New(arguments) => new::run(&arguments),
+        Command::Controllers(arguments) => controllers::run(&arguments),
         Command::Doctor => doctor::run(),
         Command::Guard => crate::runner::guard::main().map(|()| 0).map_err(|error| Failure::Harness(error.to_string())),
         Command::Completions { shell } => {
