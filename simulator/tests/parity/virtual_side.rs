@@ -1,0 +1,316 @@
+//! The peripheral behind a port of the virtual BlueZ.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use brickproof_simulator::gatt::table::{Characteristic, Descriptor, Properties, Service, Table};
+use brickproof_simulator::gatt::{
+    Address, AddressKind, Advertisement, AttError, CentralAction, GattEvent, PairingFailure, Security, Uuid, WriteKind,
+};
+use brickproof_simulator::trace::EndedBy;
+use brickproof_simulator::virtual_bluez::{Central, Options, Port, PortEvent, VirtualBluez};
+use tokio::sync::Notify;
+use tokio::task::spawn_local;
+
+use crate::names::Names;
+use crate::peripheral::{self, Order, Peripheral, Shared};
+use crate::script::Script;
+use crate::side::{NAME, Orders, Side};
+
+/// The same as that of the first adapter of `btvirt`.
+const ADDRESS: Address = Address([0x00, 0xaa, 0x01, 0x00, 0x00, 0x00]);
+/// Longest ATT MTU of bluetoothd, which is the peripheral on the other side.
+const MTU: u16 = 517;
+
+/// Starts a virtual BlueZ for one script.
+pub(crate) fn start(folder: &Path, script: &Script) -> std::io::Result<(VirtualBluez, Side)> {
+    // The central is the second of two adapters, as in the virtual machine.
+    let options =
+        Options { adapters: 2, disconnect_delay_us: script.disconnect_delay_ms * 1000, ..Options::default() };
+    let bluez = VirtualBluez::start(folder, &options)?;
+    let names = Names {
+        adapter: "/org/bluez/hci1".into(),
+        other: "/org/bluez/hci0".into(),
+        address: ADDRESS.to_string(),
+        own: "?".into(),
+        host: "?".into(),
+    };
+    let changed = Rc::new(Notify::new());
+    let peripheral = Rc::new(RefCell::new(Peripheral::new(Rc::clone(&changed))));
+    let (side, orders) = Side::new(bluez.address().to_owned(), names, Rc::clone(&peripheral), changed);
+    let carrier = Carrier { port: bluez.attach(false), peripheral, link: None, waiting: Vec::new() };
+    spawn_local(carrier.run(orders));
+    Ok((bluez, side))
+}
+
+/// A connection.
+struct Link {
+    central: Central,
+    encrypted: bool,
+    /// Handles of descriptors that switch notifications on.
+    subscribed: Vec<u16>,
+}
+
+struct Carrier {
+    port: Port,
+    peripheral: Shared,
+    link: Option<Link>,
+    /// Requests that are held.
+    waiting: Vec<CentralAction>,
+}
+
+impl Carrier {
+    async fn run(mut self, mut orders: Orders) {
+        self.advertise(true);
+        loop {
+            tokio::select! {
+                order = orders.recv() => {
+                    let Some((order, done)) = order else { return };
+                    self.order(order);
+                    // Whoever gave the order waits for this, unless the script is over.
+                    let _ = done.send(());
+                }
+                event = self.port.next() => {
+                    if let PortEvent::Action(central, action) = event {
+                        self.action(central, action);
+                    }
+                }
+            }
+        }
+    }
+
+    fn advertise(&mut self, on: bool) {
+        self.port.advertise(on.then(|| Advertisement {
+            name: Some(NAME.into()),
+            services: vec![Uuid::from_bits(peripheral::UUID_BASE)],
+            ..Advertisement::new(ADDRESS, AddressKind::Public)
+        }));
+    }
+
+    fn tell(&self, event: GattEvent) {
+        if let Some(link) = &self.link {
+            self.port.tell(link.central, event);
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        match order {
+            Order::Advertise(on) => self.advertise(on),
+            Order::Power(on) => {
+                self.advertise(on);
+                if !on {
+                    self.end(0x15);
+                }
+            }
+            Order::Disconnect => self.end(0x13),
+            Order::Notify(name, value) => self.notify(&name, value),
+            Order::Release(_) => {
+                for action in std::mem::take(&mut self.waiting) {
+                    self.request(action);
+                }
+            }
+            Order::Refuse(..) | Order::Hold(_) | Order::Pairing(_) => {}
+        }
+    }
+
+    fn end(&mut self, reason: u8) {
+        self.tell(GattEvent::Disconnected { by: EndedBy::Target, reason });
+        self.over();
+    }
+
+    fn over(&mut self) {
+        self.waiting.clear();
+        if let Some(link) = self.link.take() {
+            for handle in link.subscribed {
+                self.peripheral.borrow_mut().say(format!("{} has no subscriber", name_of_ccc(handle)));
+            }
+        }
+    }
+
+    fn notify(&self, name: &str, value: Vec<u8>) {
+        let table = table();
+        let Some(attribute) = peripheral::ATTRIBUTES.iter().find(|attribute| attribute.name == name) else { return };
+        let Some(known) = table.by_value_handle(attribute.handle + 1) else { return };
+        let subscribed = |link: &Link| known.ccc().is_some_and(|ccc| link.subscribed.contains(&ccc));
+        if self.link.as_ref().is_some_and(subscribed) {
+            let handle = known.value_handle;
+            self.tell(if known.properties.has(Properties::NOTIFY) {
+                GattEvent::Notification { handle, value }
+            } else {
+                GattEvent::Indication { handle, value }
+            });
+        }
+    }
+
+    fn action(&mut self, central: Central, action: CentralAction) {
+        match action {
+            CentralAction::Connect => {
+                self.link = Some(Link { central, encrypted: false, subscribed: Vec::new() });
+                self.tell(GattEvent::Connected);
+            }
+            CentralAction::Disconnect => {
+                let event = GattEvent::Disconnected { by: EndedBy::Central, reason: 0x16 };
+                self.port.tell(central, event);
+                self.over();
+            }
+            CentralAction::ExchangeMtu(mtu) => self.tell(GattEvent::Mtu(mtu.min(MTU))),
+            CentralAction::Discover => self.tell(GattEvent::Discovered(table())),
+            CentralAction::Pair { .. } => {
+                if self.peripheral.borrow().pairs {
+                    if let Some(link) = &mut self.link {
+                        link.encrypted = true;
+                    }
+                    self.tell(GattEvent::Secured { level: Security::Encrypted, bonded: true });
+                } else {
+                    self.tell(GattEvent::PairingFailed(PairingFailure::UnspecifiedReason));
+                }
+            }
+            CentralAction::AnswerPairing(_) | CentralAction::ForgetKeys | CentralAction::AnswerParameters { .. } => {}
+            request @ (CentralAction::Read { .. } | CentralAction::Write { .. }) => self.request(request),
+        }
+    }
+
+    fn request(&mut self, action: CentralAction) {
+        let (CentralAction::Read { handle, .. } | CentralAction::Write { handle, .. }) = action else { return };
+        let name = name_of(handle);
+        if name.is_some_and(|name| self.peripheral.borrow().is_held(name)) {
+            return self.waiting.push(action);
+        }
+        let event = match action {
+            CentralAction::Read { offset, .. } => self.read(handle, name, offset),
+            CentralAction::Write { value, kind, .. } => {
+                let event = self.write(handle, name, &value, kind);
+                if kind == WriteKind::Command {
+                    return;
+                }
+                event
+            }
+            _ => return,
+        };
+        self.tell(event);
+    }
+
+    fn is_protected(&self, name: Option<&str>) -> bool {
+        name == Some("secret") && !self.link.as_ref().is_some_and(|link| link.encrypted)
+    }
+
+    fn read(&self, handle: u16, name: Option<&'static str>, offset: u16) -> GattEvent {
+        let error = |code| GattEvent::Error { handle, error: AttError(code) };
+        let on = self.link.as_ref().is_some_and(|link| link.subscribed.contains(&handle));
+        match name {
+            _ if self.is_protected(name) => error(0x0f),
+            Some("stream") => error(0x02),
+            Some(name) => {
+                let read = self.peripheral.borrow().read(name, offset);
+                read.map_or_else(error, |value| GattEvent::Read { handle, value })
+            }
+            None if table().descriptor(handle).is_some() => {
+                // The configuration of a client.
+                let value = [u8::from(on), 0].get(usize::from(offset)..).map(<[u8]>::to_vec);
+                value.map_or_else(|| error(0x07), |value| GattEvent::Read { handle, value })
+            }
+            None => error(0x01),
+        }
+    }
+
+    fn write(&mut self, handle: u16, name: Option<&'static str>, value: &[u8], kind: WriteKind) -> GattEvent {
+        let error = |code| GattEvent::Error { handle, error: AttError(code) };
+        if self.is_protected(name) {
+            return error(0x0f);
+        }
+        let Some(name) = name else {
+            let on = value.first().is_some_and(|first| *first != 0);
+            let Some(link) = &mut self.link else { return error(0x0e) };
+            let was = link.subscribed.contains(&handle);
+            link.subscribed.retain(|known| *known != handle);
+            if on {
+                link.subscribed.push(handle);
+            }
+            if was != on && name_of_ccc(handle) != "?" {
+                let what = if on { "a" } else { "no" };
+                self.peripheral.borrow_mut().say(format!("{} has {what} subscriber", name_of_ccc(handle)));
+            }
+            return GattEvent::Written { handle };
+        };
+        let flags = peripheral::ATTRIBUTES.iter().find(|attribute| attribute.name == name).map(|found| found.flags);
+        let allowed = |flags: &[&str]| match kind {
+            WriteKind::Command => flags.contains(&"write-without-response"),
+            _ => flags.iter().any(|flag| *flag == "write" || flag.ends_with("-write")),
+        };
+        if flags.is_some_and(|flags| !allowed(flags)) {
+            return error(0x03);
+        }
+        let kind = match kind {
+            WriteKind::Request => "request",
+            WriteKind::Command => "command",
+            WriteKind::Long => "reliable",
+        };
+        let written = self.peripheral.borrow_mut().write(name, 0, value, kind);
+        written.map_or_else(error, |()| GattEvent::Written { handle })
+    }
+}
+
+/// The name of what has this handle of its value.
+fn name_of(handle: u16) -> Option<&'static str> {
+    if handle == peripheral::NOTE {
+        return Some("note");
+    }
+    peripheral::ATTRIBUTES.iter().find(|attribute| attribute.handle + 1 == handle).map(|attribute| attribute.name)
+}
+
+/// The name of the characteristic that is switched on by this descriptor.
+fn name_of_ccc(handle: u16) -> &'static str {
+    peripheral::ATTRIBUTES.iter().find(|attribute| attribute.handle + 2 == handle).map_or("?", |found| found.name)
+}
+
+fn uuid(part: u16) -> Uuid {
+    Uuid::from_bits(peripheral::UUID_BASE | u128::from(part))
+}
+
+/// The attributes, those that bluetoothd itself serves included.
+fn table() -> Arc<Table> {
+    let mut services = own_services();
+    let characteristics = peripheral::ATTRIBUTES.iter().map(|attribute| {
+        let mut descriptors = Vec::new();
+        if attribute.flags.contains(&"notify") || attribute.flags.contains(&"indicate") {
+            descriptors.push(Descriptor { handle: attribute.handle + 2, uuid: Uuid::CCC });
+        }
+        if attribute.name == "readable" {
+            descriptors.push(Descriptor { handle: peripheral::NOTE, uuid: uuid(peripheral::NOTE_UUID) });
+        }
+        Characteristic {
+            handle: attribute.handle,
+            value_handle: attribute.handle + 1,
+            uuid: uuid(attribute.uuid),
+            properties: properties(attribute.flags),
+            descriptors,
+        }
+    });
+    services.push(Service {
+        handle: peripheral::SERVICE,
+        end: peripheral::SERVICE_END,
+        uuid: uuid(0),
+        primary: true,
+        characteristics: characteristics.collect(),
+    });
+    Arc::new(Table { services })
+}
+
+fn properties(flags: &[&str]) -> Properties {
+    flags.iter().fold(Properties::default(), |known, flag| {
+        known.and(match *flag {
+            "read" | "encrypt-read" => Properties::READ,
+            "write" | "encrypt-write" => Properties::WRITE,
+            "write-without-response" => Properties::WRITE_WITHOUT_RESPONSE,
+            "notify" => Properties::NOTIFY,
+            _ => Properties::INDICATE,
+        })
+    })
+}
+
+/// What bluetoothd serves by itself.
+fn own_services() -> Vec<Service> {
+    Vec::new()
+}
