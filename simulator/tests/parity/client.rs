@@ -139,8 +139,8 @@ impl Client {
         self.sockets.get(name).ok_or_else(|| format!("no such socket: {name}"))
     }
 
-    pub(crate) fn put(&mut self, name: &str, bytes: &[u8]) -> Result<(), String> {
-        let sent = self.socket(name)?.try_send(bytes);
+    pub(crate) async fn put(&mut self, name: &str, bytes: &[u8]) -> Result<(), String> {
+        let sent = self.socket(name)?.send(bytes).await;
         let line = sent.map_or_else(|error| format!("not written to {name}: {error}"), |_| format!("written to {name}"));
         self.heard.borrow_mut().lines.push(line);
         Ok(())
@@ -277,7 +277,7 @@ fn signal(message: &Message, names: &Names) -> Option<String> {
     let path = header.path()?.to_string();
     let member = header.member()?.to_string();
     let arguments = arguments(message);
-    if names.is_foreign(&path) {
+    if names.is_foreign(&path) || path == "/org/freedesktop/DBus" {
         return None;
     }
     match (member.as_str(), arguments.as_slice()) {

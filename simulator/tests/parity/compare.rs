@@ -40,7 +40,11 @@ pub(crate) fn scripts() -> Result<Vec<Script>, String> {
         }
     }
     found.sort();
-    found.iter().map(|path| Script::parse(&name(path), &read(path)?)).collect()
+    let scripts: Result<Vec<_>, _> = found.iter().map(|path| Script::parse(&name(path), &read(path)?)).collect();
+    scripts.map(|mut scripts| {
+        scripts.sort_by_key(|script| script.is_last);
+        scripts
+    })
 }
 
 fn name(path: &Path) -> String {

@@ -33,7 +33,8 @@ pub(crate) async fn start(real: &Real) -> Result<Side, String> {
     let address = text_property(&connection, &other, "Address").await?;
     let names =
         Names { adapter, other: other.clone(), address, own: "?".into(), host: "?".into() };
-    let (side, orders) = Side::new(BUS.to_owned(), names, Rc::clone(&peripheral), changed);
+    let (mut side, orders) = Side::new(BUS.to_owned(), names, Rc::clone(&peripheral), changed);
+    side.is_heard_once = true;
     let carrier = Carrier {
         own: side.names.clone(),
         connection: connection.clone(),
@@ -61,6 +62,8 @@ pub(crate) async fn reset(side: &Side) -> Result<(), String> {
     let fresh = Peripheral::new(Rc::clone(&side.changed));
     *side.peripheral.borrow_mut() = fresh;
     let connection = open().await?;
+    // What does not begin anew may be heard of late.
+    side.order(Order::Advertise(false)).await?;
     let adapters = [&side.names.adapter, &side.names.other];
     // Connections end at once with the power.
     set(&connection, &side.names.adapter, "Powered", Variant::from(false)).await?;
@@ -223,7 +226,7 @@ impl Carrier {
                 let Some(attribute) = peripheral::ATTRIBUTES.iter().find(|attribute| attribute.name == name) else {
                     return Err("there is no such characteristic".into());
                 };
-                let object = format!("{SERVICE}/{}", attribute.name);
+                let object = object(attribute.handle);
                 let changed = BTreeMap::from([("Value", Variant::from(value))]);
                 let body = ("org.bluez.GattCharacteristic1", changed, Vec::<&str>::new());
                 let signal = Message::signal(object, "org.freedesktop.DBus.Properties", "PropertiesChanged");
@@ -247,11 +250,7 @@ impl Carrier {
         let header = message.header();
         let (Some(object), Some(member)) = (header.path(), header.member()) else { return };
         let (object, member) = (object.to_string(), member.to_string());
-        let name = object.rsplit('/').next().unwrap_or_default();
-        let name = std::iter::once("note")
-            .chain(peripheral::ATTRIBUTES.iter().map(|attribute| attribute.name))
-            .find(|known| *known == name);
-        if let Some(name) = name {
+        if let Some(name) = name_of(&object) {
             if self.peripheral.borrow().is_held(name) {
                 return self.waiting.push(message.clone());
             }
@@ -365,6 +364,20 @@ fn uuid(part: u16) -> String {
     uuid.to_string()
 }
 
+/// The object of a characteristic. bluetoothd takes them in the order of their paths.
+fn object(handle: u16) -> String {
+    format!("{SERVICE}/char{handle:04x}")
+}
+
+/// What an object of ours stands for.
+fn name_of(path: &str) -> Option<&'static str> {
+    if path.ends_with("/note") {
+        return Some("note");
+    }
+    let found = peripheral::ATTRIBUTES.iter().find(|attribute| object(attribute.handle) == path);
+    found.map(|attribute| attribute.name)
+}
+
 /// The attributes as objects.
 fn application() -> Objects {
     let service = BTreeMap::from([
@@ -379,17 +392,19 @@ fn application() -> Objects {
             ("UUID", Variant::from(uuid(attribute.uuid))),
             ("Service", Variant::from(path(SERVICE))),
             ("Flags", Variant::from(flags)),
-            ("Handle", Variant::from(attribute.handle)),
+            // bluetoothd means the handle of the value.
+            ("Handle", Variant::from(attribute.handle + 1)),
         ]);
         let interfaces = BTreeMap::from([("org.bluez.GattCharacteristic1", characteristic)]);
-        objects.insert(path(&format!("{SERVICE}/{}", attribute.name)), interfaces);
+        objects.insert(path(&object(attribute.handle)), interfaces);
     }
+    let owner = object(peripheral::ATTRIBUTES[0].handle);
     let note = BTreeMap::from([
         ("UUID", Variant::from(uuid(peripheral::NOTE_UUID))),
-        ("Characteristic", Variant::from(path(&format!("{SERVICE}/readable")))),
+        ("Characteristic", Variant::from(path(&owner))),
         ("Flags", Variant::from(vec!["read".to_owned(), "write".to_owned()])),
         ("Handle", Variant::from(peripheral::NOTE)),
     ]);
-    objects.insert(path(&format!("{SERVICE}/readable/note")), BTreeMap::from([("org.bluez.GattDescriptor1", note)]));
+    objects.insert(path(&format!("{owner}/note")), BTreeMap::from([("org.bluez.GattDescriptor1", note)]));
     objects
 }

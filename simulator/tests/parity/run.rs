@@ -56,10 +56,16 @@ impl Stage<'_> {
         }
         self.told = self.side.peripheral.borrow().log.len();
         self.client('a').await?;
-        for step in &self.script.steps {
-            let done = self.step(step).await;
-            self.tell(step);
-            done.map_err(|error| format!("{}: {error}", step.text))?;
+        // What a step and the waits behind it bring is told together: when it came is chance.
+        let mut steps = self.script.steps.iter().peekable();
+        while let Some(first) = steps.next() {
+            let mut group = vec![first];
+            while let Some(wait) = steps.next_if(|step| step.is_wait()) {
+                group.push(wait);
+            }
+            let done = self.steps(&group).await;
+            self.tell(&group);
+            done?;
         }
         Ok(())
     }
@@ -75,15 +81,15 @@ impl Stage<'_> {
         self.clients.get_mut(&name).ok_or_else(|| "no such client".to_owned())
     }
 
-    async fn step(&mut self, step: &Step) -> Result<(), String> {
-        if !matches!(step.actions.as_slice(), [Action::Wait { .. } | Action::Finish(_)]) {
-            for actor in self.clients.values_mut() {
-                actor.marked = actor.client.heard.borrow().lines.len();
-            }
-            self.marked = self.side.peripheral.borrow().log.len();
+    async fn steps(&mut self, steps: &[&Step]) -> Result<(), String> {
+        for actor in self.clients.values_mut() {
+            actor.marked = actor.client.heard.borrow().lines.len();
         }
-        for action in &step.actions {
-            self.act(action).await?;
+        self.marked = self.side.peripheral.borrow().log.len();
+        for step in steps {
+            for action in &step.actions {
+                self.act(action).await.map_err(|error| format!("{}: {error}", step.text))?;
+            }
         }
         self.look().await
     }
@@ -101,8 +107,8 @@ impl Stage<'_> {
     async fn until(&self, what: &str, met: impl Fn() -> bool) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         while !met() {
-            let waited = timeout_at(deadline, self.side.changed.notified()).await;
-            waited.map_err(|_| format!("waited in vain for {what}"))?;
+            let heard = self.side.heard(deadline, what.contains("added device")).await;
+            heard.map_err(|error| format!("{error} for {what}"))?;
         }
         Ok(())
     }
@@ -152,7 +158,7 @@ impl Stage<'_> {
             }
             Action::Put { client, socket, bytes } => {
                 let bytes = value::bytes(bytes)?;
-                self.client(*client).await?.client.put(socket, &bytes)
+                self.client(*client).await?.client.put(socket, &bytes).await
             }
             Action::Take { client, socket } => {
                 let deadline = Instant::now() + PATIENCE;
@@ -169,19 +175,22 @@ impl Stage<'_> {
         }
     }
 
-    /// Adds a step to the transcript, and what was heard since the one before.
-    fn tell(&mut self, step: &Step) {
-        self.transcript.push_str(&format!("{}\n", step.text));
+    /// Adds steps to the transcript, and what was heard since the ones before.
+    fn tell(&mut self, steps: &[&Step]) {
+        for step in steps {
+            self.transcript.push_str(&format!("{}\n", step.text));
+        }
+        let any_order = steps.iter().any(|step| step.any_order);
         let names: Vec<_> = self.clients.keys().copied().collect();
         for name in names {
             let Some(mut actor) = self.clients.remove(&name) else { continue };
-            self.tell_client(name, &actor, step.any_order);
+            self.tell_client(name, &actor, any_order);
             actor.told = actor.client.heard.borrow().lines.len();
             self.clients.insert(name, actor);
         }
         let mut lines = self.side.peripheral.borrow().log[self.told..].to_vec();
         self.told += lines.len();
-        if step.any_order {
+        if any_order {
             lines.sort_unstable();
         }
         self.add('p', lines);
@@ -215,18 +224,19 @@ async fn prepare(side: &Side, given: Given) -> Result<(), String> {
     let steps = [
         (&adapter, "org.bluez.Adapter1", "StartDiscovery", "! added device"),
         (&adapter, "org.bluez.Adapter1", "StopDiscovery", "Discovering: false"),
-        (&device, "org.bluez.Device1", "Connect", "ServicesResolved: true"),
+        (&device, "org.bluez.Device1", "Connect", "Modalias"),
     ];
     let count = if given == Given::Found { 2 } else { 3 };
     let deadline = Instant::now() + PATIENCE;
     for (path, interface, member, seen) in &steps[..count] {
         let label = Some(format!("{member} answered"));
         client.call(path, interface, member, Vec::<Variant<'_>>::new(), label).await.map_err(text)?;
+        // The identifier of the product is read when the services are known: it is the last that comes.
         let done = |wanted: &str| client.heard.borrow().lines.iter().any(|line| line.contains(wanted));
         while !(done(seen) && done(&format!("{member} answered -> ()"))) {
-            let waited = timeout_at(deadline, side.changed.notified()).await;
+            let waited = side.heard(deadline, *member == "StartDiscovery").await;
             let heard = || client.heard.borrow().lines.join("\n");
-            waited.map_err(|_| format!("{member}, before the script: in vain\n{}", heard()))?;
+            waited.map_err(|error| format!("{member}, before the script: {error}\n{}", heard()))?;
         }
     }
     client.close().await.map_err(text)

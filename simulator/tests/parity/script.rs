@@ -6,6 +6,7 @@
 //! | `given found` | the central has heard of the peripheral and nobody discovers any more |
 //! | `given connected` | and is connected, and knows the services |
 //! | `set disconnect-delay MS` | how long the virtual daemon waits before it disconnects; bluetoothd always waits 2 s |
+//! | `set last` | bluetoothd does not survive it as a peripheral: no script runs on it afterwards |
 //! | `leave out TEXT` | lines with this text are in no transcript |
 //! | `a watches` | client `a` is there, and is told all signals; `a` always does, others only when they say so |
 //! | `a calls OBJECT INTERFACE.METHOD ARGUMENT…` | a call, and its reply is waited for |
@@ -21,8 +22,8 @@
 //! | `STEP & STEP` | both, without a look at what comes of the first |
 //! | `in any order: STEP` | the lines of this step are sorted: BlueZ itself does not fix their order |
 //!
-//! Clients are single letters; each is a connection to the bus of its own. After every step but `begins`, everything
-//! that the daemon has said by then is in the transcript.
+//! Clients are single letters; each is a connection to the bus of its own. A step is told together with the waits that
+//! follow it; after them comes everything that the daemon has said by then.
 
 use crate::peripheral::Order;
 
@@ -43,6 +44,7 @@ pub(crate) struct Script {
     pub(crate) name: String,
     pub(crate) given: Given,
     pub(crate) disconnect_delay_ms: u64,
+    pub(crate) is_last: bool,
     pub(crate) left_out: Vec<String>,
     pub(crate) steps: Vec<Step>,
 }
@@ -79,6 +81,7 @@ impl Script {
             name: name.to_owned(),
             given: Given::Advertising,
             disconnect_delay_ms: 0,
+            is_last: false,
             left_out: Vec::new(),
             steps: Vec::new(),
         };
@@ -104,6 +107,8 @@ impl Script {
             };
         } else if let Some(delay) = line.strip_prefix("set disconnect-delay ") {
             self.disconnect_delay_ms = delay.parse().map_err(|_| "milliseconds are a number")?;
+        } else if line == "set last" {
+            self.is_last = true;
         } else if let Some(text) = line.strip_prefix("leave out ") {
             self.left_out.push(text.to_owned());
         } else {
@@ -115,6 +120,13 @@ impl Script {
             self.steps.push(Step { text: line.to_owned(), any_order, actions });
         }
         Ok(())
+    }
+}
+
+impl Step {
+    /// Whether it only waits.
+    pub(crate) fn is_wait(&self) -> bool {
+        self.actions.iter().all(|action| matches!(action, Action::Wait { .. } | Action::Finish(_)))
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::names::Names;
 use crate::peripheral::{Order, Shared};
@@ -23,12 +25,15 @@ pub(crate) struct Side {
     /// Something was heard, by anybody.
     pub(crate) changed: Rc<Notify>,
     orders: mpsc::UnboundedSender<(Order, oneshot::Sender<()>)>,
+    /// The controllers are those of `btvirt`: an advertisement is heard once, when it or the scan begins, and the
+    /// kernel does not listen yet in the first moment of a scan.
+    pub(crate) is_heard_once: bool,
 }
 
 impl Side {
     pub(crate) fn new(bus: String, names: Names, peripheral: Shared, changed: Rc<Notify>) -> (Self, Orders) {
         let (orders, receiver) = mpsc::unbounded_channel();
-        (Self { bus, names, peripheral, changed, orders }, receiver)
+        (Self { bus, names, peripheral, changed, orders, is_heard_once: false }, receiver)
     }
 
     /// Lets the peripheral do something.
@@ -40,6 +45,22 @@ impl Side {
         let gone = || "whoever carries the peripheral is gone".to_owned();
         self.orders.send((order, done)).map_err(|_| gone())?;
         carried_out.await.map_err(|_| gone())
+    }
+
+    /// Waits until something was heard.
+    pub(crate) async fn heard(&self, deadline: Instant, for_a_device: bool) -> Result<(), String> {
+        let waited = || "waited in vain".to_owned();
+        if !(self.is_heard_once && for_a_device) {
+            return timeout_at(deadline, self.changed.notified()).await.map_err(|_| waited());
+        }
+        if timeout(Duration::from_millis(500), self.changed.notified()).await.is_err() {
+            if Instant::now() > deadline {
+                return Err(waited());
+            }
+            self.order(Order::Advertise(false)).await?;
+            self.order(Order::Advertise(true)).await?;
+        }
+        Ok(())
     }
 }
 

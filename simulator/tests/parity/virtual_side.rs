@@ -21,6 +21,9 @@ use crate::side::{NAME, Orders, Side};
 
 /// The same as that of the first adapter of `btvirt`.
 const ADDRESS: Address = Address([0x00, 0xaa, 0x01, 0x00, 0x00, 0x00]);
+/// Handles of values of its own services.
+const HASH_HANDLE: u16 = 0x0f;
+const PRODUCT_HANDLE: u16 = 0x14;
 /// Longest ATT MTU of bluetoothd, which is the peripheral on the other side.
 const MTU: u16 = 517;
 
@@ -211,6 +214,8 @@ impl Carrier {
                 let value = [u8::from(on), 0].get(usize::from(offset)..).map(<[u8]>::to_vec);
                 value.map_or_else(|| error(0x07), |value| GattEvent::Read { handle, value })
             }
+            None if handle == HASH_HANDLE => GattEvent::Read { handle, value: HASH.to_vec() },
+            None if handle == PRODUCT_HANDLE => GattEvent::Read { handle, value: PRODUCT.to_vec() },
             None => error(0x01),
         }
     }
@@ -310,7 +315,48 @@ fn properties(flags: &[&str]) -> Properties {
     })
 }
 
+/// Hash of the attributes, as bluetoothd calculates it.
+const HASH: [u8; 16] = 
+    [0xb6, 0xee, 0x08, 0x92, 0x63, 0xfd, 0xef, 0x33, 0x7f, 0xf3, 0x3e, 0x9a, 0x9e, 0x80, 0xd7, 0xe8];
+/// What bluetoothd says of itself: `usb:v1D6Bp0246d0542`.
+const PRODUCT: [u8; 7] = [0x02, 0x6b, 0x1d, 0x46, 0x02, 0x42, 0x05];
+
 /// What bluetoothd serves by itself.
 fn own_services() -> Vec<Service> {
-    Vec::new()
+    let plain = |handle, uuid, properties| Characteristic {
+        handle,
+        value_handle: handle + 1,
+        uuid,
+        properties,
+        descriptors: Vec::new(),
+    };
+    let changed = Characteristic {
+        descriptors: vec![Descriptor { handle: 0x0b, uuid: Uuid::CCC }],
+        ..plain(0x09, Uuid::SERVICE_CHANGED, Properties::INDICATE)
+    };
+    let service = |handle, end, uuid, characteristics| Service { handle, end, uuid, primary: true, characteristics };
+    vec![
+        service(
+            0x01,
+            0x07,
+            Uuid::GAP,
+            vec![plain(0x02, Uuid::DEVICE_NAME, Properties::READ), plain(0x04, Uuid::APPEARANCE, Properties::READ)],
+        ),
+        service(
+            0x08,
+            0x11,
+            Uuid::GATT,
+            vec![
+                changed,
+                plain(0x0c, Uuid::CLIENT_FEATURES, Properties::READ.and(Properties::WRITE)),
+                plain(HASH_HANDLE - 1, Uuid::DATABASE_HASH, Properties::READ),
+            ],
+        ),
+        service(
+            0x12,
+            0x14,
+            Uuid::DEVICE_INFORMATION,
+            vec![plain(PRODUCT_HANDLE - 1, Uuid::PNP_ID, Properties::READ)],
+        ),
+    ]
 }

@@ -51,8 +51,11 @@ impl Daemon {
             return Err(failed("Operation already in progress"));
         }
         self.set_permanent(key);
-        if !self.adapters[key.adapter].powered || self.is_blocked(key) {
+        if !self.adapters[key.adapter].powered {
             return Err(failed("Input/output error"));
+        }
+        if self.is_blocked(key) {
+            return Err(ABORTED);
         }
         if let Some(device) = self.device_mut(key) {
             device.connecting.push(call.clone());
@@ -261,7 +264,9 @@ impl Daemon {
         let connecting = std::mem::take(&mut device.connecting);
         let disconnecting = std::mem::take(&mut device.disconnecting);
         let resolved = std::mem::replace(&mut device.services_resolved, false);
-        let removing = std::mem::replace(&mut device.removing, false);
+        let removing = device.removing;
+        // What could not be connected to is forgotten, unless there is a reason to remember it.
+        let forgotten = !connected && !removing && !device.paired && !device.trusted;
         // Without kept keys, being paired ends with the connection.
         let unpaired = !device.bonded && std::mem::take(&mut device.paired);
         if resolved {
@@ -298,7 +303,7 @@ impl Daemon {
         if let Some(device) = self.device_mut(key) {
             device.forgotten_at = Some(forgotten_at);
         }
-        if removing {
+        if removing && connected || forgotten {
             self.remove_device(key);
         }
     }

@@ -130,6 +130,17 @@ pub(super) const PROFILE_MANAGER: Interface = Interface {
     signals: &[],
 };
 
+/// There because Debian builds BlueZ with it; no adapter here has such profiles.
+pub(super) const HEALTH_MANAGER: Interface = Interface {
+    name: "org.bluez.HealthManager1",
+    methods: &[
+        method!("CreateApplication", [("config", "a{sv}")], [("application", "o")]),
+        method!("DestroyApplication", [("application", "o")], []),
+    ],
+    properties: &[],
+    signals: &[],
+};
+
 pub(super) const ADAPTER: Interface = Interface {
     name: "org.bluez.Adapter1",
     methods: &[
