@@ -110,7 +110,7 @@ fn on_bluetoothd(real: &Real, scripts: &[Script]) -> Vec<String> {
         let mut failures = Vec::new();
         for script in scripts {
             let start = std::time::Instant::now();
-            let ran = match real_side::reset(&side).await {
+            let ran = match real_side::reset(&side, script).await {
                 Ok(()) => run::run(script, &side).await,
                 Err(error) => Ran { transcript: String::new(), failed: Some(format!("before the script: {error}")) },
             };

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use brickproof_simulator::gatt::Uuid;
 use tokio::sync::Notify;
 
 use crate::value;
@@ -67,8 +68,54 @@ pub(crate) const ATTRIBUTES: [Attribute; 7] = [
     },
 ];
 
+/// A service that the peripheral may add while it runs.
+#[derive(Debug)]
+pub(crate) struct Addition {
+    pub(crate) name: &'static str,
+    pub(crate) service: u16,
+    pub(crate) end: u16,
+    pub(crate) uuid: u16,
+    pub(crate) attribute: Attribute,
+}
+
+/// All of them.
+pub(crate) const ADDITIONS: [Addition; 2] = [
+    Addition {
+        name: "service",
+        service: 0x60,
+        end: 0x62,
+        uuid: 0x01,
+        attribute: Attribute { name: "extra", handle: 0x61, uuid: 0x18, flags: &["read"], value: b"extra" },
+    },
+    Addition {
+        name: "battery",
+        service: 0x70,
+        end: 0x73,
+        uuid: 0x180f,
+        attribute: Attribute {
+            name: "level",
+            handle: 0x71,
+            uuid: 0x2a19,
+            flags: &["read", "notify"],
+            value: &[80],
+        },
+    },
+];
+
+/// All characteristics that the peripheral can have.
+pub(crate) fn attributes() -> impl Iterator<Item = &'static Attribute> {
+    static ALL: [Attribute; 7] = ATTRIBUTES;
+    static ADDED: [Addition; 2] = ADDITIONS;
+    ALL.iter().chain(ADDED.iter().map(|addition| &addition.attribute))
+}
+
+/// A UUID by its last part, or an assigned one.
+pub(crate) fn uuid(part: u16) -> Uuid {
+    if part >= 0x1800 { Uuid::short(part) } else { Uuid::from_bits(UUID_BASE | u128::from(part)) }
+}
+
 /// Names of objects, and their paths below the device.
-pub(crate) const PATHS: [(&str, &str); 12] = [
+pub(crate) const PATHS: [(&str, &str); 14] = [
     ("service", "service0040"),
     ("readable", "service0040/char0041"),
     ("note", "service0040/char0041/desc0043"),
@@ -81,6 +128,8 @@ pub(crate) const PATHS: [(&str, &str); 12] = [
     ("long", "service0040/char004e"),
     ("mixed", "service0040/char0050"),
     ("mixed-ccc", "service0040/char0050/desc0052"),
+    ("extra", "service0060/char0061"),
+    ("level", "service0070/char0071"),
 ];
 
 /// What the script wants of the peripheral.
@@ -94,6 +143,9 @@ pub(crate) const PATHS: [(&str, &str); 12] = [
 /// | `p refuses NAME 0x80`, `p takes NAME` | reads and writes fail with this error from now on, or no more |
 /// | `p holds NAME`, `p releases NAME` | it lets requests wait, and answers them |
 /// | `p refuses pairing`, `p takes pairing` | as it says |
+/// | `p holds pairing`, `p releases pairing` | its user thinks about it |
+/// | `p adds a service`, `p adds a battery` | it has more to offer: [`ADDITIONS`] |
+/// | `p takes the service away` | or no more |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Order {
     Advertise(bool),
@@ -104,6 +156,7 @@ pub(crate) enum Order {
     Hold(String),
     Release(String),
     Pairing(bool),
+    Add(String, bool),
 }
 
 impl Order {
@@ -120,6 +173,11 @@ impl Order {
             ("returns", "") => Self::Power(true),
             ("refuses", "pairing") => Self::Pairing(false),
             ("takes", "pairing") => Self::Pairing(true),
+            ("adds", _) => Self::Add(rest.strip_prefix("a ").ok_or("adds what?")?.to_owned(), true),
+            ("takes", _) if rest.starts_with("the ") => {
+                let name = rest.strip_prefix("the ").and_then(|rest| rest.strip_suffix(" away"));
+                Self::Add(name.ok_or("takes what away?")?.to_owned(), false)
+            }
             ("refuses", _) => {
                 let (name, code) = rest.split_once(" 0x").ok_or("refuses what with which error?")?;
                 let code = u8::from_str_radix(code, 16).map_err(|_| "no error code")?;
@@ -140,6 +198,10 @@ pub(crate) struct Peripheral {
     refused: BTreeMap<String, u8>,
     held: BTreeSet<String>,
     pub(crate) pairs: bool,
+    /// It has a display.
+    pub(crate) shows: bool,
+    /// What it shows.
+    pub(crate) passkey: Option<u32>,
     /// Lines of the transcript.
     pub(crate) log: Vec<String>,
     changed: Rc<Notify>,
@@ -149,11 +211,11 @@ pub(crate) struct Peripheral {
 pub(crate) type Shared = Rc<RefCell<Peripheral>>;
 
 impl Peripheral {
-    pub(crate) fn new(changed: Rc<Notify>) -> Self {
+    pub(crate) fn new(changed: Rc<Notify>, shows: bool) -> Self {
         let value = |attribute: &Attribute| (attribute.name, attribute.value.to_vec());
-        let mut values: BTreeMap<_, _> = ATTRIBUTES.iter().map(value).collect();
+        let mut values: BTreeMap<_, _> = attributes().map(value).collect();
         values.insert("note", b"a note".to_vec());
-        Self { values, refused: BTreeMap::new(), held: BTreeSet::new(), pairs: true, log: Vec::new(), changed }
+        Self { values, refused: BTreeMap::new(), held: BTreeSet::new(), pairs: true, shows, passkey: None, log: Vec::new(), changed }
     }
 
     /// What every carrier does the same; whether that was all.
@@ -162,7 +224,10 @@ impl Peripheral {
             Order::Refuse(name, Some(code)) => _ = self.refused.insert(name.clone(), *code),
             Order::Refuse(name, None) => _ = self.refused.remove(name),
             Order::Hold(name) => _ = self.held.insert(name.clone()),
-            Order::Pairing(pairs) => self.pairs = *pairs,
+            Order::Pairing(pairs) => {
+                self.pairs = *pairs;
+                return false;
+            }
             Order::Release(name) => {
                 self.held.remove(name);
                 return false;
@@ -185,9 +250,10 @@ impl Peripheral {
         value.get(usize::from(offset)..).map(<[u8]>::to_vec).ok_or(0x07)
     }
 
-    pub(crate) fn write(&mut self, name: &'static str, offset: u16, value: &[u8], kind: &str) -> Result<(), u8> {
+    pub(crate) fn write(&mut self, name: &'static str, offset: u16, value: &[u8]) -> Result<(), u8> {
         let at = if offset == 0 { String::new() } else { format!(" from {offset}") };
-        self.say(format!("{name} written by {kind}{at}: {}", value::show_bytes(value)));
+        // By which kind of write, bluetoothd does not tell its servers.
+        self.say(format!("{name} is written{at}: {}", value::show_bytes(value)));
         if let Some(code) = self.refused.get(name) {
             return Err(*code);
         }
@@ -195,6 +261,12 @@ impl Peripheral {
         known.truncate(usize::from(offset));
         known.extend(value);
         Ok(())
+    }
+
+    /// A passkey is on its display.
+    pub(crate) fn show(&mut self, passkey: u32) {
+        self.passkey = Some(passkey);
+        self.say("shows a passkey".into());
     }
 
     pub(crate) fn say(&mut self, line: String) {

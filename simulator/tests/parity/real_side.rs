@@ -11,7 +11,8 @@ use zbus::{Connection, Message, MessageStream, ObjectPath, Variant};
 
 use crate::client::{arguments, next};
 use crate::names::Names;
-use crate::peripheral::{self, Order, Peripheral, Shared};
+use crate::peripheral::{self, Addition, Attribute, Order, Peripheral, Shared};
+use crate::script::Script;
 use crate::side::{NAME, Orders, Real, Side};
 
 /// Our objects, as bluetoothd sees them.
@@ -19,6 +20,9 @@ const APPLICATION: &str = "/parity";
 const SERVICE: &str = "/parity/service";
 const ADVERTISEMENT: &str = "/parity/advertisement";
 const AGENT: &str = "/parity/agent";
+/// Its user is asked.
+const ASKED: &str = "is asked to pair";
+const GATT_MANAGER: &str = "org.bluez.GattManager1";
 const BUS: &str = "unix:path=/run/dbus/system_bus_socket";
 
 type Properties = BTreeMap<&'static str, Variant<'static>>;
@@ -29,7 +33,7 @@ pub(crate) async fn start(real: &Real) -> Result<Side, String> {
     let connection = open().await?;
     let (adapter, other) = (format!("/org/bluez/{}", real.central), format!("/org/bluez/{}", real.peripheral));
     let changed = Rc::new(Notify::new());
-    let peripheral = Rc::new(RefCell::new(Peripheral::new(Rc::clone(&changed))));
+    let peripheral = Rc::new(RefCell::new(Peripheral::new(Rc::clone(&changed), false)));
     let address = text_property(&connection, &other, "Address").await?;
     let names =
         Names { adapter, other: other.clone(), address, own: "?".into(), host: "?".into() };
@@ -42,6 +46,8 @@ pub(crate) async fn start(real: &Real) -> Result<Side, String> {
         advertises: false,
         subscribed: Vec::new(),
         waiting: Vec::new(),
+        added: Vec::new(),
+        shows: false,
     };
     let stream = MessageStream::from(&connection);
     spawn_local(carrier.run(stream, orders));
@@ -53,14 +59,19 @@ pub(crate) async fn start(real: &Real) -> Result<Side, String> {
     call(&connection, "/org/bluez", manager, "RequestDefaultAgent", &agent).await?;
     let options = BTreeMap::<&str, Variant<'_>>::new();
     let application = (path(APPLICATION), options);
-    call(&connection, &other, "org.bluez.GattManager1", "RegisterApplication", &application).await?;
+    call(&connection, &other, GATT_MANAGER, "RegisterApplication", &application).await?;
     Ok(side)
 }
 
 /// Nothing is left of the script before.
-pub(crate) async fn reset(side: &Side) -> Result<(), String> {
-    let fresh = Peripheral::new(Rc::clone(&side.changed));
+pub(crate) async fn reset(side: &Side, script: &Script) -> Result<(), String> {
+    let fresh = Peripheral::new(Rc::clone(&side.changed), script.shows);
     *side.peripheral.borrow_mut() = fresh;
+    for addition in peripheral::ADDITIONS {
+        side.order(Order::Add(addition.name.to_owned(), false)).await?;
+    }
+    // With what it says now of its display.
+    side.order(Order::Pairing(true)).await?;
     let connection = open().await?;
     // What does not begin anew may be heard of late.
     side.order(Order::Advertise(false)).await?;
@@ -150,6 +161,10 @@ struct Carrier {
     subscribed: Vec<&'static str>,
     /// Requests that are held.
     waiting: Vec<Message>,
+    /// Names of services that were added.
+    added: Vec<String>,
+    /// It has a display, as bluetoothd was told.
+    shows: bool,
 }
 
 impl Carrier {
@@ -223,7 +238,7 @@ impl Carrier {
                 Ok(())
             }
             Order::Notify(name, value) => {
-                let Some(attribute) = peripheral::ATTRIBUTES.iter().find(|attribute| attribute.name == name) else {
+                let Some(attribute) = peripheral::attributes().find(|attribute| attribute.name == name) else {
                     return Err("there is no such characteristic".into());
                 };
                 let object = object(attribute.handle);
@@ -238,7 +253,32 @@ impl Carrier {
                 }
                 Ok(())
             }
-            Order::Refuse(..) | Order::Hold(_) | Order::Pairing(_) => Ok(()),
+            Order::Add(name, on) => {
+                let path = path(&format!("{APPLICATION}/{name}"));
+                let known = self.added.contains(&name);
+                self.added.retain(|other| *other != name);
+                match (known, on) {
+                    (false, true) => {
+                        self.added.push(name);
+                        let body = (path, BTreeMap::<&str, Variant<'_>>::new());
+                        self.calls(stream, &other, GATT_MANAGER, "RegisterApplication", &body).await
+                    }
+                    (true, false) => self.calls(stream, &other, GATT_MANAGER, "UnregisterApplication", &path).await,
+                    _ => Ok(()),
+                }
+            }
+            Order::Pairing(_) => {
+                let shows = self.peripheral.borrow().shows;
+                if std::mem::replace(&mut self.shows, shows) == shows {
+                    return Ok(());
+                }
+                let (manager, agent) = ("org.bluez.AgentManager1", path(AGENT));
+                let capability = if shows { "DisplayOnly" } else { "NoInputNoOutput" };
+                self.calls(stream, "/org/bluez", manager, "UnregisterAgent", &agent).await?;
+                self.calls(stream, "/org/bluez", manager, "RegisterAgent", &(agent.clone(), capability)).await?;
+                self.calls(stream, "/org/bluez", manager, "RequestDefaultAgent", &agent).await
+            }
+            Order::Refuse(..) | Order::Hold(_) => Ok(()),
         }
     }
 
@@ -266,14 +306,35 @@ impl Carrier {
             return self.send(reply).await;
         }
         let reply = match (object.as_str(), member.as_str()) {
+            (_, "GetManagedObjects") if addition(&object).is_some() => {
+                let objects = addition(&object).map(added).unwrap_or_default();
+                Message::method_return(&header).build(&objects)
+            }
             (APPLICATION, "GetManagedObjects") => Message::method_return(&header).build(&application()),
             (ADVERTISEMENT, "GetManagedObjects") => {
                 let interfaces = BTreeMap::from([("org.bluez.LEAdvertisement1", advertisement())]);
                 Message::method_return(&header).build(&Objects::from([(path(ADVERTISEMENT), interfaces)]))
             }
             (ADVERTISEMENT, "GetAll") => Message::method_return(&header).build(&advertisement()),
-            (AGENT, "RequestAuthorization" | "RequestConfirmation") if !self.peripheral.borrow().pairs => {
-                Message::error(&header, "org.bluez.Error.Rejected").build(&"no")
+            (AGENT, "RequestAuthorization" | "RequestConfirmation") => {
+                let again = self.peripheral.borrow().log.last().is_some_and(|line| line == ASKED);
+                if !again {
+                    self.peripheral.borrow_mut().say(ASKED.into());
+                }
+                if self.peripheral.borrow().is_held("pairing") {
+                    return self.waiting.push(message.clone());
+                }
+                if self.peripheral.borrow().pairs {
+                    Message::method_return(&header).build(&())
+                } else {
+                    Message::error(&header, "org.bluez.Error.Rejected").build(&"no")
+                }
+            }
+            (AGENT, "DisplayPasskey") => {
+                if let [_, Variant::U32(passkey), ..] = arguments(message).as_slice() {
+                    self.peripheral.borrow_mut().show(*passkey);
+                }
+                return;
             }
             (AGENT | ADVERTISEMENT, _) => Message::method_return(&header).build(&()),
             _ => Message::error(&header, "org.freedesktop.DBus.Error.UnknownMethod").build(&"no"),
@@ -302,10 +363,8 @@ impl Carrier {
             ("WriteValue", [Variant::Array(value), options]) => {
                 let byte = |value: &Variant<'_>| if let Variant::U8(byte) = value { *byte } else { 0 };
                 let value: Vec<u8> = value.iter().map(byte).collect();
-                // Descriptors have no kinds.
-                let kind = word(options, "type").unwrap_or_else(|| "request".to_owned());
                 let offset = number(options, "offset");
-                self.peripheral.borrow_mut().write(name, offset, &value, &kind).map(|()| None)
+                self.peripheral.borrow_mut().write(name, offset, &value).map(|()| None)
             }
             ("StartNotify", _) => {
                 self.subscribed.push(name);
@@ -333,10 +392,6 @@ fn number(options: &Variant<'_>, wanted: &str) -> u16 {
     if let Some(Variant::U16(number)) = option(options, wanted) { *number } else { 0 }
 }
 
-fn word(options: &Variant<'_>, wanted: &str) -> Option<String> {
-    if let Some(Variant::Str(word)) = option(options, wanted) { Some(word.to_string()) } else { None }
-}
-
 /// The error that bluetoothd makes this code of (bluez 5.66: `src/gatt-database.c`, `dbus_error_to_att_ecode`).
 fn error(code: u8) -> (&'static str, String) {
     let name = match code {
@@ -360,8 +415,42 @@ fn advertisement() -> Properties {
 }
 
 fn uuid(part: u16) -> String {
-    let uuid = brickproof_simulator::gatt::Uuid::from_bits(peripheral::UUID_BASE | u128::from(part));
-    uuid.to_string()
+    peripheral::uuid(part).to_string()
+}
+
+/// The addition that an application stands for.
+fn addition(path: &str) -> Option<&'static Addition> {
+    static ALL: [Addition; 2] = peripheral::ADDITIONS;
+    ALL.iter().find(|addition| path == format!("{APPLICATION}/{}", addition.name))
+}
+
+/// The attributes of an addition as objects.
+fn added(addition: &Addition) -> Objects {
+    let own = path(&format!("{APPLICATION}/{}/service", addition.name));
+    let service = BTreeMap::from([
+        ("UUID", Variant::from(uuid(addition.uuid))),
+        ("Primary", Variant::from(true)),
+        ("Handle", Variant::from(addition.service)),
+    ]);
+    Objects::from([
+        (own.clone(), BTreeMap::from([("org.bluez.GattService1", service)])),
+        characteristic(&addition.attribute, own),
+    ])
+}
+
+type Object = (ObjectPath<'static>, BTreeMap<&'static str, Properties>);
+
+fn characteristic(attribute: &Attribute, service: ObjectPath<'static>) -> Object {
+    let flags: Vec<_> = attribute.flags.iter().map(|flag| (*flag).to_owned()).collect();
+    let properties = BTreeMap::from([
+        ("UUID", Variant::from(uuid(attribute.uuid))),
+        ("Service", Variant::from(service)),
+        ("Flags", Variant::from(flags)),
+        // bluetoothd means the handle of the value.
+        ("Handle", Variant::from(attribute.handle + 1)),
+    ]);
+    let interfaces = BTreeMap::from([("org.bluez.GattCharacteristic1", properties)]);
+    (path(&object(attribute.handle)), interfaces)
 }
 
 /// The object of a characteristic. bluetoothd takes them in the order of their paths.
@@ -374,7 +463,7 @@ fn name_of(path: &str) -> Option<&'static str> {
     if path.ends_with("/note") {
         return Some("note");
     }
-    let found = peripheral::ATTRIBUTES.iter().find(|attribute| object(attribute.handle) == path);
+    let found = peripheral::attributes().find(|attribute| object(attribute.handle) == path);
     found.map(|attribute| attribute.name)
 }
 
@@ -386,18 +475,7 @@ fn application() -> Objects {
         ("Handle", Variant::from(peripheral::SERVICE)),
     ]);
     let mut objects = Objects::from([(path(SERVICE), BTreeMap::from([("org.bluez.GattService1", service)]))]);
-    for attribute in &peripheral::ATTRIBUTES {
-        let flags: Vec<_> = attribute.flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let characteristic = BTreeMap::from([
-            ("UUID", Variant::from(uuid(attribute.uuid))),
-            ("Service", Variant::from(path(SERVICE))),
-            ("Flags", Variant::from(flags)),
-            // bluetoothd means the handle of the value.
-            ("Handle", Variant::from(attribute.handle + 1)),
-        ]);
-        let interfaces = BTreeMap::from([("org.bluez.GattCharacteristic1", characteristic)]);
-        objects.insert(path(&object(attribute.handle)), interfaces);
-    }
+    objects.extend(peripheral::ATTRIBUTES.iter().map(|attribute| characteristic(attribute, path(SERVICE))));
     let owner = object(peripheral::ATTRIBUTES[0].handle);
     let note = BTreeMap::from([
         ("UUID", Variant::from(uuid(peripheral::NOTE_UUID))),

@@ -150,7 +150,11 @@ impl Stage<'_> {
                 self.until(text, || has() >= *count).await
             }
             Action::Answer { client, arguments } => {
-                let arguments = value::parse(arguments, &side.names)?;
+                let passkey = side.peripheral.borrow().passkey;
+                let arguments = match (arguments.as_str(), passkey) {
+                    ("passkey", Some(passkey)) => vec![Variant::from(passkey)],
+                    _ => value::parse(arguments, &side.names)?,
+                };
                 self.client(*client).await?.client.answer(Ok(arguments)).await
             }
             Action::Refuse { client, error } => {

@@ -6,6 +6,8 @@
 //! | `given found` | the central has heard of the peripheral and nobody discovers any more |
 //! | `given connected` | and is connected, and knows the services |
 //! | `set disconnect-delay MS` | how long the virtual daemon waits before it disconnects; bluetoothd always waits 2 s |
+//! | `set connect-timeout MS` | how long the virtual daemon tries to connect; the kernel always tries for 20 s |
+//! | `set peripheral-shows` | the peripheral has a display, on which it shows passkeys |
 //! | `set last` | bluetoothd does not survive it as a peripheral: no script runs on it afterwards |
 //! | `leave out TEXT` | lines with this text are in no transcript |
 //! | `a watches` | client `a` is there, and is told all signals; `a` always does, others only when they say so |
@@ -13,7 +15,7 @@
 //! | `a begins OBJECT INTERFACE.METHOD ARGUMENT…` | a call, and the script goes on |
 //! | `a finishes` | all calls of `a` have been answered |
 //! | `a waits for TEXT`, `a waits for 2 x TEXT` | lines with this text have come since the last step that was no wait |
-//! | `a answers ARGUMENT…`, `a refuses ERROR` | what its agent was asked last |
+//! | `a answers ARGUMENT…`, `a refuses ERROR` | what its agent was asked last; `passkey` is what the peripheral shows |
 //! | `a puts BYTES into stream.write` | a packet into an acquired socket |
 //! | `a takes from stream.notify` | a packet, or the end, out of one |
 //! | `a shuts stream.write` | its end of the socket is closed |
@@ -44,6 +46,8 @@ pub(crate) struct Script {
     pub(crate) name: String,
     pub(crate) given: Given,
     pub(crate) disconnect_delay_ms: u64,
+    pub(crate) connect_timeout_ms: u64,
+    pub(crate) shows: bool,
     pub(crate) is_last: bool,
     pub(crate) left_out: Vec<String>,
     pub(crate) steps: Vec<Step>,
@@ -81,6 +85,8 @@ impl Script {
             name: name.to_owned(),
             given: Given::Advertising,
             disconnect_delay_ms: 0,
+            connect_timeout_ms: 20_000,
+            shows: false,
             is_last: false,
             left_out: Vec::new(),
             steps: Vec::new(),
@@ -107,6 +113,10 @@ impl Script {
             };
         } else if let Some(delay) = line.strip_prefix("set disconnect-delay ") {
             self.disconnect_delay_ms = delay.parse().map_err(|_| "milliseconds are a number")?;
+        } else if let Some(timeout) = line.strip_prefix("set connect-timeout ") {
+            self.connect_timeout_ms = timeout.parse().map_err(|_| "milliseconds are a number")?;
+        } else if line == "set peripheral-shows" {
+            self.shows = true;
         } else if line == "set last" {
             self.is_last = true;
         } else if let Some(text) = line.strip_prefix("leave out ") {

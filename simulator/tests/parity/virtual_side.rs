@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use brickproof_simulator::gatt::table::{Characteristic, Descriptor, Properties, Service, Table};
 use brickproof_simulator::gatt::{
-    Address, AddressKind, Advertisement, AttError, CentralAction, GattEvent, PairingFailure, Security, Uuid, WriteKind,
+    Address, AddressKind, Advertisement, AttError, CentralAction, GattEvent, IoCapability, PairingAnswer, PairingAsk,
+    PairingFailure, Security, Uuid, WriteKind,
 };
 use brickproof_simulator::trace::EndedBy;
 use brickproof_simulator::virtual_bluez::{Central, Options, Port, PortEvent, VirtualBluez};
@@ -15,23 +16,36 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
 use crate::names::Names;
-use crate::peripheral::{self, Order, Peripheral, Shared};
+use crate::peripheral::{self, Attribute, Order, Peripheral, Shared, uuid};
 use crate::script::Script;
 use crate::side::{NAME, Orders, Side};
 
 /// The same as that of the first adapter of `btvirt`.
 const ADDRESS: Address = Address([0x00, 0xaa, 0x01, 0x00, 0x00, 0x00]);
+/// What its display shows.
+const PASSKEY: u32 = 123_456;
+/// Its user is asked.
+const ASKED: &str = "is asked to pair";
+/// Handle of the descriptor of Service Changed.
+const CHANGED_CCC: u16 = 0x0b;
 /// Handles of values of its own services.
 const HASH_HANDLE: u16 = 0x0f;
 const PRODUCT_HANDLE: u16 = 0x14;
 /// Longest ATT MTU of bluetoothd, which is the peripheral on the other side.
 const MTU: u16 = 517;
+/// Longest value.
+const VALUE_MAX: usize = 512;
 
 /// Starts a virtual BlueZ for one script.
 pub(crate) fn start(folder: &Path, script: &Script) -> std::io::Result<(VirtualBluez, Side)> {
     // The central is the second of two adapters, as in the virtual machine.
     let options =
-        Options { adapters: 2, disconnect_delay_us: script.disconnect_delay_ms * 1000, ..Options::default() };
+        Options {
+            adapters: 2,
+            disconnect_delay_us: script.disconnect_delay_ms * 1000,
+            connect_timeout_us: script.connect_timeout_ms * 1000,
+            ..Options::default()
+        };
     let bluez = VirtualBluez::start(folder, &options)?;
     let names = Names {
         adapter: "/org/bluez/hci1".into(),
@@ -41,9 +55,9 @@ pub(crate) fn start(folder: &Path, script: &Script) -> std::io::Result<(VirtualB
         host: "?".into(),
     };
     let changed = Rc::new(Notify::new());
-    let peripheral = Rc::new(RefCell::new(Peripheral::new(Rc::clone(&changed))));
+    let peripheral = Rc::new(RefCell::new(Peripheral::new(Rc::clone(&changed), script.shows)));
     let (side, orders) = Side::new(bluez.address().to_owned(), names, Rc::clone(&peripheral), changed);
-    let carrier = Carrier { port: bluez.attach(false), peripheral, link: None, waiting: Vec::new() };
+    let carrier = Carrier { port: bluez.attach(false), peripheral, link: None, waiting: Vec::new(), added: Vec::new(), bonded: false };
     spawn_local(carrier.run(orders));
     Ok((bluez, side))
 }
@@ -62,6 +76,9 @@ struct Carrier {
     link: Option<Link>,
     /// Requests that are held.
     waiting: Vec<CentralAction>,
+    /// Names of services that were added.
+    added: Vec<String>,
+    bonded: bool,
 }
 
 impl Carrier {
@@ -111,10 +128,27 @@ impl Carrier {
             Order::Notify(name, value) => self.notify(&name, value),
             Order::Release(_) => {
                 for action in std::mem::take(&mut self.waiting) {
-                    self.request(action);
+                    match action {
+                        CentralAction::Pair { capability, .. } => self.pair(capability),
+                        action => self.request(action),
+                    }
                 }
             }
+            Order::Add(name, on) => self.add(&name, on),
             Order::Refuse(..) | Order::Hold(_) | Order::Pairing(_) => {}
+        }
+    }
+
+    fn add(&mut self, name: &str, on: bool) {
+        self.added.retain(|known| known != name);
+        if on {
+            self.added.push(name.to_owned());
+        }
+        let addition = peripheral::ADDITIONS.into_iter().find(|addition| addition.name == name);
+        let (Some(link), Some(addition)) = (&self.link, addition) else { return };
+        if link.subscribed.contains(&CHANGED_CCC) {
+            let range = [addition.service.to_le_bytes(), addition.end.to_le_bytes()].concat();
+            self.tell(GattEvent::Indication { handle: CHANGED_CCC - 1, value: range });
         }
     }
 
@@ -126,15 +160,15 @@ impl Carrier {
     fn over(&mut self) {
         self.waiting.clear();
         if let Some(link) = self.link.take() {
-            for handle in link.subscribed {
+            for handle in link.subscribed.into_iter().filter(|handle| name_of_ccc(*handle) != "?") {
                 self.peripheral.borrow_mut().say(format!("{} has no subscriber", name_of_ccc(handle)));
             }
         }
     }
 
     fn notify(&self, name: &str, value: Vec<u8>) {
-        let table = table();
-        let Some(attribute) = peripheral::ATTRIBUTES.iter().find(|attribute| attribute.name == name) else { return };
+        let table = self.table();
+        let Some(attribute) = peripheral::attributes().find(|attribute| attribute.name == name) else { return };
         let Some(known) = table.by_value_handle(attribute.handle + 1) else { return };
         let subscribed = |link: &Link| known.ccc().is_some_and(|ccc| link.subscribed.contains(&ccc));
         if self.link.as_ref().is_some_and(subscribed) {
@@ -159,19 +193,65 @@ impl Carrier {
                 self.over();
             }
             CentralAction::ExchangeMtu(mtu) => self.tell(GattEvent::Mtu(mtu.min(MTU))),
-            CentralAction::Discover => self.tell(GattEvent::Discovered(table())),
-            CentralAction::Pair { .. } => {
-                if self.peripheral.borrow().pairs {
-                    if let Some(link) = &mut self.link {
-                        link.encrypted = true;
-                    }
-                    self.tell(GattEvent::Secured { level: Security::Encrypted, bonded: true });
-                } else {
-                    self.tell(GattEvent::PairingFailed(PairingFailure::UnspecifiedReason));
-                }
+            CentralAction::Discover => self.tell(GattEvent::Discovered(self.table())),
+            CentralAction::Pair { .. } if self.bonded => self.secured(Security::Encrypted),
+            CentralAction::Pair { .. } if self.peripheral.borrow().is_held("pairing") => {
+                self.peripheral.borrow_mut().say(ASKED.into());
+                self.waiting.push(action);
             }
-            CentralAction::AnswerPairing(_) | CentralAction::ForgetKeys | CentralAction::AnswerParameters { .. } => {}
+            CentralAction::Pair { capability, .. } => self.pair(capability),
+            CentralAction::AnswerPairing(PairingAnswer::Passkey(PASSKEY)) => self.secured(Security::SecureConnections),
+            CentralAction::AnswerPairing(_) => {
+                self.waiting.retain(|action| !matches!(action, CentralAction::Pair { .. }));
+                self.tell(GattEvent::PairingFailed(PairingFailure::PasskeyEntryFailed));
+            }
+             CentralAction::ForgetKeys | CentralAction::AnswerParameters { .. } => {}
             request @ (CentralAction::Read { .. } | CentralAction::Write { .. }) => self.request(request),
+        }
+    }
+
+    fn pair(&mut self, capability: IoCapability) {
+        let (shows, pairs) = (self.peripheral.borrow().shows, self.peripheral.borrow().pairs);
+        if shows && capability == IoCapability::KeyboardOnly {
+            self.peripheral.borrow_mut().show(PASSKEY);
+            return self.tell(GattEvent::PairingAsks(PairingAsk::EnterPasskey));
+        }
+        if !self.peripheral.borrow().log.last().is_some_and(|line| line == ASKED) {
+            self.peripheral.borrow_mut().say(ASKED.into());
+        }
+        if pairs {
+            self.secured(Security::Encrypted);
+        } else {
+            self.tell(GattEvent::PairingFailed(PairingFailure::UnspecifiedReason));
+        }
+    }
+
+    /// The attributes, those that bluetoothd itself serves included.
+    fn table(&self) -> Arc<Table> {
+        let mut services = own_services();
+        services.push(Service {
+            handle: peripheral::SERVICE,
+            end: peripheral::SERVICE_END,
+            uuid: uuid(0),
+            primary: true,
+            characteristics: peripheral::ATTRIBUTES.iter().map(characteristic).collect(),
+        });
+        let added = peripheral::ADDITIONS.iter().filter(|addition| self.added.iter().any(|name| name == addition.name));
+        services.extend(added.map(|addition| Service {
+            handle: addition.service,
+            end: addition.end,
+            uuid: uuid(addition.uuid),
+            primary: true,
+            characteristics: vec![characteristic(&addition.attribute)],
+        }));
+        Arc::new(Table { services })
+    }
+
+    fn secured(&mut self, level: Security) {
+        if let Some(link) = &mut self.link {
+            link.encrypted = true;
+            self.bonded = true;
+            self.tell(GattEvent::Secured { level, bonded: true });
         }
     }
 
@@ -209,7 +289,7 @@ impl Carrier {
                 let read = self.peripheral.borrow().read(name, offset);
                 read.map_or_else(error, |value| GattEvent::Read { handle, value })
             }
-            None if table().descriptor(handle).is_some() => {
+            None if self.table().descriptor(handle).is_some() => {
                 // The configuration of a client.
                 let value = [u8::from(on), 0].get(usize::from(offset)..).map(<[u8]>::to_vec);
                 value.map_or_else(|| error(0x07), |value| GattEvent::Read { handle, value })
@@ -239,20 +319,17 @@ impl Carrier {
             }
             return GattEvent::Written { handle };
         };
+        // bluetoothd as a server: what can be written can be written in every way, and the handle counts, too, for the
+        // length of what is written in one packet.
         let flags = peripheral::ATTRIBUTES.iter().find(|attribute| attribute.name == name).map(|found| found.flags);
-        let allowed = |flags: &[&str]| match kind {
-            WriteKind::Command => flags.contains(&"write-without-response"),
-            _ => flags.iter().any(|flag| *flag == "write" || flag.ends_with("-write")),
-        };
-        if flags.is_some_and(|flags| !allowed(flags)) {
+        let is_written = |flag: &&str| flag.starts_with("write") || flag.ends_with("-write");
+        if flags.is_some_and(|flags| !flags.iter().any(is_written)) {
             return error(0x03);
         }
-        let kind = match kind {
-            WriteKind::Request => "request",
-            WriteKind::Command => "command",
-            WriteKind::Long => "reliable",
-        };
-        let written = self.peripheral.borrow_mut().write(name, 0, value, kind);
+        if value.len() + if kind == WriteKind::Long { 0 } else { 2 } > VALUE_MAX {
+            return error(0x0d);
+        }
+        let written = self.peripheral.borrow_mut().write(name, 0, value);
         written.map_or_else(error, |()| GattEvent::Written { handle })
     }
 }
@@ -262,45 +339,29 @@ fn name_of(handle: u16) -> Option<&'static str> {
     if handle == peripheral::NOTE {
         return Some("note");
     }
-    peripheral::ATTRIBUTES.iter().find(|attribute| attribute.handle + 1 == handle).map(|attribute| attribute.name)
+    peripheral::attributes().find(|attribute| attribute.handle + 1 == handle).map(|attribute| attribute.name)
 }
 
 /// The name of the characteristic that is switched on by this descriptor.
 fn name_of_ccc(handle: u16) -> &'static str {
-    peripheral::ATTRIBUTES.iter().find(|attribute| attribute.handle + 2 == handle).map_or("?", |found| found.name)
+    peripheral::attributes().find(|attribute| attribute.handle + 2 == handle).map_or("?", |found| found.name)
 }
 
-fn uuid(part: u16) -> Uuid {
-    Uuid::from_bits(peripheral::UUID_BASE | u128::from(part))
-}
-
-/// The attributes, those that bluetoothd itself serves included.
-fn table() -> Arc<Table> {
-    let mut services = own_services();
-    let characteristics = peripheral::ATTRIBUTES.iter().map(|attribute| {
-        let mut descriptors = Vec::new();
-        if attribute.flags.contains(&"notify") || attribute.flags.contains(&"indicate") {
-            descriptors.push(Descriptor { handle: attribute.handle + 2, uuid: Uuid::CCC });
-        }
-        if attribute.name == "readable" {
-            descriptors.push(Descriptor { handle: peripheral::NOTE, uuid: uuid(peripheral::NOTE_UUID) });
-        }
-        Characteristic {
-            handle: attribute.handle,
-            value_handle: attribute.handle + 1,
-            uuid: uuid(attribute.uuid),
-            properties: properties(attribute.flags),
-            descriptors,
-        }
-    });
-    services.push(Service {
-        handle: peripheral::SERVICE,
-        end: peripheral::SERVICE_END,
-        uuid: uuid(0),
-        primary: true,
-        characteristics: characteristics.collect(),
-    });
-    Arc::new(Table { services })
+fn characteristic(attribute: &Attribute) -> Characteristic {
+    let mut descriptors = Vec::new();
+    if attribute.flags.contains(&"notify") || attribute.flags.contains(&"indicate") {
+        descriptors.push(Descriptor { handle: attribute.handle + 2, uuid: Uuid::CCC });
+    }
+    if attribute.name == "readable" {
+        descriptors.push(Descriptor { handle: peripheral::NOTE, uuid: uuid(peripheral::NOTE_UUID) });
+    }
+    Characteristic {
+        handle: attribute.handle,
+        value_handle: attribute.handle + 1,
+        uuid: uuid(attribute.uuid),
+        properties: properties(attribute.flags),
+        descriptors,
+    }
 }
 
 fn properties(flags: &[&str]) -> Properties {

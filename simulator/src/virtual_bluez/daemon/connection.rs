@@ -300,10 +300,14 @@ impl Daemon {
         };
         self.fail_pairing(key, &refusal);
         let forgotten_at = self.now + self.settings.temporary_timeout_us;
+        let now = self.now;
         if let Some(device) = self.device_mut(key) {
-            device.forgotten_at = Some(forgotten_at);
+            // The daemon hears from the kernel that an attempt has failed, after it has answered.
+            device.temporary |= forgotten;
+            device.forgotten_at = Some(if forgotten { now } else { forgotten_at });
         }
-        if removing && connected || forgotten {
+        if removing && connected {
+            self.flush_object(object);
             self.remove_device(key);
         }
     }

@@ -114,6 +114,11 @@ impl Device {
         matches!(self.link, Link::Linked { .. } | Link::Up)
     }
 
+    /// A pairing has succeeded, and is answered when the services are known.
+    pub(super) fn is_awaited_by_pairing(&self) -> bool {
+        self.pairing.as_ref().is_some_and(Pairing::is_almost_over)
+    }
+
     /// When it is forgotten.
     pub(super) fn expires_at(&self) -> Option<u64> {
         self.forgotten_at.filter(|_| self.temporary && self.is_down())

@@ -26,6 +26,13 @@ pub(super) struct Pairing {
     pub(super) until: u64,
 }
 
+impl Pairing {
+    /// Whether a program waits for nothing but the services.
+    pub(super) fn is_almost_over(&self) -> bool {
+        self.protected && self.call.is_some()
+    }
+}
+
 /// Longest pairing, from the call to the services, in microseconds.
 const PAIRING_US: u64 = 120_000_000;
 

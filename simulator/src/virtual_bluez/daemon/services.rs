@@ -139,6 +139,10 @@ impl Daemon {
     }
 
     fn know(&mut self, key: DeviceKey, table: &Table) {
+        if self.device(key).is_some_and(|device| device.is_awaited_by_pairing() && !device.resolved_once) {
+            // The reply to `Pair` sends everything off, and the device was the first to change.
+            self.changed(Object::Device(key), &DEVICE, "UUIDs");
+        }
         let Some(device) = self.device_mut(key) else { return };
         let shown: Vec<_> = table.services.iter().filter(|service| service.uuid != Uuid::GAP).collect();
         device.hidden = table.services.iter().map(|service| service.uuid).filter(|uuid| *uuid == Uuid::GAP).collect();

@@ -7,7 +7,7 @@ use zbus::{Message, ObjectPath, Variant};
 use super::error::{self, Answer, INVALID_ARGUMENTS, standard};
 use super::interface::{
     ADAPTER, ADVERTISING_MANAGER, AGENT_MANAGER, BATTERY, CHARACTERISTIC, DESCRIPTOR, DEVICE, GATT_MANAGER,
-    INTROSPECTABLE, Interface, OBJECT_MANAGER, HEALTH_MANAGER, PEER, PROFILE_MANAGER, PROPERTIES, SERVICE, introspection,
+    INTROSPECTABLE, Interface, OBJECT_MANAGER, HEALTH_MANAGER, PEER, PROFILE_MANAGER, PROPERTIES, SERVICE, bare_introspection, introspection,
 };
 use super::path::Object;
 use super::{Call, Daemon, Effect, Outcome, Pending, UNIQUE_NAME};
@@ -37,8 +37,8 @@ impl Daemon {
         let Some((object, interfaces)) = found else {
             // What libdbus answers by itself where nobody has registered anything.
             if shown == INTROSPECTABLE.name && member == "Introspect" {
-                let children = if path == ORG { vec!["bluez".to_owned()] } else { Vec::new() };
-                self.reply(call, &introspection(&[], &children));
+                let children: &[&str] = if path == ORG { &["bluez"] } else { &[] };
+                self.reply(call, &bare_introspection(children));
                 return Ok(Outcome::Replied);
             }
             let is_parent = path == ORG;
