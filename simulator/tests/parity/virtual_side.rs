@@ -294,7 +294,10 @@ impl Carrier {
                 let value = [u8::from(on), 0].get(usize::from(offset)..).map(<[u8]>::to_vec);
                 value.map_or_else(|| error(0x07), |value| GattEvent::Read { handle, value })
             }
-            None if handle == HASH_HANDLE => GattEvent::Read { handle, value: HASH.to_vec() },
+            None if handle == HASH_HANDLE => {
+                let hash = if self.added.is_empty() { HASH } else { HASH_WITH_BATTERY };
+                GattEvent::Read { handle, value: hash.to_vec() }
+            }
             None if handle == PRODUCT_HANDLE => GattEvent::Read { handle, value: PRODUCT.to_vec() },
             None => error(0x01),
         }
@@ -379,6 +382,9 @@ fn properties(flags: &[&str]) -> Properties {
 /// Hash of the attributes, as bluetoothd calculates it.
 const HASH: [u8; 16] = 
     [0xb6, 0xee, 0x08, 0x92, 0x63, 0xfd, 0xef, 0x33, 0x7f, 0xf3, 0x3e, 0x9a, 0x9e, 0x80, 0xd7, 0xe8];
+/// The same with the service of a battery.
+const HASH_WITH_BATTERY: [u8; 16] =
+    [0xe0, 0x15, 0xfe, 0x1a, 0x36, 0x0b, 0x2a, 0x42, 0x39, 0xd6, 0x00, 0xfe, 0xb8, 0x21, 0x13, 0x26];
 /// What bluetoothd says of itself: `usb:v1D6Bp0246d0542`.
 const PRODUCT: [u8; 7] = [0x02, 0x6b, 0x1d, 0x46, 0x02, 0x42, 0x05];
 

@@ -169,6 +169,10 @@ impl Daemon {
         }
         for key in here {
             self.hang_up(key);
+            // An attempt to connect has failed.
+            if self.device(key).and_then(Device::expires_at).is_some_and(|at| at <= self.now) {
+                self.remove_device(key);
+            }
         }
         for starting in std::mem::take(&mut self.adapters[number].starting) {
             self.refuse(&starting, &BUSY);

@@ -11,7 +11,7 @@
 
 use super::device::Device;
 use super::error::{Answer, DOES_NOT_EXIST, GATT_NOT_CONNECTED, Refusal, failed, named};
-use super::interface::{BATTERY, DEVICE};
+use super::interface::DEVICE;
 use super::path::{DeviceKey, Object};
 use super::{Call, Daemon, Outcome};
 use crate::gatt::{CentralAction, GattEvent, MTU_MIN, Security};
@@ -115,8 +115,9 @@ impl Daemon {
         Ok(Outcome::Later)
     }
 
-    /// The connection ends after the delay.
+    /// The connection ends after the delay, and profiles at once.
     pub(super) fn begin_disconnect(&mut self, key: DeviceKey) {
+        self.battery_gone(key);
         let at = self.now + self.settings.disconnect_delay_us;
         if let Some(device) = self.device_mut(key) {
             device.disconnect_at.get_or_insert(at);
@@ -287,9 +288,7 @@ impl Daemon {
         if connected {
             self.changed(object, &DEVICE, "Connected");
         }
-        if self.device_mut(key).is_some_and(|device| device.battery.take().is_some()) {
-            self.removed(object, vec![BATTERY.name]);
-        }
+        self.battery_gone(key);
         self.att_down(key);
         self.sessions_down(key);
         self.sockets_down(key);

@@ -148,18 +148,24 @@ impl Daemon {
         device.hidden = table.services.iter().map(|service| service.uuid).filter(|uuid| *uuid == Uuid::GAP).collect();
         let found: Vec<_> = shown.iter().map(|service| KnownService::of(service)).collect();
         self.remove_services(key, |known| !found.contains(known));
+        let known_before = |device: &super::device::Device, service: &Service| {
+            !device.resolved_once || device.services.iter().any(|known| known.uuid == service.uuid)
+        };
         for service in shown {
+            if self.device(key).is_some_and(|device| !known_before(device, service)) {
+                self.changed(Object::Device(key), &DEVICE, "UUIDs");
+            }
             self.add_service(key, service);
         }
     }
 
     fn shown(&mut self, key: DeviceKey, table: &Table) {
         self.resolved(key);
-        self.watch_battery(key, table);
         if let Some(product) = table.characteristic(Uuid::PNP_ID) {
             let read = CentralAction::Read { handle: product.value_handle, offset: 0 };
             self.request(key, read, Purpose::Product);
         }
+        self.watch_battery(key, table);
         // BlueZ asks to be told when the attributes change.
         if let Some(ccc) = table.characteristic(Uuid::SERVICE_CHANGED).and_then(Characteristic::ccc) {
             self.write_quietly(key, ccc, [2, 0], Purpose::Nothing);
@@ -283,6 +289,12 @@ impl Daemon {
             Some(known) if known == percent => {}
             Some(_) => self.changed(Object::Device(key), &BATTERY, "Percentage"),
             None => self.battery_appeared(key),
+        }
+    }
+
+    pub(super) fn battery_gone(&mut self, key: DeviceKey) {
+        if self.device_mut(key).is_some_and(|device| device.battery.take().is_some()) {
+            self.removed(Object::Device(key), vec![BATTERY.name]);
         }
     }
 
