@@ -165,7 +165,7 @@ impl Walk {
                         let len = [0, 1, 20, 244, 512, 5000][self.draw(6)];
                         self.daemon.socket_data(socket, vec![7; len], self.now);
                     } else {
-                        self.daemon.socket_closed(socket, self.now);
+                        self.daemon.sockets_closed(&[socket], self.now);
                     }
                 }
             }

@@ -41,6 +41,8 @@ impl Uuid {
     pub const SOFTWARE_REVISION: Self = Self::short(0x2a28);
     /// Manufacturer Name String.
     pub const MANUFACTURER_NAME: Self = Self::short(0x2a29);
+    /// PnP ID: who has made the device.
+    pub const PNP_ID: Self = Self::short(0x2a50);
     /// Client Supported Features.
     pub const CLIENT_FEATURES: Self = Self::short(0x2b29);
     /// Database Hash.

@@ -156,11 +156,15 @@ impl Server {
 
     fn sockets_arrived(&mut self) {
         let now = self.now();
+        let mut closed = Vec::new();
         for arrived in self.sockets.take() {
             match arrived {
                 Arrived::Packet(id, packet) => self.daemon.socket_data(id, packet, now),
-                Arrived::Closed(id) => self.daemon.socket_closed(id, now),
+                Arrived::Closed(id) => closed.push(id),
             }
+        }
+        if !closed.is_empty() {
+            self.daemon.sockets_closed(&closed, now);
         }
     }
 
@@ -236,7 +240,7 @@ impl Server {
                 if made.is_err() {
                     self.sockets.close(socket);
                     let now = self.now();
-                    self.daemon.socket_closed(socket, now);
+                    self.daemon.sockets_closed(&[socket], now);
                 }
                 let reply = made.or_else(|error| {
                     Message::error(&call.header(), "org.bluez.Error.Failed").sender(UNIQUE_NAME).build(&error)

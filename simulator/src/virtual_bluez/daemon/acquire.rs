@@ -127,7 +127,8 @@ impl Daemon {
     }
 
     fn socket_changed(&mut self, key: DeviceKey, handle: u16, notifies: bool) {
-        let Some(known) = self.device(key).and_then(|device| device.characteristic(handle)) else { return };
+        let Some(device) = self.device(key).filter(|device| !device.removing) else { return };
+        let Some(known) = device.characteristic(handle) else { return };
         let object = Object::Characteristic(key, known.service, handle);
         self.changed(object, &CHARACTERISTIC, if notifies { "NotifyAcquired" } else { "WriteAcquired" });
     }

@@ -14,8 +14,6 @@ use crate::gatt::{Address, Uuid};
 
 /// Addresses of the adapters, one after the other.
 const FIRST_ADDRESS: Address = Address([0xb7, 0x1c, 0x09, 0, 0, 0]);
-/// Class of a computer, while the adapter is on.
-const CLASS: u32 = 0x000c_010c;
 /// Seconds (`DiscoverableTimeout`).
 const DISCOVERABLE_TIMEOUT_S: u32 = 180;
 /// Longest name of an adapter or a device in bytes, as the controller stores it.
@@ -37,6 +35,9 @@ pub(super) struct Adapter {
     pub(super) discoverers: Vec<(String, Option<Filter>)>,
     /// Filters of those who do not discover at the moment.
     pub(super) presets: Vec<(String, Filter)>,
+    /// Calls of `StartDiscovery` that wait for the controller, and until when.
+    pub(super) starting: Vec<Call>,
+    pub(super) starts_at: Option<u64>,
     /// When advertisers are heard next.
     pub(super) report_at: Option<u64>,
 }
@@ -55,6 +56,8 @@ impl Adapter {
             discovering: false,
             discoverers: Vec::new(),
             presets: Vec::new(),
+            starting: Vec::new(),
+            starts_at: None,
             report_at: None,
         }
     }
@@ -82,7 +85,8 @@ impl Daemon {
             "AddressType" => text("public"),
             "Name" => text(&adapter.name),
             "Alias" => text(adapter.alias.as_ref().unwrap_or(&adapter.name)),
-            "Class" => Variant::from(if adapter.powered { CLASS } else { 0 }),
+            // A class is of BR/EDR.
+            "Class" => Variant::from(0_u32),
             "Powered" => Variant::from(adapter.powered),
             "Discoverable" => Variant::from(adapter.discoverable),
             "DiscoverableTimeout" => Variant::from(adapter.discoverable_timeout_s),
@@ -90,7 +94,7 @@ impl Daemon {
             "PairableTimeout" => Variant::from(adapter.pairable_timeout_s),
             "Discovering" => Variant::from(adapter.discovering),
             "UUIDs" => {
-                let local = [Uuid::DEVICE_INFORMATION, Uuid::GAP, Uuid::GATT];
+                let local = [Uuid::GATT, Uuid::GAP, Uuid::DEVICE_INFORMATION];
                 Variant::from(local.map(|uuid| uuid.to_string()).to_vec())
             }
             "Modalias" => text("usb:v1D6Bp0246d0542"),
@@ -125,7 +129,6 @@ impl Daemon {
                 adapter.powered = true;
                 self.reply(call, &());
                 self.changed(object, &ADAPTER, "Powered");
-                self.changed(object, &ADAPTER, "Class");
                 return Ok(Outcome::Replied);
             }
             "Powered" => {
@@ -166,6 +169,13 @@ impl Daemon {
         }
         for key in here {
             self.hang_up(key);
+            // An attempt to connect has failed.
+            if self.device(key).and_then(Device::expires_at).is_some_and(|at| at <= self.now) {
+                self.remove_device(key);
+            }
+        }
+        for starting in std::mem::take(&mut self.adapters[number].starting) {
+            self.refuse(&starting, &BUSY);
         }
         self.reply(call, &());
         if let Some(adapter) = self.adapters.get_mut(number) {
@@ -173,7 +183,7 @@ impl Daemon {
             adapter.discoverers.clear();
             adapter.presets.clear();
         }
-        for property in ["Powered", "Discovering", "Class"] {
+        for property in ["Powered", "Discovering"] {
             self.changed(object, &ADAPTER, property);
         }
         self.end_discovery(number);

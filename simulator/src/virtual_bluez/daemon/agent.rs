@@ -80,7 +80,8 @@ impl Daemon {
                 self.agent_gone(&call.sender);
                 Ok(Outcome::Empty)
             }
-            // Profiles are those of BR/EDR.
+            // Profiles are those of BR/EDR, and nobody has registered one.
+            "UnregisterProfile" => Err(DOES_NOT_EXIST),
             _ => Err(NOT_SUPPORTED),
         }
     }

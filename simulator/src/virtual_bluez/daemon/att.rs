@@ -10,10 +10,12 @@
 //! | anything else, or a second time | | the program is told |
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::connection::Link;
 use super::path::DeviceKey;
 use super::{Call, Daemon, SocketId};
+use crate::gatt::table::Table;
 use crate::gatt::{AttError, CentralAction, GattEvent, MTU_MAX, Security, WriteKind};
 
 /// Requests of one connection that wait; programs that do not wait for answers are refused beyond it.
@@ -43,6 +45,10 @@ pub(super) enum Purpose {
     Resubscribe(u16),
     /// The level of the battery.
     Battery,
+    /// Who has made the device.
+    Product,
+    /// The hash of these attributes, before they are shown.
+    Hash(Arc<Table>),
     /// Nobody waits.
     Nothing,
 }
@@ -170,12 +176,19 @@ impl Daemon {
             (Purpose::SubscribeSocket(socket, call), result) => self.socket_subscribed(socket, &call, result.err()),
             (Purpose::Resubscribe(handle), Err(_)) => self.resubscription_failed(key, handle),
             (Purpose::Battery, Ok(GattEvent::Read { value, .. })) => self.battery_read(key, &value),
+            (Purpose::Product, Ok(GattEvent::Read { value, .. })) => self.product_read(key, &value),
+            (Purpose::Hash(table), Ok(GattEvent::Read { value, .. })) => self.hash_read(key, &table, value),
+            (Purpose::Hash(table), _) if self.device(key).is_some_and(|device| device.link == Link::Up) => {
+                self.known(key, &table);
+            }
             (
                 Purpose::Mtu
                 | Purpose::Discovery
                 | Purpose::Read(_)
                 | Purpose::Resubscribe(_)
                 | Purpose::Battery
+                | Purpose::Product
+                | Purpose::Hash(_)
                 | Purpose::Nothing,
                 _,
             ) => {}

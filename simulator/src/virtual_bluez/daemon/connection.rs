@@ -11,7 +11,7 @@
 
 use super::device::Device;
 use super::error::{Answer, DOES_NOT_EXIST, GATT_NOT_CONNECTED, Refusal, failed, named};
-use super::interface::{BATTERY, DEVICE};
+use super::interface::DEVICE;
 use super::path::{DeviceKey, Object};
 use super::{Call, Daemon, Outcome};
 use crate::gatt::{CentralAction, GattEvent, MTU_MIN, Security};
@@ -51,8 +51,11 @@ impl Daemon {
             return Err(failed("Operation already in progress"));
         }
         self.set_permanent(key);
-        if !self.adapters[key.adapter].powered || self.is_blocked(key) {
+        if !self.adapters[key.adapter].powered {
             return Err(failed("Input/output error"));
+        }
+        if self.is_blocked(key) {
+            return Err(ABORTED);
         }
         if let Some(device) = self.device_mut(key) {
             device.connecting.push(call.clone());
@@ -112,8 +115,9 @@ impl Daemon {
         Ok(Outcome::Later)
     }
 
-    /// The connection ends after the delay.
+    /// The connection ends after the delay, and profiles at once.
     pub(super) fn begin_disconnect(&mut self, key: DeviceKey) {
+        self.battery_gone(key);
         let at = self.now + self.settings.disconnect_delay_us;
         if let Some(device) = self.device_mut(key) {
             device.disconnect_at.get_or_insert(at);
@@ -261,7 +265,9 @@ impl Daemon {
         let connecting = std::mem::take(&mut device.connecting);
         let disconnecting = std::mem::take(&mut device.disconnecting);
         let resolved = std::mem::replace(&mut device.services_resolved, false);
-        let removing = std::mem::replace(&mut device.removing, false);
+        let removing = device.removing;
+        // What could not be connected to is forgotten, unless there is a reason to remember it.
+        let forgotten = !connected && !removing && !device.paired && !device.trusted;
         // Without kept keys, being paired ends with the connection.
         let unpaired = !device.bonded && std::mem::take(&mut device.paired);
         if resolved {
@@ -282,9 +288,7 @@ impl Daemon {
         if connected {
             self.changed(object, &DEVICE, "Connected");
         }
-        if self.device_mut(key).is_some_and(|device| device.battery.take().is_some()) {
-            self.removed(object, vec![BATTERY.name]);
-        }
+        self.battery_gone(key);
         self.att_down(key);
         self.sessions_down(key);
         self.sockets_down(key);
@@ -295,10 +299,14 @@ impl Daemon {
         };
         self.fail_pairing(key, &refusal);
         let forgotten_at = self.now + self.settings.temporary_timeout_us;
+        let now = self.now;
         if let Some(device) = self.device_mut(key) {
-            device.forgotten_at = Some(forgotten_at);
+            // The daemon hears from the kernel that an attempt has failed, after it has answered.
+            device.temporary |= forgotten;
+            device.forgotten_at = Some(if forgotten { now } else { forgotten_at });
         }
-        if removing {
+        if removing && connected {
+            self.flush_object(object);
             self.remove_device(key);
         }
     }

@@ -33,7 +33,7 @@ pub(super) struct Device {
     /// Forgotten when it is not heard of for some time.
     pub(super) temporary: bool,
     pub(super) forgotten_at: Option<u64>,
-    trusted: bool,
+    pub(super) trusted: bool,
     blocked: bool,
     pub(super) paired: bool,
     pub(super) bonded: bool,
@@ -55,6 +55,8 @@ pub(super) struct Device {
     pub(super) hidden: Vec<Uuid>,
     /// Percentage, once it is known.
     pub(super) battery: Option<u8>,
+    /// Who has made it, once that was read.
+    pub(super) modalias: Option<String>,
     pub(super) connecting: Vec<Call>,
     pub(super) disconnecting: Vec<Call>,
     pub(super) disconnect_at: Option<u64>,
@@ -94,6 +96,7 @@ impl Device {
             characteristics: BTreeMap::new(),
             hidden: Vec::new(),
             battery: None,
+            modalias: None,
             connecting: Vec::new(),
             disconnecting: Vec::new(),
             disconnect_at: None,
@@ -109,6 +112,11 @@ impl Device {
 
     pub(super) fn is_connected(&self) -> bool {
         matches!(self.link, Link::Linked { .. } | Link::Up)
+    }
+
+    /// A pairing has succeeded, and is answered when the services are known.
+    pub(super) fn is_awaited_by_pairing(&self) -> bool {
+        self.pairing.as_ref().is_some_and(Pairing::is_almost_over)
     }
 
     /// When it is forgotten.
@@ -172,7 +180,7 @@ impl Daemon {
             _ if !self.adapters[key.adapter].powered => {
                 Err(super::error::Refusal { text: "br-connection-adapter-not-powered".into(), ..NOT_READY })
             }
-            _ => Err(failed("br-connection-profile-unavailable")),
+            _ => Err(failed("br-connection-sdp-search")),
         }
     }
 
@@ -200,6 +208,7 @@ impl Daemon {
             "RSSI" => Variant::from(device.rssi?),
             "Connected" => flag(device.is_connected()),
             "UUIDs" => Variant::from(device.uuids()),
+            "Modalias" => Variant::from(device.modalias.clone()?),
             "Adapter" => Variant::from(Object::Adapter(key.adapter).path()),
             "ManufacturerData" if !device.manufacturer_data.is_empty() => {
                 let entries = device.manufacturer_data.iter();
@@ -237,11 +246,14 @@ impl Daemon {
         if changed {
             if name == "Blocked" && on {
                 self.set_permanent(key);
-                self.hang_up(key);
             }
             self.changed(Object::Device(key), &DEVICE, name);
         }
         self.reply(call, &());
+        if changed && name == "Blocked" && on {
+            // The kernel ends the connection, and the daemon hears of it.
+            self.hang_up(key);
+        }
         Ok(Outcome::Replied)
     }
 
@@ -275,7 +287,8 @@ impl Daemon {
         // An attempt to connect ends with it.
         self.hang_up(key);
         self.fail_pairing(key, &named("org.bluez.Error.ConnectionAttemptFailed", "Page Timeout"));
-        let Some(device) = self.device(key) else { return };
+        let Some(device) = self.device_mut(key) else { return };
+        device.removing = true;
         if let (true, Some(peripheral)) = (device.bonded, device.peripheral) {
             self.act(peripheral, key, CentralAction::ForgetKeys);
         }

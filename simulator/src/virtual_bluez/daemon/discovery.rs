@@ -24,7 +24,9 @@ use crate::virtual_bluez::port::PeripheralId;
 /// Keys of a filter.
 pub(super) const KEYS: [&str; 7] =
     ["UUIDs", "RSSI", "Pathloss", "Transport", "DuplicateData", "Discoverable", "Pattern"];
-/// From the start of a discovery to the first report, in microseconds.
+/// From the call of `StartDiscovery` to the first ear of the controller, in microseconds.
+const START_US: u64 = 1_000;
+/// From then to the first report, in microseconds.
 const FIRST_REPORT_US: u64 = 2_000;
 /// A change of the signal that is told without a filter, in dBm.
 const RSSI_STEP: u16 = 8;
@@ -104,13 +106,30 @@ impl Daemon {
         let preset = adapter.presets.iter().position(|(sender, _)| *sender == call.sender);
         let filter = preset.map(|at| adapter.presets.remove(at).1);
         adapter.discoverers.push((call.sender.clone(), filter));
-        adapter.report_soon(now);
-        let first = !std::mem::replace(&mut adapter.discovering, true);
-        self.reply(call, &());
-        if first {
-            self.changed(Object::Adapter(number), &ADAPTER, "Discovering");
+        if adapter.discovering {
+            adapter.report_soon(now);
+            return Ok(Outcome::Empty);
         }
-        Ok(Outcome::Replied)
+        adapter.starting.push(call.clone());
+        adapter.starts_at.get_or_insert(now + START_US);
+        Ok(Outcome::Later)
+    }
+
+    /// The controller has begun to listen.
+    fn discovery_started(&mut self, number: usize) {
+        let now = self.now;
+        let adapter = &mut self.adapters[number];
+        adapter.starts_at = None;
+        let starting = std::mem::take(&mut adapter.starting);
+        if starting.is_empty() {
+            return;
+        }
+        adapter.discovering = true;
+        adapter.report_soon(now);
+        for call in starting {
+            self.reply(&call, &());
+        }
+        self.changed(Object::Adapter(number), &ADAPTER, "Discovering");
     }
 
     pub(super) fn stop_discovery(&mut self, call: &Call, number: usize) -> Answer<Outcome> {
@@ -120,6 +139,9 @@ impl Daemon {
         let Some(at) = adapter.discoverers.iter().position(|(sender, _)| *sender == call.sender) else {
             return Err(failed("No discovery started"));
         };
+        if adapter.starting.iter().any(|starting| starting.sender == call.sender) {
+            return Err(BUSY);
+        }
         // The filter is kept for the next time.
         let (sender, filter) = adapter.discoverers.remove(at);
         adapter.presets.extend(filter.map(|filter| (sender, filter)));
@@ -153,6 +175,7 @@ impl Daemon {
         for number in 0..self.adapters.len() {
             let adapter = &mut self.adapters[number];
             adapter.presets.retain(|(sender, _)| sender != name);
+            adapter.starting.retain(|starting| starting.sender != name);
             let before = adapter.discoverers.len();
             adapter.discoverers.retain(|(sender, _)| sender != name);
             if adapter.discoverers.len() < before {
@@ -171,10 +194,11 @@ impl Daemon {
         let here: Vec<_> = self.devices.keys().filter(|key| key.adapter == number).copied().collect();
         for key in here {
             let Some(device) = self.device_mut(key) else { continue };
-            if device.rssi.take().is_some() {
-                device.tx_power = None;
-                self.changed(Object::Device(key), &DEVICE, "RSSI");
-                self.changed(Object::Device(key), &DEVICE, "TxPower");
+            let (rssi, tx_power) = (device.rssi.take(), device.tx_power.take());
+            for (known, property) in [(rssi, "RSSI"), (tx_power, "TxPower")] {
+                if known.is_some() {
+                    self.changed(Object::Device(key), &DEVICE, property);
+                }
             }
             let forgotten = |device: &Device| device.temporary && !device.connectable && device.is_down();
             if self.device(key).is_some_and(forgotten) {
@@ -198,13 +222,16 @@ impl Daemon {
     }
 
     pub(super) fn discovery_wake(&self) -> Option<u64> {
-        let reports = self.adapters.iter().filter_map(|adapter| adapter.report_at);
+        let reports = self.adapters.iter().flat_map(|adapter| [adapter.report_at, adapter.starts_at]).flatten();
         reports.chain(self.devices.values().filter_map(Device::expires_at)).min()
     }
 
     pub(super) fn discovery_due(&mut self) {
         let now = self.now;
         for number in 0..self.adapters.len() {
+            if self.adapters[number].starts_at.is_some_and(|at| at <= now) {
+                self.discovery_started(number);
+            }
             if self.adapters[number].report_at.is_some_and(|at| at <= now) {
                 self.adapters[number].report_at = Some(now + self.settings.report_interval_us);
                 let all: Vec<_> = self.peripherals.keys().copied().collect();

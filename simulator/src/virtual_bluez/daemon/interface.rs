@@ -130,6 +130,17 @@ pub(super) const PROFILE_MANAGER: Interface = Interface {
     signals: &[],
 };
 
+/// There because Debian builds BlueZ with it; no adapter here has such profiles.
+pub(super) const HEALTH_MANAGER: Interface = Interface {
+    name: "org.bluez.HealthManager1",
+    methods: &[
+        method!("CreateApplication", [("config", "a{sv}")], [("application", "o")]),
+        method!("DestroyApplication", [("application", "o")], []),
+    ],
+    properties: &[],
+    signals: &[],
+};
+
 pub(super) const ADAPTER: Interface = Interface {
     name: "org.bluez.Adapter1",
     methods: &[
@@ -154,6 +165,7 @@ pub(super) const ADAPTER: Interface = Interface {
         readable("UUIDs", "as"),
         readable("Modalias", "s"),
         readable("Roles", "as"),
+        readable("ExperimentalFeatures", "as"),
     ],
     signals: &[],
 };
@@ -178,6 +190,7 @@ pub(super) const ADVERTISING_MANAGER: Interface = Interface {
         readable("ActiveInstances", "y"),
         readable("SupportedInstances", "y"),
         readable("SupportedIncludes", "as"),
+        readable("SupportedSecondaryChannels", "as"),
     ],
     signals: &[],
 };
@@ -214,6 +227,7 @@ pub(super) const DEVICE: Interface = Interface {
         readable("ServiceData", "a{sv}"),
         readable("TxPower", "n"),
         readable("ServicesResolved", "b"),
+        writable("WakeAllowed", "b"),
     ],
     signals: &[],
 };
@@ -261,12 +275,19 @@ pub(super) const DESCRIPTOR: Interface = Interface {
     signals: &[],
 };
 
+/// How every description of an object begins.
+const DOCTYPE: &str = "<!DOCTYPE node PUBLIC \"-//freedesktop//DTD D-BUS Object Introspection 1.0//EN\"\n\
+                       \"http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd\">\n";
+
+/// What libdbus answers by itself where nobody has registered an object.
+pub(super) fn bare_introspection(children: &[&str]) -> String {
+    let children: String = children.iter().map(|child| format!("  <node name=\"{child}\"/>\n")).collect();
+    format!("{DOCTYPE}<node>\n{children}</node>\n")
+}
+
 /// What `Introspect` answers: these interfaces, and children by their last part.
 pub(super) fn introspection(interfaces: &[&Interface], children: &[String]) -> String {
-    let mut xml = String::from(
-        "<!DOCTYPE node PUBLIC \"-//freedesktop//DTD D-BUS Object Introspection 1.0//EN\"\n\
-         \"http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd\">\n<node>",
-    );
+    let mut xml = format!("{DOCTYPE}<node>");
     let argument = |xml: &mut String, (name, signature): &(&str, &str), direction: &str| {
         let _ = writeln!(xml, "<arg name=\"{name}\" type=\"{signature}\"{direction}/>");
     };

@@ -26,7 +26,7 @@
 //! |---|---|---|
 //! | `Device1.Disconnect` waits 2 s | [`Settings::disconnect_delay_us`], 0 by default | tests wait for it every time |
 //! | a StartNotify of a failed link gets no reply in corner cases | always a reply | nobody can test against silence |
-//! | BR/EDR | refused | there is none on this air |
+//! | BR/EDR | refused, as on an adapter that has only LE | there is none on this air |
 
 mod acquire;
 mod adapter;
@@ -230,10 +230,12 @@ impl Daemon {
         self.flush();
     }
 
-    /// The other end of a socket pair was closed.
-    pub fn socket_closed(&mut self, socket: SocketId, now: u64) {
+    /// The other ends of socket pairs were closed; what BlueZ hears of in one turn it tells in one signal.
+    pub fn sockets_closed(&mut self, sockets: &[SocketId], now: u64) {
         self.now = self.now.max(now);
-        self.acquired_closed(socket);
+        for socket in sockets {
+            self.acquired_closed(*socket);
+        }
         self.flush();
     }
 

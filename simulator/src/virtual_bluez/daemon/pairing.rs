@@ -5,7 +5,7 @@
 
 use super::agent::Agent;
 use super::connection::Link;
-use super::error::{ALREADY_EXISTS, Answer, DOES_NOT_EXIST, IN_PROGRESS, Refusal, failed, named};
+use super::error::{ALREADY_EXISTS, Answer, DOES_NOT_EXIST, IN_PROGRESS, Refusal, named};
 use super::interface::DEVICE;
 use super::path::{DeviceKey, Object};
 use super::{Call, Daemon, Outcome};
@@ -26,6 +26,13 @@ pub(super) struct Pairing {
     pub(super) until: u64,
 }
 
+impl Pairing {
+    /// Whether a program waits for nothing but the services.
+    pub(super) fn is_almost_over(&self) -> bool {
+        self.protected && self.call.is_some()
+    }
+}
+
 /// Longest pairing, from the call to the services, in microseconds.
 const PAIRING_US: u64 = 120_000_000;
 
@@ -39,11 +46,12 @@ impl Daemon {
         if device.pairing.is_some() {
             return Err(IN_PROGRESS);
         }
-        if device.bonded || device.paired {
-            return Err(ALREADY_EXISTS);
+        // BlueZ 5.66 takes one that is bonded already for one of BR/EDR, and fails.
+        if device.bonded || !powered {
+            return Err(FAILED);
         }
-        if !powered {
-            return Err(failed("Not Powered"));
+        if device.paired {
+            return Err(ALREADY_EXISTS);
         }
         device.pairing = Some(Pairing { call: Some(call.clone()), agent, protected: false, until });
         match device.link {

@@ -5,6 +5,7 @@
 //! Generic Access is claimed by the daemon itself and not shown.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use zbus::{ObjectPath, Variant};
 
@@ -112,17 +113,58 @@ const FLAGS: [(Properties, &str); 8] = [
 ];
 
 impl Daemon {
-    /// The attributes of a peripheral are known: objects are made of them.
-    pub(super) fn discovered(&mut self, key: DeviceKey, table: &Table) {
+    /// The attributes of a peripheral were found.
+    ///
+    /// BlueZ reads their hash before it looks for them, and knows its value when it shows them.
+    pub(super) fn discovered(&mut self, key: DeviceKey, table: &Arc<Table>) {
+        let Some(hash) = table.characteristic(Uuid::DATABASE_HASH) else { return self.known(key, table) };
+        let read = CentralAction::Read { handle: hash.value_handle, offset: 0 };
+        self.request(key, read, Purpose::Hash(Arc::clone(table)));
+    }
+
+    pub(super) fn hash_read(&mut self, key: DeviceKey, table: &Table, value: Vec<u8>) {
+        self.know(key, table);
+        let characteristics = self.device_mut(key).map(|device| device.characteristics.values_mut());
+        let hash = characteristics.into_iter().flatten().find(|known| known.info.uuid == Uuid::DATABASE_HASH);
+        if let Some(hash) = hash {
+            hash.value = value;
+        }
+        self.shown(key, table);
+    }
+
+    /// The attributes are known: objects are made of them.
+    pub(super) fn known(&mut self, key: DeviceKey, table: &Table) {
+        self.know(key, table);
+        self.shown(key, table);
+    }
+
+    fn know(&mut self, key: DeviceKey, table: &Table) {
+        if self.device(key).is_some_and(|device| device.is_awaited_by_pairing() && !device.resolved_once) {
+            // The reply to `Pair` sends everything off, and the device was the first to change.
+            self.changed(Object::Device(key), &DEVICE, "UUIDs");
+        }
         let Some(device) = self.device_mut(key) else { return };
         let shown: Vec<_> = table.services.iter().filter(|service| service.uuid != Uuid::GAP).collect();
         device.hidden = table.services.iter().map(|service| service.uuid).filter(|uuid| *uuid == Uuid::GAP).collect();
         let found: Vec<_> = shown.iter().map(|service| KnownService::of(service)).collect();
         self.remove_services(key, |known| !found.contains(known));
+        let known_before = |device: &super::device::Device, service: &Service| {
+            !device.resolved_once || device.services.iter().any(|known| known.uuid == service.uuid)
+        };
         for service in shown {
+            if self.device(key).is_some_and(|device| !known_before(device, service)) {
+                self.changed(Object::Device(key), &DEVICE, "UUIDs");
+            }
             self.add_service(key, service);
         }
+    }
+
+    fn shown(&mut self, key: DeviceKey, table: &Table) {
         self.resolved(key);
+        if let Some(product) = table.characteristic(Uuid::PNP_ID) {
+            let read = CentralAction::Read { handle: product.value_handle, offset: 0 };
+            self.request(key, read, Purpose::Product);
+        }
         self.watch_battery(key, table);
         // BlueZ asks to be told when the attributes change.
         if let Some(ccc) = table.characteristic(Uuid::SERVICE_CHANGED).and_then(Characteristic::ccc) {
@@ -135,11 +177,12 @@ impl Daemon {
         let object = Object::Device(key);
         let Some(device) = self.device_mut(key) else { return };
         let first = !std::mem::replace(&mut device.resolved_once, true);
-        if !std::mem::replace(&mut device.services_resolved, true) {
+        let newly = !std::mem::replace(&mut device.services_resolved, true);
+        if first {
             self.changed(object, &DEVICE, "UUIDs");
+        }
+        if newly {
             self.changed(object, &DEVICE, "ServicesResolved");
-        } else if first {
-            self.changed(object, &DEVICE, "UUIDs");
         }
         self.pairing_resolved(key);
         self.acquire_resolved(key);
@@ -181,7 +224,10 @@ impl Daemon {
             self.flush_object(Object::Service(key, service.handle));
             if let Some(device) = self.device_mut(key) {
                 device.services.retain(|known| *known != service);
-                self.changed(Object::Device(key), &DEVICE, "UUIDs");
+                // A device that goes, too, says no more of itself.
+                if !device.removing {
+                    self.changed(Object::Device(key), &DEVICE, "UUIDs");
+                }
             }
         }
     }
@@ -208,6 +254,22 @@ impl Daemon {
         self.request(key, CentralAction::Discover, Purpose::Discovery);
     }
 
+    /// Who has made the device, as a string of the kernel (bluez 5.66: `src/shared/util.c`, `bt_modalias`).
+    pub(super) fn product_read(&mut self, key: DeviceKey, value: &[u8]) {
+        let [source, v0, v1, p0, p1, d0, d1, ..] = value else { return };
+        let [vendor, product, version] = [[v0, v1], [p0, p1], [d0, d1]].map(|[low, high]| u16::from_le_bytes([*low, *high]));
+        let source = match source {
+            1 => "bluetooth",
+            2 => "usb",
+            _ => return,
+        };
+        let modalias = Some(format!("{source}:v{vendor:04X}p{product:04X}d{version:04X}"));
+        let Some(device) = self.device_mut(key) else { return };
+        if std::mem::replace(&mut device.modalias, modalias.clone()) != modalias {
+            self.changed(Object::Device(key), &DEVICE, "Modalias");
+        }
+    }
+
     fn watch_battery(&mut self, key: DeviceKey, table: &Table) {
         let level = table.services.iter().filter(|service| service.uuid == Uuid::BATTERY).find_map(|service| {
             service.characteristics.iter().find(|characteristic| characteristic.uuid == Uuid::BATTERY_LEVEL)
@@ -227,6 +289,12 @@ impl Daemon {
             Some(known) if known == percent => {}
             Some(_) => self.changed(Object::Device(key), &BATTERY, "Percentage"),
             None => self.battery_appeared(key),
+        }
+    }
+
+    pub(super) fn battery_gone(&mut self, key: DeviceKey) {
+        if self.device_mut(key).is_some_and(|device| device.battery.take().is_some()) {
+            self.removed(Object::Device(key), vec![BATTERY.name]);
         }
     }
 

@@ -7,7 +7,7 @@ use zbus::{Message, ObjectPath, Variant};
 use super::error::{self, Answer, INVALID_ARGUMENTS, standard};
 use super::interface::{
     ADAPTER, ADVERTISING_MANAGER, AGENT_MANAGER, BATTERY, CHARACTERISTIC, DESCRIPTOR, DEVICE, GATT_MANAGER,
-    INTROSPECTABLE, Interface, OBJECT_MANAGER, PEER, PROFILE_MANAGER, PROPERTIES, SERVICE, introspection,
+    INTROSPECTABLE, Interface, OBJECT_MANAGER, HEALTH_MANAGER, PEER, PROFILE_MANAGER, PROPERTIES, SERVICE, bare_introspection, introspection,
 };
 use super::path::Object;
 use super::{Call, Daemon, Effect, Outcome, Pending, UNIQUE_NAME};
@@ -17,7 +17,7 @@ type Values = BTreeMap<&'static str, Variant<'static>>;
 /// Interfaces with their values.
 type Interfaces = BTreeMap<&'static str, Values>;
 
-/// What libdbus answers for the parent of `/org/bluez`, which BlueZ does not register.
+/// The parent of `/org/bluez`, which BlueZ does not register.
 const ORG: &str = "/org";
 
 impl Daemon {
@@ -33,13 +33,17 @@ impl Daemon {
         if shown == PEER.name {
             return self.peer(call, &member, &signature);
         }
-        if path == ORG && shown == INTROSPECTABLE.name && member == "Introspect" {
-            self.reply(call, &introspection(&[], &["bluez".to_owned()]));
-            return Ok(Outcome::Replied);
-        }
         let found = Object::parse(&path).and_then(|object| Some((object, self.interfaces(object)?)));
         let Some((object, interfaces)) = found else {
-            return Err(error::unknown_object(&member, &signature, shown));
+            // What libdbus answers by itself where nobody has registered anything.
+            if shown == INTROSPECTABLE.name && member == "Introspect" {
+                let children: &[&str] = if path == ORG { &["bluez"] } else { &[] };
+                self.reply(call, &bare_introspection(children));
+                return Ok(Outcome::Replied);
+            }
+            let is_parent = path == ORG;
+            let unknown = if is_parent { error::unknown_method } else { error::unknown_object };
+            return Err(unknown(&member, &signature, shown));
         };
         let method = interfaces
             .iter()
@@ -67,7 +71,8 @@ impl Daemon {
             (_, Object::Device(key)) => self.call_device(call, key, method.name),
             (_, Object::Characteristic(key, _, handle)) => self.call_characteristic(call, key, handle, method.name),
             (_, Object::Descriptor(key, _, _, handle)) => self.call_descriptor(call, key, handle, method.name),
-            // Playing a peripheral is not what this bus is for.
+            // Nobody has registered anything: playing a peripheral is not what this bus is for.
+            _ if method.name.starts_with("Unregister") => Err(error::DOES_NOT_EXIST),
             _ => Err(error::NOT_SUPPORTED),
         }
     }
@@ -80,7 +85,10 @@ impl Daemon {
                 self.reply(call, &id);
                 Ok(Outcome::Replied)
             }
-            _ => Err(error::unknown_method(member, signature, PEER.name)),
+            _ => {
+                let text = "Unknown method invoked on org.freedesktop.DBus.Peer interface".to_owned();
+                Err(standard("org.freedesktop.DBus.Error.UnknownMethod", text))
+            }
         }
     }
 
@@ -145,7 +153,7 @@ impl Daemon {
     pub(super) fn interfaces(&self, object: Object) -> Option<Vec<&'static Interface>> {
         Some(match object {
             Object::Root => vec![&INTROSPECTABLE, &OBJECT_MANAGER],
-            Object::Bluez => vec![&INTROSPECTABLE, &AGENT_MANAGER, &PROFILE_MANAGER],
+            Object::Bluez => vec![&INTROSPECTABLE, &AGENT_MANAGER, &PROFILE_MANAGER, &HEALTH_MANAGER],
             Object::Adapter(adapter) => {
                 self.adapters.get(adapter)?;
                 vec![&INTROSPECTABLE, &ADAPTER, &PROPERTIES, &GATT_MANAGER, &ADVERTISING_MANAGER]

@@ -31,6 +31,7 @@ fn filters_are_checked_and_kept_for_each_program() {
     // Nobody hears of a device without the service that everybody looks for.
     bench.call(PROGRAM, ADAPTER, set, &uuids(Uuid::BATTERY));
     bench.call(PROGRAM, ADAPTER, "org.bluez.Adapter1.StartDiscovery", &());
+    bench.wait(1_000);
     assert_eq!(bench.wait(100_000), "");
     // Another program looks for another one.
     bench.call(OTHER, ADAPTER, set, &uuids(SMP));
@@ -72,6 +73,11 @@ fn discoveries_that_were_not_started_cannot_be_stopped_and_none_is_started_twice
         bench.call(PROGRAM, ADAPTER, "org.bluez.Adapter1.StartDiscovery", &()),
         @r#"<- :1.5 org.bluez.Error.InProgress: "Operation already in progress""#
     );
+    insta::assert_snapshot!(
+        bench.call(PROGRAM, ADAPTER, stop, &()),
+        @r#"<- :1.5 org.bluez.Error.InProgress: "Operation already in progress""#
+    );
+    bench.wait(1_000);
     insta::assert_snapshot!(bench.call(OTHER, ADAPTER, "org.bluez.Adapter1.StartDiscovery", &()), @"<- :1.6 ()");
     insta::assert_snapshot!(bench.call(PROGRAM, ADAPTER, stop, &()), @"<- :1.5 ()");
 }

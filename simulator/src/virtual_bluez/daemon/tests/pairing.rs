@@ -27,7 +27,7 @@ fn pairing_without_an_agent_asks_nobody() {
     bench.tell(secured(Security::Encrypted));
     insta::assert_snapshot!(
         bench.call(PROGRAM, DEVICE, PAIR, &()),
-        @r#"<- :1.5 org.bluez.Error.AlreadyExists: "Already Exists""#
+        @r#"<- :1.5 org.bluez.Error.AuthenticationFailed: "Authentication Failed""#
     );
     insta::assert_snapshot!(bench.log);
 }

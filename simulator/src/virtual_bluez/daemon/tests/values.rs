@@ -127,7 +127,7 @@ fn a_socket_is_given_to_one_program_at_a_time() {
     insta::assert_snapshot!(bench.drain(), @"** 0 Write { handle: 18, value: [1, 2], kind: Command }");
     bench.daemon.socket_data(1, vec![1; 245], bench.now);
     assert_eq!(bench.drain(), "", "longer than the MTU allows");
-    bench.daemon.socket_closed(1, bench.now);
+    bench.daemon.sockets_closed(&[1], bench.now);
     bench.drain();
     assert!(bench.call(OTHER, CHARACTERISTIC, acquire, &options(&[])).ends_with("socket 2, MTU 247"));
     assert!(bench.tell(GattEvent::Disconnected { by: EndedBy::Timeout, reason: 8 }).contains("SocketClose(2)"));
