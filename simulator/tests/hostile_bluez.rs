@@ -300,7 +300,10 @@ impl Walk {
             CentralAction::Write { handle, .. } if fails => refused(handle, code),
             CentralAction::Write { handle, .. } => GattEvent::Written { handle },
             CentralAction::Pair { .. } | CentralAction::AnswerPairing(_) => self.pairing(),
-            CentralAction::ForgetKeys | CentralAction::AnswerParameters { .. } => return,
+            CentralAction::ForgetKeys
+            | CentralAction::AnswerParameters { .. }
+            | CentralAction::Secure { .. }
+            | CentralAction::Lose => return,
         };
         self.tell(event);
     }

@@ -1,7 +1,7 @@
 //! The real BlueZ: a peripheral on an adapter of this machine, for anything that connects over the air.
 //!
 //! bluetoothd owns the adapter, its links and its attribute table. A peripheral here registers an advertisement and a
-//! GATT application with it (by way of [bluer](bluer)), is told what centrals do, and tells them what comes of it,
+//! GATT application with it (by way of [bluer]), is told what centrals do, and tells them what comes of it,
 //! in the words of [`crate::gatt`], as a port of the virtual BlueZ is:
 //!
 //! ```no_run

@@ -141,7 +141,8 @@ impl Client {
 
     pub(crate) async fn put(&mut self, name: &str, bytes: &[u8]) -> Result<(), String> {
         let sent = self.socket(name)?.send(bytes).await;
-        let line = sent.map_or_else(|error| format!("not written to {name}: {error}"), |_| format!("written to {name}"));
+        let line =
+            sent.map_or_else(|error| format!("not written to {name}: {error}"), |_| format!("written to {name}"));
         self.heard.borrow_mut().lines.push(line);
         Ok(())
     }
@@ -200,9 +201,7 @@ pub(crate) fn arguments(message: &Message) -> Vec<Variant<'static>> {
         return Vec::new();
     }
     let owned = |field: &Variant<'_>| field.try_to_owned().ok().map(Into::into);
-    body.deserialize::<Structure<'_>>()
-        .map(|body| body.fields().iter().filter_map(owned).collect())
-        .unwrap_or_default()
+    body.deserialize::<Structure<'_>>().map(|body| body.fields().iter().filter_map(owned).collect()).unwrap_or_default()
 }
 
 impl Heard {
@@ -229,7 +228,8 @@ impl Heard {
             return None;
         }
         let label = self.open.remove(&serial)?;
-        let shown = |values: &[Variant<'_>]| values.iter().map(|value| show(value, names)).collect::<Vec<_>>().join(", ");
+        let shown =
+            |values: &[Variant<'_>]| values.iter().map(|value| show(value, names)).collect::<Vec<_>>().join(", ");
         if message.message_type() == Type::Error {
             let name = message.header().error_name().map(ToString::to_string).unwrap_or_default();
             return Some(format!("{label} -> {name}: {}", shown(&arguments(message))));

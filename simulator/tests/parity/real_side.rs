@@ -35,8 +35,7 @@ pub(crate) async fn start(real: &Real) -> Result<Side, String> {
     let changed = Rc::new(Notify::new());
     let peripheral = Rc::new(RefCell::new(Peripheral::new(Rc::clone(&changed), false)));
     let address = text_property(&connection, &other, "Address").await?;
-    let names =
-        Names { adapter, other: other.clone(), address, own: "?".into(), host: "?".into() };
+    let names = Names { adapter, other: other.clone(), address, own: "?".into(), host: "?".into() };
     let (mut side, orders) = Side::new(BUS.to_owned(), names, Rc::clone(&peripheral), changed);
     side.is_heard_once = true;
     let carrier = Carrier {
@@ -357,9 +356,7 @@ impl Carrier {
         arguments: &[Variant<'_>],
     ) -> Result<Option<Vec<u8>>, u8> {
         match (member, arguments) {
-            ("ReadValue", [options]) => {
-                self.peripheral.borrow().read(name, number(options, "offset")).map(Some)
-            }
+            ("ReadValue", [options]) => self.peripheral.borrow().read(name, number(options, "offset")).map(Some),
             ("WriteValue", [Variant::Array(value), options]) => {
                 let byte = |value: &Variant<'_>| if let Variant::U8(byte) = value { *byte } else { 0 };
                 let value: Vec<u8> = value.iter().map(byte).collect();

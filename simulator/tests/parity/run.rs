@@ -157,9 +157,7 @@ impl Stage<'_> {
                 };
                 self.client(*client).await?.client.answer(Ok(arguments)).await
             }
-            Action::Refuse { client, error } => {
-                self.client(*client).await?.client.answer(Err(error.clone())).await
-            }
+            Action::Refuse { client, error } => self.client(*client).await?.client.answer(Err(error.clone())).await,
             Action::Put { client, socket, bytes } => {
                 let bytes = value::bytes(bytes)?;
                 self.client(*client).await?.client.put(socket, &bytes).await
