@@ -120,7 +120,7 @@ impl Client {
             Ok(arguments) => build(Message::method_return(&asked.header()), arguments),
             Err(name) => Message::error(&asked.header(), name).build(&"no"),
         };
-        self.connection.send(&message.map_err(text)?).await.map_err(text)
+        self.connection.send(&message.map_err(|error| error.to_string())?).await.map_err(|error| error.to_string())
     }
 
     /// Leaves the bus.
@@ -141,7 +141,8 @@ impl Client {
 
     pub(crate) async fn put(&mut self, name: &str, bytes: &[u8]) -> Result<(), String> {
         let sent = self.socket(name)?.send(bytes).await;
-        let line = sent.map_or_else(|error| format!("not written to {name}: {error}"), |_| format!("written to {name}"));
+        let line =
+            sent.map_or_else(|error| format!("not written to {name}: {error}"), |_| format!("written to {name}"));
         self.heard.borrow_mut().lines.push(line);
         Ok(())
     }
@@ -164,10 +165,6 @@ impl Client {
         self.sockets.remove(name);
         Ok(())
     }
-}
-
-fn text(error: zbus::Error) -> String {
-    error.to_string()
 }
 
 fn build(message: zbus::message::Builder<'_>, arguments: Vec<Variant<'static>>) -> Result<Message, zbus::Error> {
@@ -200,9 +197,7 @@ pub(crate) fn arguments(message: &Message) -> Vec<Variant<'static>> {
         return Vec::new();
     }
     let owned = |field: &Variant<'_>| field.try_to_owned().ok().map(Into::into);
-    body.deserialize::<Structure<'_>>()
-        .map(|body| body.fields().iter().filter_map(owned).collect())
-        .unwrap_or_default()
+    body.deserialize::<Structure<'_>>().map(|body| body.fields().iter().filter_map(owned).collect()).unwrap_or_default()
 }
 
 impl Heard {
@@ -229,7 +224,8 @@ impl Heard {
             return None;
         }
         let label = self.open.remove(&serial)?;
-        let shown = |values: &[Variant<'_>]| values.iter().map(|value| show(value, names)).collect::<Vec<_>>().join(", ");
+        let shown =
+            |values: &[Variant<'_>]| values.iter().map(|value| show(value, names)).collect::<Vec<_>>().join(", ");
         if message.message_type() == Type::Error {
             let name = message.header().error_name().map(ToString::to_string).unwrap_or_default();
             return Some(format!("{label} -> {name}: {}", shown(&arguments(message))));

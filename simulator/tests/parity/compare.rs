@@ -130,9 +130,8 @@ pub(crate) fn judge(real: &str, other: &str, known: &[Difference]) -> Result<(),
     if unknown.is_empty() && gone.is_empty() {
         return Ok(());
     }
-    let show = |differences: &[&Difference]| {
-        differences.iter().map(|lines| lines.join("\n")).collect::<Vec<_>>().join("\n\n")
-    };
+    let show =
+        |differences: &[&Difference]| differences.iter().map(|lines| lines.join("\n")).collect::<Vec<_>>().join("\n\n");
     let mut text = String::new();
     if !unknown.is_empty() {
         text.push_str(&format!("not listed:\n{}\n", show(&unknown)));

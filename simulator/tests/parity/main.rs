@@ -33,7 +33,8 @@ const AT_ONCE: usize = 4;
 #[test]
 fn the_scripts_leave_the_transcripts_of_bluetoothd() {
     let only = std::env::var("BRICKPROOF_PARITY_ONLY").unwrap_or_default();
-    let scripts: Vec<_> = compare::scripts().unwrap().into_iter().filter(|script| script.name.contains(&only)).collect();
+    let scripts: Vec<_> =
+        compare::scripts().unwrap().into_iter().filter(|script| script.name.contains(&only)).collect();
     assert!(!scripts.is_empty(), "no such script");
     let real = Real::from_environment();
     let failures = real.as_ref().map_or_else(|| on_the_virtual_bluez(&scripts), |real| on_bluetoothd(real, &scripts));
@@ -62,8 +63,8 @@ fn on_the_virtual_bluez(scripts: &[Script]) -> Vec<String> {
                     let Some(script) = left.lock().unwrap().next() else { return };
                     let listed = known.get(&script.name).map(Vec::as_slice).unwrap_or_default();
                     let ran = local(virtually(script));
-                    let judged = compare::recorded(script)
-                        .and_then(|real| compare::judge(&real, &ran.transcript, listed));
+                    let judged =
+                        compare::recorded(script).and_then(|real| compare::judge(&real, &ran.transcript, listed));
                     let failed = [ran.failed, judged.err()].into_iter().flatten().collect::<Vec<_>>().join("\n");
                     if !failed.is_empty() {
                         found.lock().unwrap().push(format!("== {}\n{failed}", script.name));
@@ -87,9 +88,8 @@ async fn virtually(script: &Script) -> Ran {
     let agent = zbus::connection::Builder::address(side.bus.as_str()).build().await.unwrap();
     let path = zbus::ObjectPath::try_from("/parity/agent").unwrap();
     let (manager, member) = (Some("org.bluez.AgentManager1"), "RegisterAgent");
-    let registered = agent
-        .call_method(Some("org.bluez"), "/org/bluez", manager, member, &(path, "NoInputNoOutput"))
-        .await;
+    let registered =
+        agent.call_method(Some("org.bluez"), "/org/bluez", manager, member, &(path, "NoInputNoOutput")).await;
     registered.unwrap();
     let side = named(side).await;
     run::run(script, &side).await

@@ -34,9 +34,7 @@ impl Names {
             "device" => self.device(),
             _ => match peripheral::PATHS.iter().find(|(known, _)| *known == name) {
                 Some((_, below)) => format!("{}/{below}", self.device()),
-                None => name
-                    .replace("/adapter", &self.adapter)
-                    .replace("/device", &self.device()),
+                None => name.replace("/adapter", &self.adapter).replace("/device", &self.device()),
             },
         }
     }

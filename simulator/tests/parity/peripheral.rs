@@ -43,21 +43,9 @@ static LONG: [u8; 512] = [0x4c; 512];
 pub(crate) const ATTRIBUTES: [Attribute; 7] = [
     Attribute { name: "readable", handle: 0x41, uuid: 0x11, flags: &["read"], value: b"hello" },
     Attribute { name: "writable", handle: 0x44, uuid: 0x12, flags: &["read", "write"], value: b"" },
-    Attribute {
-        name: "stream",
-        handle: 0x46,
-        uuid: 0x13,
-        flags: &["write-without-response", "notify"],
-        value: b"",
-    },
+    Attribute { name: "stream", handle: 0x46, uuid: 0x13, flags: &["write-without-response", "notify"], value: b"" },
     Attribute { name: "alarm", handle: 0x49, uuid: 0x14, flags: &["read", "indicate"], value: b"\x01" },
-    Attribute {
-        name: "secret",
-        handle: 0x4c,
-        uuid: 0x15,
-        flags: &["encrypt-read", "encrypt-write"],
-        value: b"secret",
-    },
+    Attribute { name: "secret", handle: 0x4c, uuid: 0x15, flags: &["encrypt-read", "encrypt-write"], value: b"secret" },
     Attribute { name: "long", handle: 0x4e, uuid: 0x16, flags: &["read", "write"], value: &LONG },
     Attribute {
         name: "mixed",
@@ -92,13 +80,7 @@ pub(crate) const ADDITIONS: [Addition; 2] = [
         service: 0x70,
         end: 0x73,
         uuid: 0x180f,
-        attribute: Attribute {
-            name: "level",
-            handle: 0x71,
-            uuid: 0x2a19,
-            flags: &["read", "notify"],
-            value: &[80],
-        },
+        attribute: Attribute { name: "level", handle: 0x71, uuid: 0x2a19, flags: &["read", "notify"], value: &[80] },
     },
 ];
 
@@ -215,7 +197,16 @@ impl Peripheral {
         let value = |attribute: &Attribute| (attribute.name, attribute.value.to_vec());
         let mut values: BTreeMap<_, _> = attributes().map(value).collect();
         values.insert("note", b"a note".to_vec());
-        Self { values, refused: BTreeMap::new(), held: BTreeSet::new(), pairs: true, shows, passkey: None, log: Vec::new(), changed }
+        Self {
+            values,
+            refused: BTreeMap::new(),
+            held: BTreeSet::new(),
+            pairs: true,
+            shows,
+            passkey: None,
+            log: Vec::new(),
+            changed,
+        }
     }
 
     /// What every carrier does the same; whether that was all.

@@ -35,8 +35,7 @@ pub(crate) async fn start(real: &Real) -> Result<Side, String> {
     let changed = Rc::new(Notify::new());
     let peripheral = Rc::new(RefCell::new(Peripheral::new(Rc::clone(&changed), false)));
     let address = text_property(&connection, &other, "Address").await?;
-    let names =
-        Names { adapter, other: other.clone(), address, own: "?".into(), host: "?".into() };
+    let names = Names { adapter, other: other.clone(), address, own: "?".into(), host: "?".into() };
     let (mut side, orders) = Side::new(BUS.to_owned(), names, Rc::clone(&peripheral), changed);
     side.is_heard_once = true;
     let carrier = Carrier {
@@ -87,15 +86,11 @@ pub(crate) async fn reset(side: &Side, script: &Script) -> Result<(), String> {
         }
     }
     side.order(Order::Advertise(true)).await?;
-    connection.close().await.map_err(text)
+    connection.close().await.map_err(|error| error.to_string())
 }
 
 async fn open() -> Result<Connection, String> {
-    zbus::connection::Builder::address(BUS).build().await.map_err(text)
-}
-
-fn text(error: zbus::Error) -> String {
-    error.to_string()
+    zbus::connection::Builder::address(BUS).build().await.map_err(|error| error.to_string())
 }
 
 fn path(text: &str) -> ObjectPath<'static> {
@@ -245,7 +240,10 @@ impl Carrier {
                 let changed = BTreeMap::from([("Value", Variant::from(value))]);
                 let body = ("org.bluez.GattCharacteristic1", changed, Vec::<&str>::new());
                 let signal = Message::signal(object, "org.freedesktop.DBus.Properties", "PropertiesChanged");
-                self.connection.send(&signal.build(&body).map_err(text)?).await.map_err(text)
+                self.connection
+                    .send(&signal.build(&body).map_err(|error| error.to_string())?)
+                    .await
+                    .map_err(|error| error.to_string())
             }
             Order::Release(_) => {
                 for message in std::mem::take(&mut self.waiting) {
@@ -357,9 +355,7 @@ impl Carrier {
         arguments: &[Variant<'_>],
     ) -> Result<Option<Vec<u8>>, u8> {
         match (member, arguments) {
-            ("ReadValue", [options]) => {
-                self.peripheral.borrow().read(name, number(options, "offset")).map(Some)
-            }
+            ("ReadValue", [options]) => self.peripheral.borrow().read(name, number(options, "offset")).map(Some),
             ("WriteValue", [Variant::Array(value), options]) => {
                 let byte = |value: &Variant<'_>| if let Variant::U8(byte) = value { *byte } else { 0 };
                 let value: Vec<u8> = value.iter().map(byte).collect();

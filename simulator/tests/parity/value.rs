@@ -168,10 +168,7 @@ pub(crate) fn show(value: &Variant<'_>, names: &Names) -> String {
             format!("{{{}}}", entries.join(", "))
         }
         Variant::Structure(structure) => {
-            format!(
-                "({})",
-                structure.fields().iter().map(|field| show(field, names)).collect::<Vec<_>>().join(", ")
-            )
+            format!("({})", structure.fields().iter().map(|field| show(field, names)).collect::<Vec<_>>().join(", "))
         }
         Variant::Fd(_) => "a socket".to_owned(),
         other => other.to_string(),

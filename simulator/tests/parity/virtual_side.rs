@@ -39,13 +39,12 @@ const VALUE_MAX: usize = 512;
 /// Starts a virtual BlueZ for one script.
 pub(crate) fn start(folder: &Path, script: &Script) -> std::io::Result<(VirtualBluez, Side)> {
     // The central is the second of two adapters, as in the virtual machine.
-    let options =
-        Options {
-            adapters: 2,
-            disconnect_delay_us: script.disconnect_delay_ms * 1000,
-            connect_timeout_us: script.connect_timeout_ms * 1000,
-            ..Options::default()
-        };
+    let options = Options {
+        adapters: 2,
+        disconnect_delay_us: script.disconnect_delay_ms * 1000,
+        connect_timeout_us: script.connect_timeout_ms * 1000,
+        ..Options::default()
+    };
     let bluez = VirtualBluez::start(folder, &options)?;
     let names = Names {
         adapter: "/org/bluez/hci1".into(),
@@ -57,7 +56,14 @@ pub(crate) fn start(folder: &Path, script: &Script) -> std::io::Result<(VirtualB
     let changed = Rc::new(Notify::new());
     let peripheral = Rc::new(RefCell::new(Peripheral::new(Rc::clone(&changed), script.shows)));
     let (side, orders) = Side::new(bluez.address().to_owned(), names, Rc::clone(&peripheral), changed);
-    let carrier = Carrier { port: bluez.attach(false), peripheral, link: None, waiting: Vec::new(), added: Vec::new(), bonded: false };
+    let carrier = Carrier {
+        port: bluez.attach(false),
+        peripheral,
+        link: None,
+        waiting: Vec::new(),
+        added: Vec::new(),
+        bonded: false,
+    };
     spawn_local(carrier.run(orders));
     Ok((bluez, side))
 }
@@ -205,7 +211,7 @@ impl Carrier {
                 self.waiting.retain(|action| !matches!(action, CentralAction::Pair { .. }));
                 self.tell(GattEvent::PairingFailed(PairingFailure::PasskeyEntryFailed));
             }
-             CentralAction::ForgetKeys | CentralAction::AnswerParameters { .. } => {}
+            CentralAction::ForgetKeys | CentralAction::AnswerParameters { .. } => {}
             request @ (CentralAction::Read { .. } | CentralAction::Write { .. }) => self.request(request),
         }
     }
@@ -216,7 +222,7 @@ impl Carrier {
             self.peripheral.borrow_mut().show(PASSKEY);
             return self.tell(GattEvent::PairingAsks(PairingAsk::EnterPasskey));
         }
-        if !self.peripheral.borrow().log.last().is_some_and(|line| line == ASKED) {
+        if self.peripheral.borrow().log.last().is_none_or(|line| line != ASKED) {
             self.peripheral.borrow_mut().say(ASKED.into());
         }
         if pairs {
@@ -380,8 +386,7 @@ fn properties(flags: &[&str]) -> Properties {
 }
 
 /// Hash of the attributes, as bluetoothd calculates it.
-const HASH: [u8; 16] = 
-    [0xb6, 0xee, 0x08, 0x92, 0x63, 0xfd, 0xef, 0x33, 0x7f, 0xf3, 0x3e, 0x9a, 0x9e, 0x80, 0xd7, 0xe8];
+const HASH: [u8; 16] = [0xb6, 0xee, 0x08, 0x92, 0x63, 0xfd, 0xef, 0x33, 0x7f, 0xf3, 0x3e, 0x9a, 0x9e, 0x80, 0xd7, 0xe8];
 /// The same with the service of a battery.
 const HASH_WITH_BATTERY: [u8; 16] =
     [0xe0, 0x15, 0xfe, 0x1a, 0x36, 0x0b, 0x2a, 0x42, 0x39, 0xd6, 0x00, 0xfe, 0xb8, 0x21, 0x13, 0x26];
@@ -419,11 +424,6 @@ fn own_services() -> Vec<Service> {
                 plain(HASH_HANDLE - 1, Uuid::DATABASE_HASH, Properties::READ),
             ],
         ),
-        service(
-            0x12,
-            0x14,
-            Uuid::DEVICE_INFORMATION,
-            vec![plain(PRODUCT_HANDLE - 1, Uuid::PNP_ID, Properties::READ)],
-        ),
+        service(0x12, 0x14, Uuid::DEVICE_INFORMATION, vec![plain(PRODUCT_HANDLE - 1, Uuid::PNP_ID, Properties::READ)]),
     ]
 }

@@ -257,7 +257,8 @@ impl Daemon {
     /// Who has made the device, as a string of the kernel (bluez 5.66: `src/shared/util.c`, `bt_modalias`).
     pub(super) fn product_read(&mut self, key: DeviceKey, value: &[u8]) {
         let [source, v0, v1, p0, p1, d0, d1, ..] = value else { return };
-        let [vendor, product, version] = [[v0, v1], [p0, p1], [d0, d1]].map(|[low, high]| u16::from_le_bytes([*low, *high]));
+        let [vendor, product, version] =
+            [[v0, v1], [p0, p1], [d0, d1]].map(|[low, high]| u16::from_le_bytes([*low, *high]));
         let source = match source {
             1 => "bluetooth",
             2 => "usb",

@@ -7,7 +7,8 @@ use zbus::{Message, ObjectPath, Variant};
 use super::error::{self, Answer, INVALID_ARGUMENTS, standard};
 use super::interface::{
     ADAPTER, ADVERTISING_MANAGER, AGENT_MANAGER, BATTERY, CHARACTERISTIC, DESCRIPTOR, DEVICE, GATT_MANAGER,
-    INTROSPECTABLE, Interface, OBJECT_MANAGER, HEALTH_MANAGER, PEER, PROFILE_MANAGER, PROPERTIES, SERVICE, bare_introspection, introspection,
+    HEALTH_MANAGER, INTROSPECTABLE, Interface, OBJECT_MANAGER, PEER, PROFILE_MANAGER, PROPERTIES, SERVICE,
+    bare_introspection, introspection,
 };
 use super::path::Object;
 use super::{Call, Daemon, Effect, Outcome, Pending, UNIQUE_NAME};
