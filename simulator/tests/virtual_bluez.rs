@@ -287,7 +287,9 @@ fn a_program_that_calls_every_method_with_wrong_types_is_answered_every_time() {
             answers += usize::from(call(&connection, path, method, &(vec![1_u8], &options)).await.is_err());
             answers += usize::from(call(&connection, "/nowhere", method, &()).await.is_err());
         }
-        assert_eq!(answers, 3 * methods.len(), "all of them are errors");
+        // libdbus describes every path, as one where there is nothing.
+        let described = methods.iter().filter(|(_, method)| method.ends_with(".Introspect")).count();
+        assert_eq!(answers, 3 * methods.len() - described, "all of the others are errors");
         // Nobody answers for the peripheral any more: what would wait for it ends with it, but for a connection, which is
         // tried for as long as it takes.
         drop(port);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bluer::adv::AdvertisementHandle;
 use bluer::gatt::local::ReqError;
@@ -515,6 +516,10 @@ fn advertised(advertisement: &Advertisement) -> bluer::adv::Advertisement {
         discoverable: Some(true),
         local_name: advertisement.name.clone(),
         appearance: advertisement.appearance,
+        // Zephyr's fast interval (BT_GAP_ADV_FAST_INT_MIN_2, MAX_2); the kernel's own is more than a second. Only a
+        // bluetoothd with its experimental interfaces listens.
+        min_interval: Some(Duration::from_millis(100)),
+        max_interval: Some(Duration::from_millis(150)),
         ..bluer::adv::Advertisement::default()
     }
 }

@@ -120,7 +120,7 @@ impl Client {
             Ok(arguments) => build(Message::method_return(&asked.header()), arguments),
             Err(name) => Message::error(&asked.header(), name).build(&"no"),
         };
-        self.connection.send(&message.map_err(text)?).await.map_err(text)
+        self.connection.send(&message.map_err(|error| error.to_string())?).await.map_err(|error| error.to_string())
     }
 
     /// Leaves the bus.
@@ -165,10 +165,6 @@ impl Client {
         self.sockets.remove(name);
         Ok(())
     }
-}
-
-fn text(error: zbus::Error) -> String {
-    error.to_string()
 }
 
 fn build(message: zbus::message::Builder<'_>, arguments: Vec<Variant<'static>>) -> Result<Message, zbus::Error> {

@@ -86,15 +86,11 @@ pub(crate) async fn reset(side: &Side, script: &Script) -> Result<(), String> {
         }
     }
     side.order(Order::Advertise(true)).await?;
-    connection.close().await.map_err(text)
+    connection.close().await.map_err(|error| error.to_string())
 }
 
 async fn open() -> Result<Connection, String> {
-    zbus::connection::Builder::address(BUS).build().await.map_err(text)
-}
-
-fn text(error: zbus::Error) -> String {
-    error.to_string()
+    zbus::connection::Builder::address(BUS).build().await.map_err(|error| error.to_string())
 }
 
 fn path(text: &str) -> ObjectPath<'static> {
@@ -244,7 +240,10 @@ impl Carrier {
                 let changed = BTreeMap::from([("Value", Variant::from(value))]);
                 let body = ("org.bluez.GattCharacteristic1", changed, Vec::<&str>::new());
                 let signal = Message::signal(object, "org.freedesktop.DBus.Properties", "PropertiesChanged");
-                self.connection.send(&signal.build(&body).map_err(text)?).await.map_err(text)
+                self.connection
+                    .send(&signal.build(&body).map_err(|error| error.to_string())?)
+                    .await
+                    .map_err(|error| error.to_string())
             }
             Order::Release(_) => {
                 for message in std::mem::take(&mut self.waiting) {

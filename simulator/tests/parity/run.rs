@@ -219,9 +219,8 @@ impl Stage<'_> {
 
 /// Brings the central to where a script begins; nobody looks at how.
 async fn prepare(side: &Side, given: Given) -> Result<(), String> {
-    let text = |error: zbus::Error| error.to_string();
     let client = Client::open(&side.bus, side.names.clone(), true, std::rc::Rc::clone(&side.changed)).await;
-    let client = client.map_err(text)?;
+    let client = client.map_err(|error| error.to_string())?;
     let (adapter, device) = (side.names.adapter.clone(), side.names.device());
     let steps = [
         (&adapter, "org.bluez.Adapter1", "StartDiscovery", "! added device"),
@@ -232,7 +231,10 @@ async fn prepare(side: &Side, given: Given) -> Result<(), String> {
     let deadline = Instant::now() + PATIENCE;
     for (path, interface, member, seen) in &steps[..count] {
         let label = Some(format!("{member} answered"));
-        client.call(path, interface, member, Vec::<Variant<'_>>::new(), label).await.map_err(text)?;
+        client
+            .call(path, interface, member, Vec::<Variant<'_>>::new(), label)
+            .await
+            .map_err(|error| error.to_string())?;
         // The identifier of the product is read when the services are known: it is the last that comes.
         let done = |wanted: &str| client.heard.borrow().lines.iter().any(|line| line.contains(wanted));
         while !(done(seen) && done(&format!("{member} answered -> ()"))) {
@@ -241,5 +243,5 @@ async fn prepare(side: &Side, given: Given) -> Result<(), String> {
             waited.map_err(|error| format!("{member}, before the script: {error}\n{}", heard()))?;
         }
     }
-    client.close().await.map_err(text)
+    client.close().await.map_err(|error| error.to_string())
 }

@@ -225,7 +225,7 @@ impl Carrier {
             self.peripheral.borrow_mut().show(PASSKEY);
             return self.tell(GattEvent::PairingAsks(PairingAsk::EnterPasskey));
         }
-        if !self.peripheral.borrow().log.last().is_some_and(|line| line == ASKED) {
+        if self.peripheral.borrow().log.last().is_none_or(|line| line != ASKED) {
             self.peripheral.borrow_mut().say(ASKED.into());
         }
         if pairs {

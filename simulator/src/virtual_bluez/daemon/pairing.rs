@@ -136,15 +136,9 @@ impl Daemon {
 
     pub(super) fn pairing_failed(&mut self, key: DeviceKey, reason: PairingFailure) {
         let refusal = if reason == PairingFailure::Disconnected { CANCELED } else { FAILED };
-        let new_link = self.device(key).is_some_and(|device| device.link == (Link::Linked { up_at: None }));
-        let kept = self.device(key).is_some_and(|device| device.bonded);
         self.fail_pairing(key, &refusal);
-        if new_link && kept {
-            // The peripheral does not know the keys any more.
-            return self.hang_up(key);
-        }
-        self.link_protected(key);
-        self.att_released(key);
+        // The kernel ends a link that could not be protected, whoever has refused.
+        self.hang_up(key);
     }
 
     /// A pairing that is under way, if there is one, has come to nothing.
