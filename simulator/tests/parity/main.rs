@@ -8,7 +8,7 @@
 //! scripts without this text in their names.
 //!
 //! What is not the same on every machine or in every run is not in a transcript: addresses and names of adapters, the
-//! strength of signals, the order of the entries of a dictionary, and what bluetoothd says of the other adapter.
+//! strength of signals, what a controller can advertise, the order of the entries of a dictionary, and what bluetoothd says of the other adapter.
 
 mod client;
 mod compare;

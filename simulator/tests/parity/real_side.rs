@@ -206,25 +206,32 @@ impl Carrier {
         }
     }
 
+    async fn advertise(&mut self, on: bool, stream: &mut MessageStream) -> Result<(), String> {
+        if on == std::mem::replace(&mut self.advertises, on) {
+            return Ok(());
+        }
+        let (other, manager) = (self.own.other.clone(), "org.bluez.LEAdvertisingManager1");
+        if on {
+            let body = (path(ADVERTISEMENT), BTreeMap::<&str, Variant<'_>>::new());
+            self.calls(stream, &other, manager, "RegisterAdvertisement", &body).await
+        } else {
+            self.calls(stream, &other, manager, "UnregisterAdvertisement", &path(ADVERTISEMENT)).await
+        }
+    }
+
     async fn order(&mut self, order: Order, stream: &mut MessageStream) -> Result<(), String> {
         let other = self.own.other.clone();
-        let manager = "org.bluez.LEAdvertisingManager1";
         match order {
-            Order::Advertise(on) => {
-                if on == self.advertises {
-                    return Ok(());
-                }
-                self.advertises = on;
-                if on {
-                    let body = (path(ADVERTISEMENT), BTreeMap::<&str, Variant<'_>>::new());
-                    self.calls(stream, &other, manager, "RegisterAdvertisement", &body).await
-                } else {
-                    self.calls(stream, &other, manager, "UnregisterAdvertisement", &path(ADVERTISEMENT)).await
-                }
-            }
+            Order::Advertise(on) => self.advertise(on, stream).await,
             Order::Power(on) => {
                 let body = ("org.bluez.Adapter1", "Powered", Variant::from(on));
-                self.calls(stream, &other, "org.freedesktop.DBus.Properties", "Set", &body).await
+                self.calls(stream, &other, "org.freedesktop.DBus.Properties", "Set", &body).await?;
+                if on && self.advertises {
+                    // With extended advertising the kernel forgets what was advertised before.
+                    self.advertise(false, stream).await?;
+                    self.advertise(true, stream).await?;
+                }
+                Ok(())
             }
             Order::Disconnect => {
                 for device in devices(&self.connection, &other).await? {

@@ -162,7 +162,7 @@ pub(crate) fn show(value: &Variant<'_>, names: &Names) -> String {
                     let key = if let Variant::Str(key) = key { names.brief(key.as_str()) } else { show(key, names) };
                     format!("{key}: {}", show(value, names))
                 })
-                .filter(|entry| !entry.starts_with("RSSI: "))
+                .filter(|entry| !OF_THE_CONTROLLER.iter().any(|name| entry.starts_with(name)))
                 .collect();
             entries.sort_unstable();
             format!("{{{}}}", entries.join(", "))
@@ -174,6 +174,9 @@ pub(crate) fn show(value: &Variant<'_>, names: &Names) -> String {
         other => other.to_string(),
     }
 }
+
+/// Entries that are as the controller is: how strong something is received, what it can advertise.
+const OF_THE_CONTROLLER: [&str; 3] = ["RSSI: ", "SupportedInstances: ", "SupportedSecondaryChannels: "];
 
 /// Shows bytes; long rows of the same one briefly.
 pub(crate) fn show_bytes(bytes: &[u8]) -> String {
