@@ -44,6 +44,11 @@ def oversee(connection, module):
         os.chdir(wanted["folder"])
         sys.argv = wanted["arguments"]
         sys.exit(getattr(sys.modules[module], wanted["function"])())
+    try:
+        # Whichever comes first: nobody may kill before the group is there.
+        os.setpgid(child, child)
+    except (PermissionError, ProcessLookupError):
+        pass
     for stream in streams:
         os.close(stream)
     watcher = os.fork()

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 
 use brickproof_simulator::air::SerialAir;
-use brickproof_simulator::bluez::adapters;
+use brickproof_simulator::bluez::{Found, adapters};
 use brickproof_simulator::virtual_bluez::{Options, VirtualBluez};
 
 use super::options::find_program;
@@ -81,11 +81,16 @@ fn state_of(air: Air) -> Result<String, String> {
     }
 }
 
+/// What bluetoothd has.
+pub(super) fn adapters_here() -> Result<Vec<Found>, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Harness(format!("no event loop: {error}")))?;
+    tokio::task::LocalSet::new().block_on(&runtime, adapters()).map_err(|error| Failure::adapter(&error))
+}
+
 /// The adapters of this machine. Most machines have none, and need none.
 fn bluez() -> Result<String, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("no event loop: {error}"))?;
-    let found = tokio::task::LocalSet::new().block_on(&runtime, adapters()).map_err(|error| error.to_string())?;
+    let found = adapters_here().map_err(|failure| failure.to_string())?;
     if found.is_empty() {
         return Err("bluetoothd has no adapter".into());
     }

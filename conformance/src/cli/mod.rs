@@ -16,6 +16,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use brickproof_flash_model::source::Mistake;
+use brickproof_simulator::bluez::OpenError;
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// Bad usage or input.
@@ -75,6 +76,13 @@ enum Failure {
     Usage(String),
     /// The harness itself is at fault.
     Harness(String),
+}
+
+impl Failure {
+    /// An adapter cannot be used: the wrong one was asked for, or there is no Bluetooth to speak of.
+    fn adapter(error: &OpenError) -> Self {
+        if error.is_choice() { Self::Usage(error.to_string()) } else { Self::Harness(error.to_string()) }
+    }
 }
 
 impl fmt::Display for Failure {

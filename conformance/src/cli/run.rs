@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use brickproof_simulator::bluez::OpenError;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::doctor::adapters_here;
 use super::options::{find_program, keys, role_and_file, style};
 use super::{Failure, print_json};
 use crate::air::Air;
@@ -239,6 +241,12 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
         return Err(Failure::Usage(format!(
             "the built-in initiator does not use adapters\n  remedy: a tool or a person on `{air}`, or --air virtual-bluez"
         )));
+    }
+    if let Some(adapter) = air.adapter() {
+        let found: Vec<_> = adapters_here()?.into_iter().map(|found| found.name).collect();
+        if !found.contains(&adapter) {
+            return Err(Failure::adapter(&OpenError::NoAdapter { wanted: adapter, found }));
+        }
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let site = if air.is_virtual() {

@@ -10,13 +10,16 @@
 //! | `+GROUP` | a process group was started |
 //! | `-GROUP` | it is over |
 //! | `pipe PIPE` | it writes to this pipe, named like `pipe:[4711]` |
+//! | `adapter NAME` | the target is on this adapter: what is still connected to it then is disconnected |
 //! | `file PATH` | a file outside of the folder that is to be removed too |
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use brickproof_simulator::bluez::release;
 use brickproof_simulator::virtual_bluez::bus::socket::check_path;
 use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::unistd::Pid;
@@ -27,6 +30,8 @@ use super::processes::{Mark, sweep};
 pub const RUN: &str = "BRICKPROOF_RUN";
 /// Longest path of a temporary folder that leaves room for the path of a socket, which has 107 bytes.
 const TEMPORARY_MAX: usize = 64;
+/// Longest time for the adapter.
+const RELEASE: Duration = Duration::from_secs(5);
 /// Where the folder is when a socket cannot be in the one for temporary files.
 const SHORT: &str = "/tmp";
 
@@ -46,12 +51,15 @@ pub fn main() -> io::Result<()> {
     let mut groups = BTreeSet::new();
     let mut files = Vec::new();
     let mut pipes = BTreeSet::new();
+    let mut adapter = None;
     if told.is_ok() {
         for line in io::stdin().lock().lines().map_while(Result::ok) {
             if let Some(path) = line.strip_prefix("file ") {
                 files.push(PathBuf::from(path));
             } else if let Some(pipe) = line.strip_prefix("pipe ") {
                 pipes.insert(pipe.to_owned());
+            } else if let Some(name) = line.strip_prefix("adapter ") {
+                adapter = Some(name.to_owned());
             } else if let Some(group) = line.strip_prefix('+').and_then(|group| group.parse::<i32>().ok()) {
                 groups.insert(group);
             } else if let Some(group) = line.strip_prefix('-').and_then(|group| group.parse::<i32>().ok()) {
@@ -63,12 +71,23 @@ pub fn main() -> io::Result<()> {
         // It may be over already.
         let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
     }
-    clean(&folder, &files, &pipes)
+    clean(&folder, &files, &pipes, adapter.as_deref())
 }
 
-/// Kills whoever carries the mark of the run, and removes its files.
-pub(super) fn clean(folder: &Path, files: &[PathBuf], pipes: &BTreeSet<String>) -> io::Result<()> {
+/// Kills whoever carries the mark of the run, gives its adapter back, and removes its files.
+pub(super) fn clean(
+    folder: &Path,
+    files: &[PathBuf],
+    pipes: &BTreeSet<String>,
+    adapter: Option<&str>,
+) -> io::Result<()> {
     sweep(&Mark::new(RUN, folder, pipes));
+    if let Some(adapter) = adapter {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // bluetoothd may be gone, too, and with it all links.
+        let _ = tokio::task::LocalSet::new()
+            .block_on(&runtime, async { tokio::time::timeout(RELEASE, release(adapter)).await });
+    }
     for file in files {
         // The harness may have done it.
         let _ = fs::remove_file(file);

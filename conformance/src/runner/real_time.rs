@@ -16,7 +16,7 @@ use brickproof_simulator::gatt::Address;
 use brickproof_simulator::trace::{BusEvent, InitiatorEvent, Kind, Record};
 use brickproof_simulator::virtual_bluez::{Options, VirtualBluez};
 use brickproof_simulator::world::World;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::case::{Case, Ended, SETTLE_STARTS};
@@ -103,18 +103,66 @@ async fn run_case(
     let image = site.folder().join("update.bin");
     std::fs::write(&image, &case.images.update.bytes).map_err(|error| format!("{}: {error}", image.display()))?;
 
-    let air = open(plan.air, index, world.board(), site.folder()).await?;
+    // Before the adapter is taken, which is to be given back.
+    let mut signals = Signals::new().map_err(|error| error.to_string())?;
+    if let Some(adapter) = plan.air.adapter() {
+        run.adapter(&adapter);
+    }
+    let air = tokio::select! {
+        biased;
+        () = signals.arrive() => return Ok(interrupted()),
+        air = open(plan.air, index, world.board(), site.folder()) => air?,
+    };
     let mut live = Live::new(world, air);
+    let played = tokio::select! {
+        biased;
+        () = signals.arrive() => Ok(interrupted()),
+        ended = play(case, plan, &mut live, &image, &site, trace) => ended,
+    };
+    tokio::select! {
+        biased;
+        () = live.close() => played,
+        // A second signal does not wait.
+        () = signals.arrive() => Ok(interrupted()),
+    }
+}
+
+/// What a person ends a run with.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn arrive(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// The case itself, while the target is on the air.
+async fn play(
+    case: &Case,
+    plan: &Plan,
+    live: &mut Live<'_>,
+    image: &Path,
+    site: &CaseSite<'_>,
+    trace: &mut Vec<Record>,
+) -> Result<Ended, String> {
     let place = live.place().map_err(|error| error.to_string())?;
     let (notes, mut noted) = mpsc::unbounded_channel();
     let (bus_notes, mut bus_noted) = mpsc::unbounded_channel();
     let (seen_sender, seen) = watch::channel(Seen::default());
     let (mut window, view) = person::Window::open(case);
     let to = Told { notes, bus_notes, seen, view, start: live.start() };
-    let mut script = Some(Box::pin(drive(case, plan, &place, &image, &site, to)));
+    let mut script = Some(Box::pin(drive(case, plan, &place, image, site, to)));
     let mut opened = false;
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(plan.timeout_s);
     let mut ended = None;
     let mut settling = Settling::default();
@@ -125,13 +173,13 @@ async fn run_case(
         opened |= records.iter().any(|record| matches!(record.kind, Kind::Bus(BusEvent::Opened { .. })));
         window.pass(&records);
         trace.append(&mut records);
-        let now = Seen::of(&live, opened);
+        let now = Seen::of(live, opened);
         seen_sender.send_if_modified(|seen| {
             let changed = *seen != now;
             *seen = now;
             changed
         });
-        if ended.is_some() && settling.is_over(&live) {
+        if ended.is_some() && settling.is_over(live) {
             if settling.last {
                 break;
             }
@@ -156,14 +204,6 @@ async fn run_case(
                 script = None;
                 ended = Some(Ended::Hung);
             }
-            _ = interrupt.recv() => {
-                live.close().await;
-                return Ok(interrupted());
-            }
-            _ = terminate.recv() => {
-                live.close().await;
-                return Ok(interrupted());
-            }
             () = live.next() => if let Some(why) = live.gone() {
                 return Err(why.to_owned());
             },
@@ -179,7 +219,6 @@ async fn run_case(
     live.world.record_state("end");
     trace.append(&mut live.records());
     let late = live.latest();
-    live.close().await;
     Ok(match ended.unwrap_or(Ended::Done) {
         ended @ (Ended::Done | Ended::Hung) if late > LATE_MAX => {
             Ended::Late { late, hung: matches!(ended, Ended::Hung) }
@@ -231,7 +270,7 @@ async fn open(air: Air, index: usize, board: &Board, folder: &Path) -> Result<ai
         }
         Air::Bluez(number) => {
             let opened = AdapterAir::open(&format!("hci{number}"), setup(board)).await;
-            opened.map(air::Air::Adapter).map_err(|error| error.to_string())
+            opened.map(Box::new).map(air::Air::Adapter).map_err(|error| error.to_string())
         }
         Air::Udp | Air::InProcess | Air::InProcessBle => bind(index).map(air::Air::Udp),
     }

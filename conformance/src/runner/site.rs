@@ -90,6 +90,11 @@ impl Site {
         }
     }
 
+    /// An adapter is to be given back, named like `hci0`.
+    pub fn adapter(&self, name: &str) {
+        self.tell(&format!("adapter {name}"));
+    }
+
     /// The site of a case.
     ///
     /// # Errors
@@ -120,7 +125,7 @@ impl Drop for Site {
                 return;
             }
         }
-        if let Err(error) = guard::clean(&self.folder, &[], &BTreeSet::new()) {
+        if let Err(error) = guard::clean(&self.folder, &[], &BTreeSet::new(), None) {
             eprintln!("brickproof: this is left behind: {error}");
         }
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::bluez::{Event, OpenError, Port, Served, Setup};
-use crate::gatt::{Address, GattEvent};
+use crate::gatt::{Address, CentralAction, GattEvent};
 use crate::trace::{BusEvent, Kind};
 use crate::world::{Peer, World};
 
@@ -18,6 +18,8 @@ pub struct AdapterAir {
     served: Option<(u64, Served)>,
     /// Centrals that the target has heard of.
     connected: BTreeSet<Peer>,
+    /// Centrals whose links are gone, and that the target may go on believing in.
+    silenced: BTreeSet<Peer>,
 }
 
 impl AdapterAir {
@@ -27,7 +29,7 @@ impl AdapterAir {
     /// [`OpenError`].
     pub async fn open(adapter: &str, setup: Setup) -> Result<Self, OpenError> {
         let port = Port::open(adapter, setup).await?;
-        Ok(Self { port, name: None, served: None, connected: BTreeSet::new() })
+        Ok(Self { port, name: None, served: None, connected: BTreeSet::new(), silenced: BTreeSet::new() })
     }
 
     /// The address of the target, which is the adapter's.
@@ -72,6 +74,7 @@ impl AdapterAir {
                 }
                 GattEvent::Disconnected { .. } => {
                     self.connected.remove(&central);
+                    self.silenced.remove(&central);
                 }
                 _ => {}
             }
@@ -79,8 +82,13 @@ impl AdapterAir {
         }
         // The controllers of the target and of its centrals do not know that it has lost them.
         if self.connected.iter().any(|central| !world.hears(*central)) {
-            self.connected.clear();
+            self.silenced.append(&mut self.connected);
             self.port.fall_silent();
+        }
+        // An outage shorter than the supervision timeout of the target: its links would live on, and do not here.
+        if let Some(central) = self.silenced.iter().copied().find(|central| world.hears(*central)) {
+            self.silenced.remove(&central);
+            world.central(central, CentralAction::Lose);
         }
         let served = self.serves(world);
         self.port.serve(served);

@@ -68,7 +68,7 @@ pub enum Air {
     /// The virtual BlueZ.
     Bluez(BluezAir),
     /// An adapter of this machine, by the real BlueZ.
-    Adapter(AdapterAir),
+    Adapter(Box<AdapterAir>),
 }
 
 /// What has arrived at an air.

@@ -10,10 +10,10 @@ use bluer::{Adapter, ErrorKind, Session};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, spawn_local};
 
-use super::agent::Agent;
 use super::application::{self, Registered, uuid};
-use super::centrals::{self, Ask, Notifier, address_of, central_of};
-use super::port::{Central, Event, Input, Served, Setup};
+use super::beside::Beside;
+use super::centrals::{self, Ask, Notifier, Reader, address_of, central_of};
+use super::port::{Central, Event, Input, OpenError, Served, Setup};
 use super::silence;
 use crate::gatt::{
     Address, Advertisement, AttError, CentralAction, Characteristic, GattEvent, Properties, Security, Table, WriteKind,
@@ -23,6 +23,9 @@ use crate::trace::EndedBy;
 /// Bits of a configuration descriptor (Core specification, volume 3, part G, 3.3.3.3).
 const NOTIFY: u16 = 1;
 const INDICATE: u16 = 2;
+/// How often a refused advertisement is tried again, and how long after.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(300);
 /// Values that have come through sockets and wait; then centrals wait.
 const WRITES_MAX: usize = 256;
 
@@ -41,6 +44,8 @@ struct Connection {
     mtu: Option<u16>,
     level: Security,
     owed: VecDeque<Owed>,
+    /// Subscriptions that the peripheral has been told of, by handle of the value.
+    subscribed: BTreeSet<u16>,
     /// Subscriptions that count only once the link is protected, by handle of the value.
     held: BTreeSet<u16>,
 }
@@ -57,7 +62,9 @@ pub(super) struct Actor {
     write: mpsc::Sender<Ask>,
     writes: mpsc::Receiver<Ask>,
     watch: AbortHandle,
-    _agent: Option<Agent>,
+    _beside: Beside,
+    /// How often our own doing takes the adapter's power, and that has not been heard of yet.
+    own_power_offs: u32,
     /// Who was asked something while pairing.
     shown: bool,
     served: Option<Served>,
@@ -67,7 +74,10 @@ pub(super) struct Actor {
     /// Centrals whose links ended without a word: the peripheral learns of it when they are back.
     silenced: BTreeSet<Central>,
     notifiers: BTreeMap<u16, Notifier>,
-    readers: BTreeMap<u16, AbortHandle>,
+    /// A socket outlives its link; the next central gets one of its own.
+    readers: BTreeMap<u16, Reader>,
+    /// Why nothing works any more.
+    failed: Option<String>,
     /// Who has paired since the port was opened.
     paired: BTreeSet<Central>,
 }
@@ -80,20 +90,12 @@ impl Actor {
         setup: Setup,
         was_powered: bool,
         events: mpsc::Sender<Event>,
-    ) -> bluer::Result<Self> {
+    ) -> Result<Self, OpenError> {
         let (ask, asks) = mpsc::unbounded_channel();
         let (write, writes) = mpsc::channel(WRITES_MAX);
-        let watch = centrals::watch(&adapter, &ask).await?;
-        let mut agent = None;
-        if let Some(capability) = setup.capability {
-            match Agent::register(adapter.name(), address, capability, ask.clone()).await {
-                Ok(registered) => agent = Some(registered),
-                Err(error) => {
-                    let note = format!("no agent could be registered, so that nobody can pair: {error}");
-                    let _ = events.send(Event::Note(note)).await;
-                }
-            }
-        }
+        let watch = centrals::watch(&adapter, &ask).await.map_err(OpenError::Bluetoothd)?;
+        let beside = Beside::open(adapter.name(), address, setup.capability, ask.clone()).await;
+        let beside = beside.map_err(OpenError::Agent)?;
         Ok(Self {
             _session: session,
             adapter,
@@ -105,7 +107,8 @@ impl Actor {
             write,
             writes,
             watch,
-            _agent: agent,
+            _beside: beside,
+            own_power_offs: 0,
             shown: false,
             served: None,
             registered: None,
@@ -114,12 +117,13 @@ impl Actor {
             silenced: BTreeSet::new(),
             notifiers: BTreeMap::new(),
             readers: BTreeMap::new(),
+            failed: None,
             paired: BTreeSet::new(),
         })
     }
 
     pub(super) async fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) {
-        loop {
+        while self.failed.is_none() {
             tokio::select! {
                 biased;
                 input = inputs.recv() => match input {
@@ -133,15 +137,17 @@ impl Actor {
                         return;
                     }
                 },
-                Some(ask) = self.asks.recv() => {
-                    if matches!(ask, Ask::Gone) {
-                        let _ = self.events.send(Event::Gone(format!("{} is gone", self.adapter.name()))).await;
-                        return;
-                    }
-                    self.asked(ask).await;
-                }
+                Some(ask) = self.asks.recv() => self.asked(ask).await,
                 Some(ask) = self.writes.recv() => self.asked(ask).await,
             }
+        }
+    }
+
+    /// Nothing works any more: whoever plays the target is told, and not whoever talks to it blamed.
+    async fn fail(&mut self, why: String) {
+        if self.failed.is_none() {
+            let _ = self.events.send(Event::Gone(why.clone())).await;
+            self.failed = Some(why);
         }
     }
 
@@ -168,10 +174,19 @@ impl Actor {
         }
         if let Some(advertisement) = &served.advertisement {
             self.silence_is_over().await;
-            if self.advertised.is_none() {
+            let mut tries = 0;
+            while self.advertised.is_none() && self.failed.is_none() {
                 match self.adapter.advertise(advertised(advertisement)).await {
                     Ok(handle) => self.advertised = Some((advertisement.clone(), handle)),
-                    Err(error) => self.note(format!("what the target advertises was refused: {error}")).await,
+                    // Right after the adapter was switched on it may be busy.
+                    Err(_) if tries < TRIES => {
+                        tries += 1;
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                    Err(error) => {
+                        let name = self.adapter.name();
+                        self.fail(format!("{name} does not advertise what the target advertises: {error}")).await;
+                    }
                 }
             }
         }
@@ -181,12 +196,12 @@ impl Actor {
     async fn register(&mut self, served: &Served) {
         self.registered = None;
         self.notifiers.clear();
-        self.close_readers();
+        self.readers.clear();
         tokio::task::yield_now().await;
         let sockets = self.setup.centrals == 1;
         match application::register(&self.adapter, &served.table, &served.access, sockets, &self.ask).await {
             Ok(registered) => self.registered = Some(registered),
-            Err(error) => self.note(format!("the attributes of the target were refused: {error}")).await,
+            Err(error) => self.fail(format!("bluetoothd refuses the attributes of the target: {error}")).await,
         }
     }
 
@@ -198,11 +213,15 @@ impl Actor {
     }
 
     async fn asked(&mut self, ask: Ask) {
+        // What a central wrote before comes before, whichever way it came.
+        if !matches!(ask, Ask::Written { .. }) {
+            self.written_so_far().await;
+        }
         match ask {
             Ask::Connected(central, true) => self.connected(central).await,
             Ask::Connected(central, false) => {
                 if self.connections.remove(&central).is_some() {
-                    self.close_readers();
+                    self.readers.clear();
                     self.act(central, CentralAction::Disconnect).await;
                 }
             }
@@ -238,20 +257,11 @@ impl Actor {
             Ask::Writes { handle, request } => {
                 let central = central_of(request.device_address());
                 self.request(central, handle, u16::try_from(request.mtu()).unwrap_or(u16::MAX)).await;
-                if let Ok(reader) = request.accept() {
-                    let reader = centrals::read_from(handle, central, reader, self.write.clone());
-                    if let Some(old) = self.readers.insert(handle, reader) {
-                        old.abort();
-                    }
+                if let Ok(socket) = request.accept() {
+                    self.readers.insert(handle, Reader::new(handle, central, socket, self.write.clone()));
                 }
             }
-            Ask::Written { central, handle, value } => {
-                // What is left in the socket of a link that has ended.
-                if self.connections.contains_key(&central) {
-                    self.proves(central, handle).await;
-                    self.act(central, CentralAction::Write { handle, value, kind: WriteKind::Command }).await;
-                }
-            }
+            Ask::Written { central, handle, value } => self.written(central, handle, value).await,
             Ask::Subscribed { handle, writer } => {
                 let notifier = Notifier::new(handle, writer, &self.ask);
                 let (central, mtu) = (notifier.central, notifier.mtu);
@@ -265,12 +275,33 @@ impl Actor {
                 if let Some(notifier) = self.notifiers.get(&handle).filter(|notifier| !notifier.is_open()) {
                     let central = notifier.central;
                     self.notifiers.remove(&handle);
-                    if self.connections.contains_key(&central) {
+                    if let Some(connection) = self.connections.get_mut(&central) {
+                        connection.subscribed.remove(&handle);
                         self.configure(central, handle, 0).await;
                     }
                 }
             }
-            Ask::Gone => {}
+            Ask::PowerOff if self.own_power_offs > 0 => self.own_power_offs -= 1,
+            Ask::PowerOff => self.fail(format!("{} has lost its power", self.adapter.name())).await,
+            Ask::Gone(why) => self.fail(why).await,
+        }
+    }
+
+    /// A value that has come through a socket.
+    async fn written(&mut self, central: Central, handle: u16, value: Vec<u8>) {
+        // Not what is left of a link that has ended.
+        if self.connections.contains_key(&central) {
+            self.proves(central, handle).await;
+            self.act(central, CentralAction::Write { handle, value, kind: WriteKind::Command }).await;
+        }
+    }
+
+    /// All that has come through sockets by now.
+    async fn written_so_far(&mut self) {
+        while let Some(Ask::Written { central, handle, value }) =
+            self.writes.try_recv().ok().or_else(|| self.readers.values().find_map(Reader::rest))
+        {
+            self.written(central, handle, value).await;
         }
     }
 
@@ -279,6 +310,12 @@ impl Actor {
         self.connected(central).await;
         self.mtu(central, mtu).await;
         self.proves(central, handle).await;
+        // bluetoothd keeps the second one to subscribe to itself.
+        let others = self.notifiers.get(&handle).is_some_and(|notifier| notifier.central != central);
+        let subscribed = |connection: &Connection| connection.subscribed.contains(&handle);
+        if others && !self.connections.get(&central).is_some_and(subscribed) {
+            self.subscribe(central, handle).await;
+        }
     }
 
     async fn connected(&mut self, central: Central) {
@@ -310,6 +347,10 @@ impl Actor {
         let (adapter, ask) = (self.adapter.clone(), self.ask.clone());
         spawn_local(async move {
             let Ok(device) = adapter.device(address_of(central)) else { return };
+            // Pairing would connect to it.
+            if !device.is_connected().await.unwrap_or(false) {
+                return;
+            }
             match device.pair().await {
                 Ok(()) => {}
                 // Those that are paired already encrypt by themselves.
@@ -351,6 +392,9 @@ impl Actor {
 
     async fn subscribe(&mut self, central: Central, handle: u16) {
         let indicates = self.characteristic(handle).is_some_and(|it| !it.properties.has(Properties::NOTIFY));
+        if let Some(connection) = self.connections.get_mut(&central) {
+            connection.subscribed.insert(handle);
+        }
         self.configure(central, handle, if indicates { INDICATE } else { NOTIFY }).await;
     }
 
@@ -422,7 +466,7 @@ impl Actor {
         if self.connections.remove(&central).is_none() {
             return;
         }
-        self.close_readers();
+        self.readers.clear();
         let adapter = self.adapter.clone();
         spawn_local(async move {
             if let Ok(device) = adapter.device(address_of(central)) {
@@ -432,16 +476,9 @@ impl Actor {
         });
     }
 
-    /// A socket outlives its link; the next central gets one of its own.
-    fn close_readers(&mut self) {
-        for (_, reader) in std::mem::take(&mut self.readers) {
-            reader.abort();
-        }
-    }
-
     async fn fall_silent(&mut self) {
         self.advertised = None;
-        self.close_readers();
+        self.readers.clear();
         let connected: Vec<Central> = std::mem::take(&mut self.connections).into_keys().collect();
         self.silenced.extend(&connected);
         let name = self.adapter.name().to_owned();
@@ -455,17 +492,25 @@ impl Actor {
             }
             return self.note(format!("links could not end without a word ({error}): they were ended politely")).await;
         }
+        // What was asked before is of the past.
+        while let Ok(ask) = self.asks.try_recv() {
+            if let Ask::Gone(why) = ask {
+                self.fail(why).await;
+            }
+        }
+        while self.writes.try_recv().is_ok() {}
         // The controller has forgotten how the kernel had set it up.
+        self.own_power_offs += 1;
         for powered in [false, true] {
             if let Err(error) = self.adapter.set_powered(powered).await {
-                self.note(format!("{} cannot be powered after its reset: {error}", self.adapter.name())).await;
+                self.fail(format!("{} cannot be powered after its reset: {error}", self.adapter.name())).await;
             }
         }
     }
 
     async fn close(&mut self) {
         self.advertised = None;
-        self.close_readers();
+        self.readers.clear();
         let connected: BTreeSet<Central> = std::mem::take(&mut self.connections).into_keys().collect();
         for central in &connected {
             if let Ok(device) = self.adapter.device(address_of(*central)) {
@@ -490,7 +535,6 @@ impl Actor {
 impl Drop for Actor {
     fn drop(&mut self) {
         self.watch.abort();
-        self.close_readers();
     }
 }
 

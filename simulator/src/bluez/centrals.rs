@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bluer::gatt::local::{CharacteristicWriteIoRequest, ReqError};
 use bluer::gatt::{CharacteristicReader, CharacteristicWriter};
-use bluer::{Adapter, AdapterEvent, Device, DeviceEvent, DeviceProperty};
+use bluer::{Adapter, AdapterEvent, AdapterProperty, Device, DeviceEvent, DeviceProperty};
 use futures_core::Stream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -47,8 +47,10 @@ pub(super) enum Ask {
     Subscribed { handle: u16, writer: CharacteristicWriter },
     /// It does not any more.
     Unsubscribed { handle: u16 },
+    /// The adapter has lost its power.
+    PowerOff,
     /// The adapter, or bluetoothd, is gone.
-    Gone,
+    Gone(String),
 }
 
 /// The address of a device as a number.
@@ -85,14 +87,20 @@ pub(super) async fn watch(adapter: &Adapter, asks: &mpsc::UnboundedSender<Ask>) 
             }
         }
         while let Some(event) = next(&mut events).await {
-            if let AdapterEvent::DeviceAdded(address) = event
-                && let Ok(device) = adapter.device(address)
-            {
-                watched.spawn_local(watch_device(device, asks.clone()));
+            match event {
+                AdapterEvent::DeviceAdded(address) => {
+                    if let Ok(device) = adapter.device(address) {
+                        watched.spawn_local(watch_device(device, asks.clone()));
+                    }
+                }
+                AdapterEvent::PropertyChanged(AdapterProperty::Powered(false)) => {
+                    let _ = asks.send(Ask::PowerOff);
+                }
+                _ => {}
             }
             while watched.try_join_next().is_some() {}
         }
-        let _ = asks.send(Ask::Gone);
+        let _ = asks.send(Ask::Gone(format!("{} is gone", adapter.name())));
     });
     Ok(task.abort_handle())
 }
@@ -118,23 +126,43 @@ async fn watch_device(device: Device, asks: mpsc::UnboundedSender<Ask>) {
     let _ = asks.send(Ask::Connected(central, false));
 }
 
-/// Passes on what comes through a socket, until it is closed. While nobody takes it, the socket fills up, and the
-/// central waits.
-pub(super) fn read_from(
-    handle: u16,
+/// A socket through which a central writes.
+#[derive(Debug)]
+pub(super) struct Reader {
     central: Central,
-    reader: CharacteristicReader,
-    writes: mpsc::Sender<Ask>,
-) -> AbortHandle {
-    let task = tokio::task::spawn_local(async move {
-        while let Ok(value) = reader.recv().await {
-            // A closed socket is read as nothing; a write of nothing does not come through one either.
-            if value.is_empty() || writes.send(Ask::Written { central, handle, value }).await.is_err() {
-                return;
+    handle: u16,
+    socket: Arc<CharacteristicReader>,
+    task: AbortHandle,
+}
+
+impl Reader {
+    /// Passes on what comes through a socket, until it is closed. While nobody takes it, the socket fills up, and
+    /// bluetoothd waits.
+    pub(super) fn new(handle: u16, central: Central, socket: CharacteristicReader, writes: mpsc::Sender<Ask>) -> Self {
+        let socket = Arc::new(socket);
+        let reads = Arc::clone(&socket);
+        let task = tokio::task::spawn_local(async move {
+            while let Ok(value) = reads.recv().await {
+                // A closed socket is read as nothing; a write of nothing does not come through one either.
+                if value.is_empty() || writes.send(Ask::Written { central, handle, value }).await.is_err() {
+                    return;
+                }
             }
-        }
-    });
-    task.abort_handle()
+        });
+        Self { central, handle, socket, task: task.abort_handle() }
+    }
+
+    /// What is in the socket, and has not been passed on yet.
+    pub(super) fn rest(&self) -> Option<Ask> {
+        let value = self.socket.try_recv().ok().filter(|value| !value.is_empty())?;
+        Some(Ask::Written { central: self.central, handle: self.handle, value })
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// Values that wait for a socket; an answer of SMP has less than that.

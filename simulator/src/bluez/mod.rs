@@ -29,6 +29,7 @@
 //! | an error of the Attribute Protocol of its choice | the nearest that bluer knows; where none is near, "unlikely error" |
 //! | refuse a subscription of an unprotected link | it is taken by bluetoothd, and counts once the link is protected |
 //! | notify one of several centrals that have subscribed | bluetoothd notifies all of them |
+//! | hear of the second one that subscribes | it counts as subscribed when it writes |
 //! | a notification of the whole MTU | bluer keeps 5 bytes back; what is longer goes out in two |
 //! | demand protection by an error | the central is asked for it as soon as it connects (Security Request) |
 //! | know why a link has ended | it counts as ended by the central, unless this side ended it |
@@ -38,20 +39,22 @@
 //! (`HCIDEVRESET`): links are gone and nobody has been told. It needs `CAP_NET_ADMIN`; without, links are ended
 //! politely (reason 0x13), and that is recorded.
 //!
+//! The adapter is the target's alone: it cannot be taken while something is connected to it.
+//!
 //! | module | what it does |
 //! |---|---|
 //! | `port` | a peripheral's end: open, serve, tell, next, close |
 //! | `actor` | the task behind it, which owns what is registered with bluetoothd |
 //! | `application` | a table of attributes as a GATT application |
 //! | `centrals` | who comes and goes, and what is asked of us |
-//! | `agent` | what the adapter shows and asks while it pairs |
+//! | `beside` | what bluer does not do: the agent, and the end of bluetoothd |
 //! | `silence` | the reset of the controller |
 
 mod actor;
-mod agent;
 mod application;
+mod beside;
 mod centrals;
 mod port;
 mod silence;
 
-pub use port::{Event, Found, OpenError, Port, Served, Setup, adapters};
+pub use port::{Event, Found, OpenError, Port, Served, Setup, adapters, release};

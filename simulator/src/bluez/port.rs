@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bluer::{Adapter, Session};
+use bluer::{Adapter, Device, Session};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
@@ -13,6 +14,9 @@ use crate::gatt::{Address, Advertisement, CentralAction, GattEvent, IoCapability
 
 /// Events that wait for the peripheral; then centrals wait for it.
 const EVENTS_MAX: usize = 256;
+
+/// Longest time that closing takes.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// Which central: its address as a number.
 pub(super) type Central = u64;
@@ -78,6 +82,17 @@ pub enum OpenError {
         #[source]
         error: bluer::Error,
     },
+    /// Something else uses it.
+    #[error("{adapter} is in use, {} is connected: disconnect it, or choose another adapter", .devices.join(" and "))]
+    InUse {
+        /// Which.
+        adapter: String,
+        /// Addresses of what is connected.
+        devices: Vec<String>,
+    },
+    /// The target has no user who could be asked while it pairs.
+    #[error("bluetoothd takes no agent: {0}")]
+    Agent(#[source] zbus::Error),
     /// It cannot play a peripheral.
     #[error(
         "{adapter} cannot play a peripheral ({error}): it needs the LE peripheral role and a bluetoothd with LEAdvertisingManager1 and GattManager1"
@@ -89,6 +104,14 @@ pub enum OpenError {
         #[source]
         error: bluer::Error,
     },
+}
+
+impl OpenError {
+    /// Whether what was asked for is at fault, and another adapter may do.
+    #[must_use]
+    pub fn is_choice(&self) -> bool {
+        matches!(self, Self::NoAdapter { .. } | Self::InUse { .. })
+    }
 }
 
 fn here(found: &[String]) -> String {
@@ -120,6 +143,33 @@ pub async fn adapters() -> Result<Vec<Found>, OpenError> {
         found.push(Found { name, address, silent });
     }
     Ok(found)
+}
+
+/// Who is connected to an adapter.
+async fn connected(adapter: &Adapter) -> bluer::Result<Vec<Device>> {
+    let mut connected = Vec::new();
+    for address in adapter.device_addresses().await? {
+        let device = adapter.device(address)?;
+        // One that is removed meanwhile is not connected.
+        if device.is_connected().await.unwrap_or(false) {
+            connected.push(device);
+        }
+    }
+    Ok(connected)
+}
+
+/// Ends the links of an adapter whose peripheral has died and could not do it itself.
+///
+/// # Errors
+/// [`OpenError`].
+pub async fn release(name: &str) -> Result<(), OpenError> {
+    let session = Session::new().await.map_err(OpenError::Bluetoothd)?;
+    let adapter = session.adapter(name).map_err(OpenError::Bluetoothd)?;
+    for device in connected(&adapter).await.map_err(OpenError::Bluetoothd)? {
+        // It may go by itself.
+        let _ = device.disconnect().await;
+    }
+    Ok(())
 }
 
 /// What comes from a peripheral.
@@ -173,7 +223,12 @@ impl Port {
         let address = adapter.address().await.map_err(peripheral)?;
         // Says whether it can advertise at all.
         adapter.supported_advertising_instances().await.map_err(peripheral)?;
-        Self::start(session, adapter, Address(address.0), setup, was_powered).await.map_err(peripheral)
+        let devices = connected(&adapter).await.map_err(peripheral)?;
+        if !devices.is_empty() {
+            let devices = devices.iter().map(|device| device.address().to_string()).collect();
+            return Err(OpenError::InUse { adapter: name.to_owned(), devices });
+        }
+        Self::start(session, adapter, Address(address.0), setup, was_powered).await
     }
 
     async fn start(
@@ -182,7 +237,7 @@ impl Port {
         address: Address,
         setup: Setup,
         was_powered: bool,
-    ) -> bluer::Result<Self> {
+    ) -> Result<Self, OpenError> {
         let name = adapter.name().to_owned();
         let (event_sender, events) = mpsc::channel(EVENTS_MAX);
         let (inputs, input) = mpsc::unbounded_channel();
@@ -225,7 +280,9 @@ impl Port {
 
     /// All links end without a word, as those of a device that loses its power do; politely where the adapter does
     /// not allow that.
-    pub fn fall_silent(&self) {
+    pub fn fall_silent(&mut self) {
+        // Even the same is to be served anew after it.
+        self.served = None;
         self.input(Input::Silence);
     }
 
@@ -244,16 +301,19 @@ impl Port {
 
     /// Takes everything off the adapter: advertisement, application, links, keys of pairings made meanwhile.
     pub async fn close(mut self) {
-        let (done, closed) = oneshot::channel();
+        let (done, mut closed) = oneshot::channel();
         self.input(Input::Close(done));
-        // What centrals still do must not keep the task from closing.
-        tokio::pin!(closed);
-        loop {
-            tokio::select! {
-                _ = &mut closed => return,
-                event = self.events.recv() => if event.is_none() { return },
+        let closing = async {
+            loop {
+                tokio::select! {
+                    _ = &mut closed => return,
+                    // What centrals still do must not keep the task from closing.
+                    event = self.events.recv() => if event.is_none() { return },
+                }
             }
-        }
+        };
+        // A bluetoothd that does not answer is not waited for.
+        let _ = tokio::time::timeout(CLOSING, closing).await;
     }
 
     fn input(&self, input: Input) {

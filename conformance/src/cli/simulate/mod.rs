@@ -140,7 +140,15 @@ async fn play(arguments: &Arguments, target: &Target, worlds: Vec<World>) -> Res
     let listener = tokio::net::TcpListener::bind(arguments.control).await.map_err(usage(arguments.control))?;
     let control_url = format!("http://{}", listener.local_addr().map_err(usage(arguments.control))?);
     let output = Rc::new(RefCell::new(Output::new(arguments.json, worlds.len() > 1)));
-    let mut airs = open(arguments, &site, &worlds).await?.into_iter();
+    // Before an adapter is taken, which is to be given back.
+    let mut terminate = signal(SignalKind::terminate()).map_err(harness)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(harness)?;
+    let mut airs = tokio::select! {
+        airs = open(arguments, &site, &worlds) => airs?,
+        _ = interrupt.recv() => return Ok(()),
+        _ = terminate.recv() => return Ok(()),
+    }
+    .into_iter();
     let mut requests = Vec::new();
     let mut ready = Vec::new();
     let mut targets = JoinSet::new();
@@ -155,22 +163,23 @@ async fn play(arguments: &Arguments, target: &Target, worlds: Vec<World>) -> Res
         targets.spawn_local(serve(world, air, number + 1, ends, Rc::clone(&output), place_sender));
     }
     tokio::spawn(async move { axum::serve(listener, control::router(&requests)).await });
-    let mut places = Vec::new();
-    for place in ready {
-        let place = place.await.map_err(|_| Failure::Harness("a target has not started".into()))?;
-        places.push(place.map_err(usage(arguments.listen))?);
-    }
-    // Whoever reads that it is ready may end it.
-    let mut terminate = signal(SignalKind::terminate()).map_err(harness)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(harness)?;
-    let (json, words) = announcement(arguments, target, &places, &control_url);
-    output.borrow_mut().ready(&json, &words);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        // Whoever read the trace has gone.
-        _ = targets.join_next() => {}
-    }
+    let announce = async {
+        let mut places = Vec::new();
+        for place in ready {
+            let Ok(place) = place.await else { return std::future::pending().await };
+            places.push(place.map_err(usage(arguments.listen))?);
+        }
+        let (json, words) = announcement(arguments, target, &places, &control_url);
+        output.borrow_mut().ready(&json, &words);
+        std::future::pending().await
+    };
+    let ended = tokio::select! {
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+        // Whoever read the trace has gone, or the air is.
+        Some(ended) = targets.join_next() => ended.unwrap_or(Ok(())).map_err(Failure::Harness),
+        failure = announce => failure,
+    };
     // Off the air before the program ends; a second signal does not wait.
     let _ = stopped.send(true);
     tokio::select! {
@@ -179,7 +188,7 @@ async fn play(arguments: &Arguments, target: &Target, worlds: Vec<World>) -> Res
         () = async { while targets.join_next().await.is_some() {} } => {}
     }
     targets.shutdown().await;
-    Ok(())
+    ended
 }
 
 /// What comes to a target from outside: requests to its control, and that it is over.
@@ -211,9 +220,10 @@ async fn open(arguments: &Arguments, site: &Site, worlds: &[World]) -> Result<Ve
         }
         Air::Serial => vec![SerialAir::open().map(air::Air::Serial).map_err(no_port)?],
         Air::Bluez(number) => {
+            site.adapter(&format!("hci{number}"));
             let setup = worlds.first().map(|world| setup(world.board())).unwrap_or_default();
             let opened = AdapterAir::open(&format!("hci{number}"), setup).await;
-            vec![opened.map(air::Air::Adapter).map_err(|error| Failure::Usage(error.to_string()))?]
+            vec![opened.map(Box::new).map(air::Air::Adapter).map_err(|error| Failure::adapter(&error))?]
         }
         Air::Udp | Air::InProcess | Air::InProcessBle => {
             let taken = |error: std::io::Error| Failure::Usage(format!("{}: {error}", arguments.listen));
@@ -234,7 +244,10 @@ struct Found {
     name: Option<String>,
 }
 
-/// Plays one target until nobody reads what it says; tells where it is reached, once it can be.
+/// Plays one target until nobody reads what it says, or it is over; tells where it is reached, once it can be.
+///
+/// # Errors
+/// The air is gone, in words.
 async fn serve(
     mut world: World,
     air: air::Air,
@@ -242,7 +255,7 @@ async fn serve(
     ends: Ends,
     output: Rc<RefCell<Output>>,
     place: oneshot::Sender<std::io::Result<Found>>,
-) {
+) -> Result<(), String> {
     let Ends { mut requested, mut stop } = ends;
     let mut live = Live::new(&mut world, air);
     let mut place = Some(place);
@@ -254,7 +267,8 @@ async fn serve(
         waiting.look(&records, live.world);
         for record in &records {
             if !output.borrow_mut().record(number, record) {
-                return live.close().await;
+                live.close().await;
+                return Ok(());
             }
         }
         // One that will never advertise is there all the same.
@@ -277,10 +291,12 @@ async fn serve(
                 live.catch_up().await;
                 waiting.handle(request, live.world);
             }
-            _ = stop.wait_for(|stop| *stop) => return live.close().await,
+            _ = stop.wait_for(|stop| *stop) => {
+                live.close().await;
+                return Ok(());
+            }
             () = live.next() => if let Some(why) = live.gone() {
-                eprintln!("brickproof: {why}");
-                return;
+                return Err(why.to_owned());
             },
         }
     }

@@ -161,7 +161,7 @@ impl Dialogue {
             }
             Shown::Starts => self.say(Tone::Alert, "  [!] the device restarts"),
             Shown::Runs(runs, version) => self.runs(runs, version.as_deref()),
-            Shown::Adapter(what) => self.say(Tone::Alert, &format!("  [!] {what}")),
+            Shown::Adapter(what) => self.say(Tone::Alert, format!("  [!] {what}")),
             Shown::Dead => {
                 self.say(Tone::Alert, "  [!] the device does not start any more");
                 self.ask();

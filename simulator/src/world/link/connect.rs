@@ -8,7 +8,7 @@ use crate::device::attributes::Attributes;
 use crate::gatt::{Advertisement, GattEvent, Security, Table};
 use crate::smp::gatt::GattConnection;
 use crate::trace::{Kind, LinkEvent};
-use crate::world::{Action, Peer, World};
+use crate::world::{Action, Carrier, Peer, World};
 
 impl World {
     /// What the target advertises now; `None` while it is dark or has no connection left, which is when Zephyr's
@@ -50,7 +50,9 @@ impl World {
         if self.links.attempts.iter().any(|(_, other)| *other == central) {
             return self.not_connected(central, "this central is trying to connect already");
         }
-        match self.board.gatt.connect_delay_us {
+        // Where controllers have made the connection, it is there.
+        let delay = if self.carrier == Carrier::Adapter { 0 } else { self.board.gatt.connect_delay_us };
+        match delay {
             0 => self.connect(central),
             delay if self.links.attempts.len() < LINKS_MAX => self.links.attempts.push((self.now + delay, central)),
             _ => self.not_connected(central, "too many centrals are trying to connect"),

@@ -1,6 +1,7 @@
-//! What the adapter shows and asks while it pairs: an agent of bluetoothd in the role of the target's user.
+//! A connection to the bus beside bluer's, for what bluer does not do.
 //!
-//! Not bluer's: there an agent that may allow a pairing without a question (`RequestAuthorization`) always counts as
+//! It sees bluetoothd go: bluer only hears what bluetoothd says itself, and who is killed says nothing. And it holds
+//! the agent, in the role of the target's user: with bluer an agent that may allow a pairing without a question (`RequestAuthorization`) always counts as
 //! one with a display and two buttons, and Just Works could not be played.
 
 use tokio::sync::mpsc;
@@ -13,6 +14,8 @@ use crate::gatt::{Address, IoCapability};
 
 const PATH: &str = "/brickproof/agent";
 const INTERFACE: &str = "org.bluez.Agent1";
+/// The signal of the bus when bluetoothd comes or goes.
+const OWNER_CHANGES: &str = "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='org.bluez'";
 const MANAGER: &str = "org.bluez.AgentManager1";
 /// What an agent says that does not want to.
 const REJECTED: &str = "org.bluez.Error.Rejected";
@@ -25,22 +28,22 @@ struct Own {
     peer: String,
 }
 
-/// A registered agent; dropping it takes it back.
+/// What is asked as [`Ask`]s of the actor; dropping it takes the agent back.
 #[derive(Debug)]
-pub(super) struct Agent {
+pub(super) struct Beside {
     task: JoinHandle<()>,
 }
 
-impl Agent {
-    /// The default agent of bluetoothd for pairings with this adapter, at this end and at one on the same machine; all
-    /// others are refused. What is shown to the user of the target is asked as [`Ask::Shown`].
+impl Beside {
+    /// Watches bluetoothd. With a `capability`, registers the default agent for pairings with this adapter, at this
+    /// end and at one on the same machine; all others are refused.
     ///
     /// # Errors
     /// From the bus or bluetoothd.
-    pub(super) async fn register(
+    pub(super) async fn open(
         adapter: &str,
         address: Address,
-        capability: IoCapability,
+        capability: Option<IoCapability>,
         asks: mpsc::UnboundedSender<Ask>,
     ) -> zbus::Result<Self> {
         let connection = Connection::system().await?;
@@ -48,17 +51,21 @@ impl Agent {
         let peer = format!("/dev_{}", address.to_string().replace(':', "_"));
         let own = Own { adapter: format!("/org/bluez/{adapter}/"), peer };
         let task = tokio::task::spawn_local(answer(stream, connection.clone(), own, asks));
-        let agent = Self { task };
-        let path = ObjectPath::from_static_str_unchecked(PATH);
-        let (name, manager) = (Some("org.bluez"), Some(MANAGER));
-        let body = (&path, word(capability));
-        connection.call_method(name, "/org/bluez", manager, "RegisterAgent", &body).await?;
-        connection.call_method(name, "/org/bluez", manager, "RequestDefaultAgent", &path).await?;
-        Ok(agent)
+        let beside = Self { task };
+        let bus = Some("org.freedesktop.DBus");
+        connection.call_method(bus, "/org/freedesktop/DBus", bus, "AddMatch", &OWNER_CHANGES).await?;
+        if let Some(capability) = capability {
+            let path = ObjectPath::from_static_str_unchecked(PATH);
+            let (name, manager) = (Some("org.bluez"), Some(MANAGER));
+            let body = (&path, word(capability));
+            connection.call_method(name, "/org/bluez", manager, "RegisterAgent", &body).await?;
+            connection.call_method(name, "/org/bluez", manager, "RequestDefaultAgent", &path).await?;
+        }
+        Ok(beside)
     }
 }
 
-impl Drop for Agent {
+impl Drop for Beside {
     fn drop(&mut self) {
         // bluetoothd forgets an agent whose connection is closed.
         self.task.abort();
@@ -78,6 +85,9 @@ fn word(capability: IoCapability) -> &'static str {
 
 async fn answer(mut stream: MessageStream, connection: Connection, own: Own, asks: mpsc::UnboundedSender<Ask>) {
     while let Some(Ok(message)) = next(&mut stream).await {
+        if is_end_of_bluetoothd(&message) {
+            let _ = asks.send(Ask::Gone("bluetoothd is gone".into()));
+        }
         let header = message.header();
         let ours = header.interface().is_some_and(|interface| interface.as_str() == INTERFACE);
         if header.message_type() != Type::MethodCall || !ours {
@@ -93,6 +103,15 @@ async fn answer(mut stream: MessageStream, connection: Connection, own: Own, ask
             let _ = connection.send(&reply).await;
         }
     }
+}
+
+fn is_end_of_bluetoothd(message: &Message) -> bool {
+    let header = message.header();
+    let changed = header.message_type() == Type::Signal
+        && header.sender().is_some_and(|sender| sender.as_str() == "org.freedesktop.DBus")
+        && header.member().is_some_and(|member| member.as_str() == "NameOwnerChanged");
+    let owner = message.body().deserialize::<(String, String, String)>();
+    changed && owner.is_ok_and(|(name, _, new)| name == "org.bluez" && new.is_empty())
 }
 
 /// Whether the user of the target says yes; what he is shown is told on.
