@@ -148,3 +148,27 @@ impl FromStr for Air {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_and_an_adapter_belongs_to_one() {
+        for air in Air::ALL.into_iter().chain([Air::Bluez(17)]) {
+            assert_eq!(air.to_string().parse(), Ok(air));
+        }
+        assert_eq!(Air::Bluez(17).to_string(), "bluez:hci17");
+        for text in ["bluez", "bluez:", "bluez:hci", "bluez:hci-1", "bluez:hci99999", "bluez:hci0 ", "radio"] {
+            assert!(text.parse::<Air>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_adapter_shows_pairing_and_not_all_of_a_link() {
+        let air = Air::Bluez(0);
+        assert!(air.can(PAIRING) && air.can("reboot") && !air.can(BLE) && !air.can(SERIAL_RECOVERY));
+        assert!(!Air::Udp.can(PAIRING) && Air::VirtualBluez.can(PAIRING) && Air::InProcessBle.can(PAIRING));
+        assert_eq!(Air::InProcess.suited_to(&[PAIRING.to_owned()]), Air::InProcessBle);
+    }
+}

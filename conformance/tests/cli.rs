@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use binary::{brickproof, folder, text};
 
+const BUS: &str = "DBUS_SYSTEM_BUS_ADDRESS";
 const TARGET: &str = "nrf52840-mcuboot-swap-move";
 
 /// The example, which cargo builds beside the tests.
@@ -649,6 +650,8 @@ fn doctor_says_what_works_here() {
     let output = Command::new(env!("CARGO_BIN_EXE_brickproof"))
         .arg("doctor")
         .env("PATH", "/nowhere")
+        // No bluetoothd, whatever this machine has.
+        .env(BUS, "unix:path=/nowhere")
         .output()
         .expect("brickproof starts");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
@@ -660,4 +663,31 @@ fn doctor_says_what_works_here() {
         })
         .collect();
     insta::assert_snapshot!("doctor", lines.join("\n"));
+}
+
+#[test]
+fn adapters_that_cannot_be_used_are_explained() {
+    let folder = folder();
+    let mut all = String::new();
+    for (code, arguments) in [
+        (2, &["run", "--air", "bluez", "--", "true"][..]),
+        (2, &["run", "--air", "bluez:usb0", "--", "true"]),
+        (2, &["run", "--air", "bluez:hci0"]),
+        (2, &["run", "--air", "bluez:hci0", "--jobs", "2", "--", "true"]),
+        (3, &["run", "--air", "bluez:hci0", "--", "true"]),
+        (2, &["simulate", "--target", TARGET, "--air", "bluez:hci0", "--count", "2"]),
+        (3, &["simulate", "--target", TARGET, "--air", "bluez:hci0"]),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_brickproof"))
+            .args(arguments)
+            .current_dir(folder.path())
+            .env("NO_COLOR", "1")
+            // No bluetoothd, whatever this machine has.
+            .env(BUS, "unix:path=/nowhere")
+            .output()
+            .expect("brickproof starts");
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", text(&output.stderr));
+        all.push_str(&format!("$ brickproof {}\n{}\n", arguments.join(" "), text(&output.stderr)));
+    }
+    insta::assert_snapshot!("adapters", all);
 }

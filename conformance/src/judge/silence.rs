@@ -101,6 +101,7 @@ fn written(trace: &[Record]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use brickproof_simulator::gatt::ConnectionParameters;
     use brickproof_simulator::trace::RunRecord;
 
     use super::*;
@@ -158,5 +159,24 @@ mod tests {
             all.push('\n');
         }
         insta::assert_snapshot!(all);
+    }
+
+    #[test]
+    fn on_an_adapter_it_is_told_whether_somebody_connected() {
+        let connected = Kind::Link(LinkEvent::Connected {
+            connection: 1,
+            central: 7,
+            reassembly: None,
+            parameters: ConnectionParameters::PREFERRED,
+            address: None,
+        });
+        insta::assert_snapshot!(
+            why_of(ADAPTER, vec![]).unwrap(),
+            @"no central connected to the adapter: is it in range, and not the one that the tool itself uses?"
+        );
+        insta::assert_snapshot!(
+            why_of(ADAPTER, vec![connected]).unwrap(),
+            @"a central connected, and never wrote to the SMP characteristic"
+        );
     }
 }

@@ -223,3 +223,15 @@ impl Drop for Notifier {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_central_is_its_address() {
+        let address = bluer::Address([0x00, 0xaa, 0x01, 0xff, 0x80, 0x07]);
+        assert_eq!(central_of(address), 0x00aa_01ff_8007);
+        assert_eq!(address_of(central_of(address)), address);
+    }
+}

@@ -142,6 +142,7 @@ pub async fn adapters() -> Result<Vec<Found>, OpenError> {
         let silent = silence::allowed(&name);
         found.push(Found { name, address, silent });
     }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(found)
 }
 

@@ -54,3 +54,17 @@ pub(super) fn reset(adapter: &str) -> io::Result<()> {
     unsafe { request::hci_dev_reset(socket.as_raw_fd(), number) }?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adapters_have_numbers() {
+        assert_eq!([number("hci0"), number("hci12")], [Some(0), Some(12)]);
+        for name in ["", "hci", "hci-1", "eth0", "hci1x"] {
+            assert_eq!(number(name), None, "{name}");
+            assert!(!allowed(name), "{name}");
+        }
+    }
+}

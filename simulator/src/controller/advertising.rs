@@ -196,7 +196,7 @@ impl Ether {
         if active && scannable && allowed && !self.random.happens(loss) {
             if let (true, Some(own)) = (sent.set.tells_requests, own) {
                 let parameters = Fields::new().u8(sent.set.handle).address(own);
-                self.controllers[sent.from].le_event(le::SCAN_REQUEST_RECEIVED, &parameters);
+                self.controllers[sent.from].report(le::SCAN_REQUEST_RECEIVED, &parameters);
             }
             if !self.random.happens(loss) {
                 self.report(to, sent, (device, resolved), true);

@@ -31,7 +31,12 @@ const ANSWER_WAIT: Duration = Duration::from_secs(5);
 pub struct Vhci {
     file: AsyncFd<File>,
     index: u16,
+    /// What the host has said before the kernel's answer, which kernels before 6.4 may do.
+    early: Vec<Vec<u8>>,
 }
+
+/// Packets that may come before the kernel's answer: the first command.
+const EARLY_MAX: usize = 4;
 
 impl Vhci {
     /// Makes a controller; the kernel sets it up at once, so that [`run`] should follow soon.
@@ -45,15 +50,21 @@ impl Vhci {
     async fn open_at(place: &Path) -> io::Result<Self> {
         let flags = OFlag::O_NONBLOCK.bits();
         let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(place)?;
-        let mut vhci = Self { file: watch(file)?, index: 0 };
+        let mut vhci = Self { file: watch(file)?, index: 0, early: Vec::new() };
         vhci.file.get_ref().write_all(&[VENDOR, PRIMARY])?;
         let mut answer = [0; 260];
-        let length = tokio::time::timeout(ANSWER_WAIT, vhci.read(&mut answer)).await??;
-        match answer[..length] {
-            [VENDOR, PRIMARY, low, high] => vhci.index = u16::from_le_bytes([low, high]),
-            _ => return Err(io::Error::new(ErrorKind::InvalidData, "the kernel's answer is none of hci_vhci's")),
+        for _ in 0..EARLY_MAX {
+            let length = tokio::time::timeout(ANSWER_WAIT, vhci.read(&mut answer)).await??;
+            match answer[..length] {
+                [VENDOR, PRIMARY, low, high] => {
+                    vhci.index = u16::from_le_bytes([low, high]);
+                    return Ok(vhci);
+                }
+                [VENDOR, ..] | [] => break,
+                _ => vhci.early.push(answer[..length].to_vec()),
+            }
         }
-        Ok(vhci)
+        Err(io::Error::new(ErrorKind::InvalidData, "the kernel's answer is none of hci_vhci's"))
     }
 
     /// Its number: 0 of `hci0`.
@@ -109,10 +120,18 @@ pub async fn run(ether: &mut Ether, hosts: &[Vhci]) -> io::Result<()> {
     let start = Instant::now();
     let micros = |instant: Instant| u64::try_from((instant - start).as_micros()).unwrap_or(u64::MAX);
     let mut buffer = vec![0; PACKET_MAX];
+    for (number, host) in hosts.iter().enumerate() {
+        for packet in &host.early {
+            ether.host_packet(number, 0, packet);
+        }
+    }
     loop {
         // What is there is there before more time passes.
         for (number, host) in hosts.iter().enumerate() {
             while let Some(length) = host.poll(&mut buffer)? {
+                // What is heard on the air meanwhile must not fill the way of its answer.
+                ether.advance(micros(Instant::now()));
+                deliver(ether, hosts)?;
                 ether.host_packet(number, micros(Instant::now()), &buffer[..length]);
                 deliver(ether, hosts)?;
             }

@@ -15,7 +15,7 @@ use brickproof_simulator::gatt::{
 use brickproof_simulator::smp::gatt::{GattConfig, Pairing};
 use brickproof_simulator::smp::{Frame, Op, ServerConfig, SmpMessage, Version};
 use brickproof_simulator::trace::{EndedBy, Kind, Wants};
-use brickproof_simulator::world::{Control, World};
+use brickproof_simulator::world::{Carrier, Control, World};
 use proptest::prelude::*;
 
 const VALUE: u16 = 0x12;
@@ -319,4 +319,29 @@ proptest! {
         act(&mut world, write(CCC, &[1, 0], false));
         prop_assert_eq!(answers(&act(&mut world, write(VALUE, &echo(b""), true))).len(), 1);
     }
+}
+
+#[test]
+fn what_controllers_do_by_themselves_is_taken_from_them() {
+    let gatt =
+        GattConfig { access: Security::Encrypted, mtu: 100, connect_delay_us: 5_000_000, ..GattConfig::default() };
+    let mut world = world(gatt);
+    world.set_carrier(Carrier::Adapter);
+    // The connection is there; so is their MTU, and a demand that they have met.
+    assert_eq!(act(&mut world, CentralAction::Connect), [GattEvent::Connected]);
+    assert_eq!(act(&mut world, CentralAction::ExchangeMtu(247)), [GattEvent::Mtu(247)]);
+    assert!(matches!(act(&mut world, write(CCC, &[1, 0], false)).as_slice(), [GattEvent::Error { .. }]));
+    assert_eq!(act(&mut world, CentralAction::Secure { level: Security::Encrypted, bonded: true }), []);
+    assert_eq!(act(&mut world, write(CCC, &[1, 0], false)), [GattEvent::Written { handle: CCC }]);
+    assert!(world.hears(1));
+
+    // The link is down for less than its supervision timeout, and is lost all the same.
+    world.control(Control::Link(false));
+    assert!(!world.hears(1));
+    world.control(Control::Link(true));
+    assert!(world.hears(1));
+    assert_eq!(act(&mut world, CentralAction::Lose), [ENDED]);
+    assert!(!world.hears(1));
+    assert_eq!(act(&mut world, CentralAction::Lose), [], "there is nothing to lose any more");
+    assert_eq!(act(&mut world, CentralAction::Connect), [GattEvent::Connected]);
 }

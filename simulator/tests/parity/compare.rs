@@ -27,7 +27,7 @@ pub(crate) fn folder() -> PathBuf {
 
 /// All scripts, by their names.
 pub(crate) fn scripts() -> Result<Vec<Script>, String> {
-    let mut found = Vec::new();
+    let (mut found, mut recorded) = (Vec::new(), Vec::new());
     let mut folders = vec![folder()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).map_err(|error| error.to_string())? {
@@ -36,10 +36,16 @@ pub(crate) fn scripts() -> Result<Vec<Script>, String> {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "txt") {
                 found.push(path);
+            } else {
+                recorded.push(path);
             }
         }
     }
     found.sort();
+    let stray = recorded.iter().find(|path| !found.contains(&path.with_extension("txt")));
+    if let Some(stray) = stray {
+        return Err(format!("{}: there is no script of this name", stray.display()));
+    }
     let scripts: Result<Vec<_>, _> = found.iter().map(|path| Script::parse(&name(path), &read(path)?)).collect();
     scripts.map(|mut scripts| {
         scripts.sort_by_key(|script| script.is_last);
@@ -127,12 +133,15 @@ pub(crate) fn judge(real: &str, other: &str, known: &[Difference]) -> Result<(),
     let found = differences(real, other);
     let unknown: Vec<_> = found.iter().filter(|difference| !known.contains(difference)).collect();
     let gone: Vec<_> = known.iter().filter(|difference| !found.contains(difference)).collect();
-    if unknown.is_empty() && gone.is_empty() {
+    if found == known {
         return Ok(());
     }
     let show =
         |differences: &[&Difference]| differences.iter().map(|lines| lines.join("\n")).collect::<Vec<_>>().join("\n\n");
     let mut text = String::new();
+    if unknown.is_empty() && gone.is_empty() {
+        text.push_str("listed in another order, or more often, than found\n");
+    }
     if !unknown.is_empty() {
         text.push_str(&format!("not listed:\n{}\n", show(&unknown)));
     }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
@@ -12,6 +13,7 @@ use zbus::{Connection, Message, MessageStream, ObjectPath, Variant};
 use crate::client::{arguments, next};
 use crate::names::Names;
 use crate::peripheral::{self, Addition, Attribute, Order, Peripheral, Shared};
+use crate::run::PATIENCE;
 use crate::script::Script;
 use crate::side::{NAME, Orders, Real, Side};
 
@@ -34,7 +36,14 @@ pub(crate) async fn start(real: &Real) -> Result<Side, String> {
     let (adapter, other) = (format!("/org/bluez/{}", real.central), format!("/org/bluez/{}", real.peripheral));
     let changed = Rc::new(Notify::new());
     let peripheral = Rc::new(RefCell::new(Peripheral::new(Rc::clone(&changed), false)));
-    let address = text_property(&connection, &other, "Address").await?;
+    let start = Instant::now();
+    let address = loop {
+        // bluetoothd has its name before it has its adapters.
+        match text_property(&connection, &other, "Address").await {
+            Err(_) if start.elapsed() < PATIENCE => tokio::time::sleep(Duration::from_millis(50)).await,
+            result => break result?,
+        }
+    };
     let names = Names { adapter, other: other.clone(), address, own: "?".into(), host: "?".into() };
     let (mut side, orders) = Side::new(BUS.to_owned(), names, Rc::clone(&peripheral), changed);
     side.is_heard_once = true;
@@ -90,7 +99,9 @@ pub(crate) async fn reset(side: &Side, script: &Script) -> Result<(), String> {
 }
 
 async fn open() -> Result<Connection, String> {
-    zbus::connection::Builder::address(BUS).build().await.map_err(|error| error.to_string())
+    // bluetoothd drops some calls with the device they are about.
+    let builder = zbus::connection::Builder::address(BUS).method_timeout(PATIENCE);
+    builder.build().await.map_err(|error| error.to_string())
 }
 
 fn path(text: &str) -> ObjectPath<'static> {
@@ -114,7 +125,7 @@ async fn set(connection: &Connection, path: &str, name: &str, value: Variant<'st
         match call(connection, path, "org.freedesktop.DBus.Properties", "Set", &body).await {
             // The daemon is still at the change before.
             Err(error) if error.contains("Busy") && attempt < 100 => {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
             result => return result.map(drop),
         }

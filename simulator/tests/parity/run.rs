@@ -12,7 +12,7 @@ use crate::side::Side;
 use crate::value;
 
 /// How long anything may take; nobody waits for it where things work.
-const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A transcript, and what was in the way of its end.
 #[derive(Debug)]

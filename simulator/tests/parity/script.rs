@@ -6,7 +6,7 @@
 //! | `given found` | the central has heard of the peripheral and nobody discovers any more |
 //! | `given connected` | and is connected, and knows the services |
 //! | `set disconnect-delay MS` | how long the virtual daemon waits before it disconnects; bluetoothd always waits 2 s |
-//! | `set connect-timeout MS` | how long the virtual daemon tries to connect; the kernel always tries for 20 s |
+//! | `set connect-timeout MS` | how long the virtual daemon tries to connect; the kernel always tries for 40 s |
 //! | `set peripheral-shows` | the peripheral has a display, on which it shows passkeys |
 //! | `set last` | bluetoothd does not survive it as a peripheral: no script runs on it afterwards |
 //! | `leave out TEXT` | lines with this text are in no transcript |

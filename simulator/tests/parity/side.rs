@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::names::Names;
 use crate::peripheral::{Order, Shared};
+use crate::run::PATIENCE;
 
 /// Name that the peripheral advertises, and that its Generic Access service says.
 pub(crate) const NAME: &str = "parity";
@@ -44,7 +45,8 @@ impl Side {
         let (done, carried_out) = oneshot::channel();
         let gone = || "whoever carries the peripheral is gone".to_owned();
         self.orders.send((order, done)).map_err(|_| gone())?;
-        carried_out.await.map_err(|_| gone())
+        let carried_out = timeout(PATIENCE, carried_out).await;
+        carried_out.map_err(|_| "bluetoothd has not carried it out".to_owned())?.map_err(|_| gone())
     }
 
     /// Waits until something was heard.

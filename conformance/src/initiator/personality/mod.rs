@@ -31,7 +31,7 @@ use super::policy::{Policy, WellBehaved};
 use super::session::{Session, Ticket, Value};
 use super::update::{self, Job, Report};
 use super::wire::Wire;
-use crate::air::{BLE, SERIAL_RECOVERY};
+use crate::air::{BLE, PAIRING, SERIAL_RECOVERY};
 use crate::profile::Known;
 use crate::runner::verdict::Finding;
 use crate::scenario::Task;
@@ -174,7 +174,7 @@ impl Personality {
     #[must_use]
     pub fn unsupported(&self, scenario: &str, needs: &[String]) -> Option<&'static str> {
         if self.client != Client::WellBehaved
-            && needs.iter().any(|need| [BLE, SERIAL_RECOVERY].contains(&need.as_str()))
+            && needs.iter().any(|need| [BLE, PAIRING, SERIAL_RECOVERY].contains(&need.as_str()))
         {
             return Some(
                 "of this client only the application's updates over packets are modelled, no links and no recovery",

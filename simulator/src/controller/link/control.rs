@@ -239,6 +239,8 @@ impl Ether {
             What::Parameters(parameters) => {
                 let changed = std::mem::replace(&mut link.parameters, parameters) != parameters;
                 for end in &mut link.ends {
+                    // The new timeout counts from the instant on.
+                    end.heard = end.heard.map(|_| self.now);
                     let waited = end.answered(Kind::Parameters);
                     if let (Some(controller), true) = (end.controller, waited || changed) {
                         self.tell_parameters(controller, end.handle, Status::SUCCESS, parameters);

@@ -74,7 +74,8 @@ pub struct Settings {
     pub adapters: usize,
     /// From a call of `Disconnect` to the end of the connection, in microseconds.
     pub disconnect_delay_us: u64,
-    /// How long a peripheral that does not advertise is waited for, in microseconds.
+    /// How long a peripheral that does not advertise is waited for, in microseconds: as long as the kernel waits for a
+    /// channel (linux: `L2CAP_CONN_TIMEOUT`; 41.5 s until bluetoothd says so, measured with 6.12).
     pub connect_timeout_us: u64,
     /// Between two reports of an advertiser, in microseconds.
     pub report_interval_us: u64,
@@ -90,7 +91,7 @@ impl Default for Settings {
         Self {
             adapters: 1,
             disconnect_delay_us: 0,
-            connect_timeout_us: 20_000_000,
+            connect_timeout_us: 40_000_000,
             report_interval_us: 500_000,
             temporary_timeout_us: 30_000_000,
             machine_id: "b71c0900f0000000b71c0900f0000000".into(),

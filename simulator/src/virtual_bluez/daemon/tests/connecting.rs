@@ -71,7 +71,7 @@ fn what_does_not_advertise_is_waited_for() {
     );
     bench.call(PROGRAM, ADAPTER, "org.bluez.Adapter1.StopDiscovery", &());
     bench.call(PROGRAM, DEVICE, CONNECT, &());
-    let failed = bench.wait(21_000_000);
+    let failed = bench.wait(41_000_000);
     let (answer, removed) = failed.split_once('\n').unwrap();
     insta::assert_snapshot!(answer, @r#"<- :1.5 org.bluez.Error.Failed: "le-connection-abort-by-local""#);
     assert!(removed.contains("InterfacesRemoved"), "what cannot be connected to is forgotten: {removed}");
