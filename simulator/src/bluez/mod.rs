@@ -44,7 +44,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `port` | a peripheral's end: open, serve, tell, next, close |
-//! | `actor` | the task behind it, which owns what is registered with bluetoothd |
+//! | `actor` | the task behind it, which owns what is registered with bluetoothd; `asked` and `told` are its two directions |
 //! | `application` | a table of attributes as a GATT application |
 //! | `centrals` | who comes and goes, and what is asked of us |
 //! | `beside` | what bluer does not do: the agent, and the end of bluetoothd |
