@@ -340,7 +340,12 @@ impl Carrier {
                 if self.peripheral.borrow().is_held("pairing") {
                     return self.waiting.push(message.clone());
                 }
-                if self.peripheral.borrow().pairs {
+                // The one daemon asks this agent for the central, too: who refuses is the peripheral. Two who refuse at
+                // the same time leave a link that neither ends.
+                let ours = arguments(message).first().is_some_and(
+                    |device| matches!(device, Variant::ObjectPath(path) if path.as_str().starts_with(&self.own.other)),
+                );
+                if self.peripheral.borrow().pairs || !ours {
                     Message::method_return(&header).build(&())
                 } else {
                     Message::error(&header, "org.bluez.Error.Rejected").build(&"no")
