@@ -105,14 +105,15 @@ async fn run_case(
 
     // Before the adapter is taken, which is to be given back.
     let mut signals = Signals::new().map_err(|error| error.to_string())?;
-    if let Some(adapter) = plan.air.adapter() {
-        run.adapter(&adapter);
-    }
     let air = tokio::select! {
         biased;
         () = signals.arrive() => return Ok(interrupted()),
         air = open(plan.air, index, world.board(), site.folder()) => air?,
     };
+    // Only what is ours is given back: one that is in use was refused.
+    if let Some(adapter) = plan.air.adapter() {
+        run.adapter(&adapter);
+    }
     let mut live = Live::new(world, air);
     let played = tokio::select! {
         biased;

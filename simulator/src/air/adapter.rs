@@ -86,7 +86,7 @@ impl AdapterAir {
             self.port.fall_silent();
         }
         // An outage shorter than the supervision timeout of the target: its links would live on, and do not here.
-        if let Some(central) = self.silenced.iter().copied().find(|central| world.hears(*central)) {
+        while let Some(central) = self.silenced.iter().copied().find(|central| world.hears(*central)) {
             self.silenced.remove(&central);
             world.central(central, CentralAction::Lose);
         }

@@ -220,10 +220,12 @@ async fn open(arguments: &Arguments, site: &Site, worlds: &[World]) -> Result<Ve
         }
         Air::Serial => vec![SerialAir::open().map(air::Air::Serial).map_err(no_port)?],
         Air::Bluez(number) => {
-            site.adapter(&format!("hci{number}"));
             let setup = worlds.first().map(|world| setup(world.board())).unwrap_or_default();
-            let opened = AdapterAir::open(&format!("hci{number}"), setup).await;
-            vec![opened.map(Box::new).map(air::Air::Adapter).map_err(|error| Failure::adapter(&error))?]
+            let name = format!("hci{number}");
+            let opened = AdapterAir::open(&name, setup).await.map_err(|error| Failure::adapter(&error))?;
+            // Only what is ours is given back: one that is in use was refused.
+            site.adapter(&name);
+            vec![air::Air::Adapter(Box::new(opened))]
         }
         Air::Udp | Air::InProcess | Air::InProcessBle => {
             let taken = |error: std::io::Error| Failure::Usage(format!("{}: {error}", arguments.listen));
