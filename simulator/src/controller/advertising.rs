@@ -210,8 +210,9 @@ impl Ether {
         let legacy = set.has(property::LEGACY);
         let data = if response { &set.response } else { &set.data };
         let anonymous = !legacy && set.has(property::ANONYMOUS);
+        let now = self.now;
         let controller = &mut self.controllers[to];
-        if !controller.scanner.is_news(device, set.sid, response, data) {
+        if !controller.scanner.is_news(now, device, set.sid, response, data) {
             return;
         }
         let kind = device.kind() + if resolved { 2 } else { 0 };

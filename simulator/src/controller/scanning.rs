@@ -8,6 +8,10 @@ use super::link::phy::Phy;
 
 /// Reports that the filter for duplicates remembers; the oldest is forgotten.
 const SEEN_MAX: usize = 256;
+/// How long it remembers one, in microseconds. Controllers differ: some never tell of a device again, most do when its
+/// signal has changed, which on a real air it always has. Linux takes the second kind for granted: a report that comes
+/// before it has noted that its scan began is lost, and with the first kind the device is not found until the next scan.
+const SEEN_US: u64 = 1_000_000;
 /// Primary advertising channels.
 const CHANNELS: u64 = 3;
 
@@ -37,7 +41,8 @@ pub(super) struct Scanner {
     pub(super) filter: u8,
     pub(super) listening: Vec<Listening>,
     pub(super) running: Option<Running>,
-    seen: VecDeque<u64>,
+    /// What was told, and when.
+    seen: VecDeque<(u64, u64)>,
 }
 
 /// A scanner that is enabled.
@@ -75,21 +80,22 @@ impl Scanner {
         Some(heard.active)
     }
 
-    /// Whether a report is to be told: another device, another kind of packet or other data than before.
-    pub(super) fn is_news(&mut self, device: Address, sid: u8, response: bool, data: &[u8]) -> bool {
+    /// Whether a report is to be told: another device, another kind of packet or other data than a moment before.
+    pub(super) fn is_news(&mut self, now: u64, device: Address, sid: u8, response: bool, data: &[u8]) -> bool {
         if !self.running.as_ref().is_some_and(|running| running.filters_duplicates) {
             return true;
         }
         let mut hasher = DefaultHasher::new();
         (device.random, device.bytes, sid, response, data).hash(&mut hasher);
         let digest = hasher.finish();
-        if self.seen.contains(&digest) {
+        self.seen.retain(|(_, told)| now.saturating_sub(*told) < SEEN_US);
+        if self.seen.iter().any(|(told, _)| *told == digest) {
             return false;
         }
         if self.seen.len() >= SEEN_MAX {
             self.seen.pop_front();
         }
-        self.seen.push_back(digest);
+        self.seen.push_back((digest, now));
         true
     }
 }

@@ -165,6 +165,15 @@ fn a_scanner_tells_once_or_always_and_of_whom_it_accepts() {
 }
 
 #[test]
+fn a_scanner_tells_again_of_who_is_still_there() {
+    let mut bench = legacy();
+    bench.advertise();
+    scan(&mut bench, 0, 1);
+    bench.wait(3_500_000);
+    assert_eq!(events(&bench, CENTRAL, ADVERTISING_REPORT).len(), 4, "at once, and each second after");
+}
+
+#[test]
 fn a_scanner_that_listens_half_of_the_time_hears_half() {
     let mut bench = legacy();
     bench.advertise();
