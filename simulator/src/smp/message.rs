@@ -15,6 +15,9 @@ use super::frame::{Frame, FrameError};
 const BYTES_KEPT: usize = 64;
 /// Longest text that is kept whole, in bytes.
 const TEXT_KEPT: usize = 256;
+/// Deepest nesting that is read. Zephyr's server reads and writes 3 to 5 levels; a trace, in which each level is two of
+/// JSON's, must be readable again by readers that allow 128.
+const DEPTH: usize = 16;
 
 /// A CBOR value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -72,6 +75,15 @@ impl Field {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
         if let Self::Map(map) = self { map.get(key) } else { None }
+    }
+
+    /// Whether lists and maps are nested in more than so many levels.
+    fn is_deeper_than(&self, levels: usize) -> bool {
+        match self {
+            Self::List(list) => levels == 0 || list.iter().any(|value| value.is_deeper_than(levels - 1)),
+            Self::Map(map) => levels == 0 || map.values().any(|value| value.is_deeper_than(levels - 1)),
+            _ => false,
+        }
     }
 
     /// Length and SHA-256 in hexadecimal of the byte string.
@@ -218,6 +230,7 @@ fn read_body(payload: &[u8]) -> Result<BTreeMap<String, Field>, String> {
         return Ok(BTreeMap::new());
     }
     match serde_cbor::from_slice(payload) {
+        Ok(Cbor(body)) if body.is_deeper_than(DEPTH) => Err(format!("the body is nested deeper than {DEPTH} levels")),
         Ok(Cbor(Field::Map(map))) => Ok(map),
         Ok(_) => Err("the body is no CBOR map".to_owned()),
         Err(error) => Err(format!("the body is no CBOR map: {error}")),
@@ -333,6 +346,22 @@ mod tests {
         let message = SmpMessage::parse(b"\x0a\0\0\x0d\0\x01\x01\x01\xa2\x63off\0\x64data\x41\x07");
         assert_eq!(message.body["data"].bytes_sha256().unwrap().0, 1);
         assert_eq!(message.known(), Some(Command::ImageUpload));
+    }
+
+    /// Every message comes back from a trace, whatever it holds.
+    #[test]
+    fn nesting_has_a_limit_that_json_carries() {
+        for opening in [&b"\x81"[..], b"\xa1\x61a"] {
+            for depth in [1, DEPTH, DEPTH + 1, 62, 100, 127, 1000] {
+                let body = [b"\xa1\x61a", opening.repeat(depth - 1).as_slice(), b"\x01"].concat();
+                let mut packet = vec![0x0a, 0, (body.len() >> 8) as u8, body.len() as u8, 0, 1, 7, 1];
+                packet.extend_from_slice(&body);
+                let message = SmpMessage::parse(&packet);
+                assert_eq!(message.malformed.is_some(), depth > DEPTH, "{depth}: {:?}", message.malformed);
+                let json = serde_json::to_string(&message).unwrap();
+                assert_eq!(serde_json::from_str::<SmpMessage>(&json).unwrap(), message);
+            }
+        }
     }
 
     #[test]
