@@ -15,9 +15,9 @@ use super::frame::{Frame, FrameError};
 const BYTES_KEPT: usize = 64;
 /// Longest text that is kept whole, in bytes.
 const TEXT_KEPT: usize = 256;
-/// Deepest nesting that is read. Zephyr's server reads and writes 3 to 5 levels; a trace, in which each level is two of
-/// JSON's, must be readable again by readers that allow 128.
-const DEPTH: usize = 16;
+/// Deepest nesting that is kept. The deepest that SMP defines is 5, in the slot info; each level is two of JSON's in a
+/// trace, which must be readable again by readers that allow 128.
+const DEPTH_KEPT: usize = 16;
 
 /// A CBOR value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -42,7 +42,7 @@ pub enum Field {
     List(Vec<Field>),
     /// A map with text keys.
     Map(BTreeMap<String, Field>),
-    /// Anything else: null, floating point.
+    /// Anything else: null, floating point, what is nested too deeply to be kept.
     Other,
 }
 
@@ -77,12 +77,13 @@ impl Field {
         if let Self::Map(map) = self { map.get(key) } else { None }
     }
 
-    /// Whether lists and maps are nested in more than so many levels.
-    fn is_deeper_than(&self, levels: usize) -> bool {
+    /// Without what is nested in more than so many lists and maps.
+    fn keep(self, levels: usize) -> Self {
         match self {
-            Self::List(list) => levels == 0 || list.iter().any(|value| value.is_deeper_than(levels - 1)),
-            Self::Map(map) => levels == 0 || map.values().any(|value| value.is_deeper_than(levels - 1)),
-            _ => false,
+            Self::List(_) | Self::Map(_) if levels == 0 => Self::Other,
+            Self::List(list) => Self::List(list.into_iter().map(|value| value.keep(levels - 1)).collect()),
+            Self::Map(map) => Self::Map(map.into_iter().map(|(key, value)| (key, value.keep(levels - 1))).collect()),
+            value => value,
         }
     }
 
@@ -230,9 +231,10 @@ fn read_body(payload: &[u8]) -> Result<BTreeMap<String, Field>, String> {
         return Ok(BTreeMap::new());
     }
     match serde_cbor::from_slice(payload) {
-        Ok(Cbor(body)) if body.is_deeper_than(DEPTH) => Err(format!("the body is nested deeper than {DEPTH} levels")),
-        Ok(Cbor(Field::Map(map))) => Ok(map),
-        Ok(_) => Err("the body is no CBOR map".to_owned()),
+        Ok(Cbor(body)) => match body.keep(DEPTH_KEPT) {
+            Field::Map(map) => Ok(map),
+            _ => Err("the body is no CBOR map".to_owned()),
+        },
         Err(error) => Err(format!("the body is no CBOR map: {error}")),
     }
 }
@@ -348,20 +350,22 @@ mod tests {
         assert_eq!(message.known(), Some(Command::ImageUpload));
     }
 
-    /// Every message comes back from a trace, whatever it holds.
+    /// What is nested deeply is as well-formed as anything else, and comes back from a trace.
     #[test]
-    fn nesting_has_a_limit_that_json_carries() {
+    fn nesting_is_kept_as_deep_as_json_carries_it() {
         for opening in [&b"\x81"[..], b"\xa1\x61a"] {
-            for depth in [1, DEPTH, DEPTH + 1, 62, 100, 127, 1000] {
+            for depth in [1, DEPTH_KEPT, DEPTH_KEPT + 1, 62, 100] {
                 let body = [b"\xa1\x61a", opening.repeat(depth - 1).as_slice(), b"\x01"].concat();
                 let mut packet = vec![0x0a, 0, (body.len() >> 8) as u8, body.len() as u8, 0, 1, 7, 1];
                 packet.extend_from_slice(&body);
                 let message = SmpMessage::parse(&packet);
-                assert_eq!(message.malformed.is_some(), depth > DEPTH, "{depth}: {:?}", message.malformed);
+                assert_eq!(message.malformed, None, "{depth}");
                 let json = serde_json::to_string(&message).unwrap();
+                assert_eq!(json.contains("{\"number\":1}"), depth <= DEPTH_KEPT, "{json}");
                 assert_eq!(serde_json::from_str::<SmpMessage>(&json).unwrap(), message);
             }
         }
+        assert!(problem(&[b"\xa1\x61a", [0x81; 200].as_slice(), b"\x01"].concat()).is_some());
     }
 
     #[test]
