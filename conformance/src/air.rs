@@ -9,9 +9,22 @@ use std::str::FromStr;
 /// goes over a Bluetooth LE link can be seen and chosen. `pairing`: a link can be protected; how the target demands it
 /// is the air's. `decides`: the initiator itself decides which step comes next, so
 /// that a recipe of single steps is none. `revert`: the bootloader can go back to the old image. `downgrade`,
-/// `no-downgrade`: it takes older images, or it does not.
-pub const CAPABILITIES: [&str; 10] =
-    ["smp", "reboot", "silent-loss", BLE, PAIRING, SERIAL_RECOVERY, DECIDES, REVERT, DOWNGRADE, NO_DOWNGRADE];
+/// `no-downgrade`: it takes older images, or it does not. `moves-images`: a boot installs the update by moving it, so
+/// that there is something to interrupt. `marks`: images are tested and confirmed by requests.
+pub const CAPABILITIES: [&str; 12] = [
+    "smp",
+    "reboot",
+    "silent-loss",
+    BLE,
+    PAIRING,
+    SERIAL_RECOVERY,
+    DECIDES,
+    REVERT,
+    DOWNGRADE,
+    NO_DOWNGRADE,
+    MOVES_IMAGES,
+    MARKS,
+];
 /// See [`CAPABILITIES`].
 pub const BLE: &str = "ble";
 /// See [`CAPABILITIES`].
@@ -24,6 +37,10 @@ pub const REVERT: &str = "revert";
 pub const DOWNGRADE: &str = "downgrade";
 /// See [`CAPABILITIES`].
 pub const NO_DOWNGRADE: &str = "no-downgrade";
+/// See [`CAPABILITIES`].
+pub const MOVES_IMAGES: &str = "moves-images";
+/// See [`CAPABILITIES`].
+pub const MARKS: &str = "marks";
 /// See [`CAPABILITIES`].
 pub const SERIAL_RECOVERY: &str = "serial-recovery";
 

@@ -8,7 +8,8 @@
 //!
 //! [bootloader]
 //! kind = "mcuboot"
-//! mode = "swap-move"           # or "swap-scratch", "overwrite-only"
+//! mode = "swap-move"           # or "swap-scratch", "swap-offset", "overwrite-only", "direct-xip",
+//!                              # "direct-xip-with-revert"
 //! fast = false                 # overwrite-only: copy no more than the image, MCUBOOT_OVERWRITE_ONLY_FAST
 //! keep-backup = false          # overwrite-only: MCUBOOT_OVERWRITE_ONLY_KEEP_BACKUP
 //! max-sectors = 128            # MCUBOOT_MAX_IMG_SECTORS
@@ -109,8 +110,8 @@ mod smp;
 
 use std::path::{Path, PathBuf};
 
-use brickproof_flash_model::boot::mcuboot::{Downgrade, Mcuboot, Mode, Options, Slot};
-use brickproof_flash_model::flash::Flash;
+use brickproof_flash_model::boot::mcuboot::{Downgrade, Mcuboot, Mode, Options, Slot, SwapType};
+use brickproof_flash_model::flash::{Controller, Flash, FlashError};
 use brickproof_flash_model::image::mcuboot::{ImageVersion, PublicKey, SignatureType, SigningKey, Verifier};
 use brickproof_flash_model::layout::Layout;
 use brickproof_flash_model::source::Mistake;
@@ -120,7 +121,7 @@ use brickproof_simulator::smp::{RecoveryConfig, ServerConfig};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::air::{DOWNGRADE, NO_DOWNGRADE, REVERT, SERIAL_RECOVERY};
+use crate::air::{DOWNGRADE, MARKS, MOVES_IMAGES, NO_DOWNGRADE, REVERT, SERIAL_RECOVERY};
 use crate::scenario::TimingSpec;
 use crate::units::Duration;
 
@@ -283,16 +284,28 @@ impl Target {
     /// What the target lacks of something that a scenario needs of it, in words.
     #[must_use]
     pub fn lacks(&self, need: &str) -> Option<&'static str> {
-        let prevents = self.options.downgrade != Downgrade::Allowed || self.options.hardware_rollback_protection;
+        let prevents = self.options.downgrade != Downgrade::Allowed
+            || self.options.hardware_rollback_protection
+            || self.is_direct_xip();
         match need {
             SERIAL_RECOVERY if self.recovery.is_none() => Some("has no serial recovery"),
-            REVERT if matches!(self.options.mode, Mode::OverwriteOnly { .. }) => {
+            REVERT if matches!(self.options.mode, Mode::OverwriteOnly { .. } | Mode::DirectXip { revert: false }) => {
                 Some("has no way back to the old image")
+            }
+            MOVES_IMAGES if self.is_direct_xip() => Some("runs images where they lie: no boot moves them"),
+            MARKS if self.options.mode == (Mode::DirectXip { revert: false }) => {
+                Some("chooses by version: no image is marked")
             }
             DOWNGRADE if prevents => Some("takes no older images"),
             NO_DOWNGRADE if !prevents => Some("takes older images"),
             _ => None,
         }
+    }
+
+    /// Whether images run where they lie.
+    #[must_use]
+    pub fn is_direct_xip(&self) -> bool {
+        matches!(self.options.mode, Mode::DirectXip { .. })
     }
 
     /// Whether a device without a bootable image runs a recovery.
@@ -361,6 +374,36 @@ impl Target {
                 .map_err(|error| Mistake::new(what(), format!("it does not fit: {error}")))?;
         }
         Ok(())
+    }
+
+    /// Writes the trailer of the image in the primary slot: as an update leaves it that was installed for good or for
+    /// a test, or without one as a factory does.
+    ///
+    /// # Errors
+    /// What the flash refuses.
+    pub fn mark_installed(
+        &self,
+        flash: &mut Controller<'_>,
+        mcuboot: &Mcuboot,
+        installed: Option<SwapType>,
+    ) -> Result<(), FlashError> {
+        let trailer = mcuboot.trailer(Slot::Primary);
+        let confirmed = match (self.options.mode, installed) {
+            // There are no trailers.
+            (Mode::DirectXip { revert: false }, _) => return Ok(()),
+            // An image without a trailer would be erased: a factory confirms it.
+            (Mode::DirectXip { revert: true }, installed) => installed != Some(SwapType::Test),
+            (_, None) => return Ok(()),
+            (_, Some(swap)) => {
+                trailer.write_swap_info(flash, swap)?;
+                swap == SwapType::Permanent
+            }
+        };
+        trailer.write_copy_done(flash)?;
+        if confirmed {
+            trailer.write_image_ok(flash)?;
+        }
+        trailer.write_magic(flash)
     }
 
     /// The board, with the timing of a scenario and what the applications in its images do.

@@ -25,8 +25,10 @@ fn after_update(target: &Target, update: u8) -> u8 {
         other => panic!("{}: {other:?}", target.name),
     };
     flash.load(mcuboot.area(Slot::Primary), 0, &image(2)).unwrap();
+    mcuboot.set_confirmed(&mut Controller::new(&mut flash, &mut Uncut)).unwrap();
     assert_eq!(boot(&mut flash), 2, "{}", target.name);
-    flash.load(mcuboot.area(Slot::Secondary), 0, &image(update)).unwrap();
+    let start = mcuboot.pair(0).unwrap().upload_offset(Slot::Secondary);
+    flash.load(mcuboot.area(Slot::Secondary), start, &image(update)).unwrap();
     mcuboot.set_pending(&mut Controller::new(&mut flash, &mut Uncut), true).unwrap();
     boot(&mut flash)
 }
@@ -37,7 +39,8 @@ fn every_bundled_target_updates() {
         let target = library::target(bundled.name).unwrap();
         assert_eq!(target.name, bundled.name);
         assert_eq!(after_update(&target, 3), 3, "{}", target.name);
-        let guarded = target.name.ends_with("-downgrade-prevention") || target.name.ends_with("-security-counter");
+        let guarded = ["-downgrade-prevention", "-security-counter", "-direct-xip", "-direct-xip-with-revert"];
+        let guarded = guarded.iter().any(|end| target.name.ends_with(end));
         assert_eq!(after_update(&target, 1), if guarded { 2 } else { 1 }, "{}", target.name);
     }
 }
@@ -65,6 +68,11 @@ fn mistakes_of_a_bootloader_name_the_place_and_the_remedy() {
             format!("mode = \"overwrite-only\"\ndowngrade-prevention = \"image-security-counter\"\n{keys}"),
             ["x.toml:8:24", "swap modes only"],
         ),
+        (
+            format!("mode = \"direct-xip\"\ndowngrade-prevention = \"version\"\n{keys}"),
+            ["x.toml:8:24", "the highest version is started anyway"],
+        ),
+        (format!("mode = \"direct-xip\"\nbootstrap = true\n{keys}"), ["x.toml:7:8", "remove `bootstrap`"]),
         (format!("mode = \"swap-move\"\nsignature = \"dsa\"\n{keys}"), ["x.toml:8:13", "`ed25519`"]),
         (format!("mode = \"swap-move\"\nsignature = \"rsa-3072\"\n{keys}"), ["x.toml:9:9", "no development key"]),
     ] {

@@ -12,7 +12,7 @@
 //! * [`image`]: update images. Knows formats and signatures; does not know slots.
 //! * [`boot`]: bootloaders, straight-line code over a [`flash::Controller`]. A boot takes the flash
 //!   (and, where a bootloader has them, non-volatile counters) and nothing else, so it can be cut
-//!   anywhere, repeated and compared. MCUboot: swap-move, swap-scratch and overwrite-only, for one or
+//!   anywhere, repeated and compared. MCUboot: swap-move, swap-scratch, swap-offset, overwrite-only and direct-XIP, for one or
 //!   several images, with ECDSA P-256, RSA or Ed25519 signatures.
 //! * [`source`]: mistakes in files a person wrote, with line, column and remedy.
 //!
@@ -49,3 +49,4 @@ pub mod flash;
 pub mod image;
 pub mod layout;
 pub mod source;
+pub mod sweep;

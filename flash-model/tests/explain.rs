@@ -32,7 +32,8 @@ impl Board {
     fn with(&self, old: &[u8], new: &[u8]) -> Flash {
         let mut flash = self.layout.blank_flash();
         flash.load(self.mcuboot.area(Slot::Primary), 0, old).unwrap();
-        flash.load(self.mcuboot.area(Slot::Secondary), 0, new).unwrap();
+        let start = self.mcuboot.pair(0).unwrap().upload_offset(Slot::Secondary);
+        flash.load(self.mcuboot.area(Slot::Secondary), start, new).unwrap();
         flash
     }
 
@@ -78,9 +79,10 @@ fn render(explanation: &Explanation) -> String {
             Contents::Empty => "empty".to_owned(),
             Contents::Unknown { begins } => format!("begins with {begins}"),
             Contents::Image(image) => format!(
-                "{} of {} bytes, {}, signature {}",
+                "{} of {} bytes{}, {}, signature {}",
                 image.version,
                 image.size,
+                if image.begins == 0 { String::new() } else { format!(" from {:#x} on", image.begins) },
                 image.problem.as_deref().unwrap_or("valid"),
                 image.signature
             ),
@@ -206,11 +208,100 @@ fn states_of_overwrite_only() {
     insta::assert_snapshot!(all);
 }
 
+#[test]
+fn states_of_swap_offset() {
+    let board = board(Mode::SwapOffset);
+    let pending = || board.pending(9000, 5000);
+    let testing = || board.booted(pending());
+    let mut all = String::new();
+    for (name, flash) in [
+        ("fresh", board.with(&board.image("1.0.0", 9000), &[])),
+        ("pending", pending()),
+        ("exchanging", board.cut(pending(), 30, TearModel::Nothing)),
+        ("torn record", board.cut(pending(), 12, TearModel::FirstHalf)),
+        ("testing", testing()),
+        ("about to revert", board.cut(testing(), 6, TearModel::Nothing)),
+        ("reverting", board.cut(testing(), 40, TearModel::Nothing)),
+        ("reverted", board.booted(testing())),
+        ("confirmed", board.booted(board.change(testing(), |mcuboot, flash| mcuboot.set_confirmed(flash).unwrap()))),
+        ("in the first sector", {
+            let mut flash = board.with(&board.image("1.0.0", 9000), &[]);
+            flash.load(board.mcuboot.area(Slot::Secondary), 0, &board.image("2.0.0", 5000)).unwrap();
+            board.change(flash, |mcuboot, flash| mcuboot.set_pending(flash, false).unwrap())
+        }),
+        ("brick with an update", board.with(&[], &board.image("2.0.0", 5000))),
+    ] {
+        writeln!(all, "== {name}\n{}", render(&board.explain(&flash))).unwrap();
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn states_of_direct_xip() {
+    let mut all = String::new();
+    let board = board(Mode::DirectXip { revert: false });
+    let (old, new) = (board.image("1.0.0", 9000), board.image("2.0.0", 5000));
+    let bad = Sabotage::Signature.apply(&new).unwrap();
+    for (name, flash) in [
+        ("fresh", board.with(&old, &[])),
+        ("updated", board.with(&old, &new)),
+        ("older in the second slot", board.with(&new, &old)),
+        ("unfinished upload", board.with(&old, &new[..4000])),
+        ("bad signature", board.with(&old, &bad)),
+        ("half erased", {
+            let mut flash = board.with(&old, &new);
+            flash.load(board.mcuboot.area(Slot::Secondary), 0, &[0xff; 0x1000]).unwrap();
+            flash
+        }),
+        ("brick", board.with(&old[..4000], &bad)),
+    ] {
+        writeln!(all, "== {name}\n{}", render(&board.explain(&flash))).unwrap();
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn states_of_direct_xip_with_revert() {
+    let mut all = String::new();
+    let board = board(Mode::DirectXip { revert: true });
+    let (old, new) = (board.image("1.0.0", 9000), board.image("2.0.0", 5000));
+    let confirmed = |flash| board.change(flash, |mcuboot, flash| mcuboot.set_confirmed(flash).unwrap());
+    let uploaded = || confirmed(board.with(&old, &new));
+    let pending = || board.change(uploaded(), |mcuboot, flash| mcuboot.set_pending(flash, false).unwrap());
+    let testing = || board.booted(pending());
+    let poked = |mut flash: Flash, offset: u32, byte: u8| {
+        flash.load(board.mcuboot.area(Slot::Secondary), offset, &[byte]).unwrap();
+        flash
+    };
+    let trailer = *board.mcuboot.trailer(Slot::Secondary);
+    for (name, flash) in [
+        ("fresh", confirmed(board.with(&old, &[]))),
+        ("without a trailer", board.with(&old, &[])),
+        ("uploaded", uploaded()),
+        ("pending", pending()),
+        ("testing", testing()),
+        (
+            "confirmed",
+            board.change(testing(), |mcuboot, flash| {
+                mcuboot.pair(0).unwrap().set_next_direct_xip(flash, Slot::Secondary, true).unwrap();
+            }),
+        ),
+        ("given up", board.booted(testing())),
+        ("being erased", board.cut(testing(), 2, TearModel::FirstHalf)),
+        ("torn magic", poked(uploaded(), trailer.magic_offset(), 0x77)),
+        ("torn copy_done", poked(pending(), trailer.copy_done_offset(), 0x41)),
+        ("torn confirmation", poked(testing(), trailer.image_ok_offset(), 0x41)),
+    ] {
+        writeln!(all, "== {name}\n{}", render(&board.explain(&flash))).unwrap();
+    }
+    insta::assert_snapshot!(all);
+}
+
 /// Every cut, with every tear: the explanation says what the boot then does, and an interrupted update is
 /// never called wrong in a way that would make somebody erase something.
 #[test]
 fn every_cut_is_explained() {
-    for mode in [Mode::SwapMove, Mode::SwapScratch, Mode::OverwriteOnly { fast: false }] {
+    for mode in [Mode::SwapMove, Mode::SwapScratch, Mode::SwapOffset, Mode::OverwriteOnly { fast: false }] {
         let board = board(mode);
         let pending = board.pending(9000, 5000);
         let mut whole = pending.clone();
@@ -236,6 +327,9 @@ fn mode() -> impl Strategy<Value = Mode> {
     prop_oneof![
         Just(Mode::SwapMove),
         Just(Mode::SwapScratch),
+        Just(Mode::SwapOffset),
+        Just(Mode::DirectXip { revert: false }),
+        Just(Mode::DirectXip { revert: true }),
         Just(Mode::OverwriteOnly { fast: true }),
         Just(Mode::OverwriteOnly { fast: false }),
     ]

@@ -1,5 +1,5 @@
-//! Swap-scratch, overwrite-only and the build options of MCUboot: what no cut may do, and what each
-//! option changes.
+//! Swap-scratch, swap-offset, overwrite-only, direct-XIP and the build options of MCUboot: what no cut may do, and
+//! what each option changes.
 
 use brickproof_flash_model::boot::mcuboot::{
     Boot, Counters, Decision, Downgrade, Mcuboot, Mode, Options, Outcome, Place, Slot, SwapType,
@@ -11,6 +11,8 @@ use proptest::prelude::*;
 
 const FAST: Mode = Mode::OverwriteOnly { fast: true };
 const OVERWRITE: Mode = Mode::OverwriteOnly { fast: false };
+const XIP: Mode = Mode::DirectXip { revert: false };
+const XIP_REVERT: Mode = Mode::DirectXip { revert: true };
 
 struct Board {
     mcuboot: Mcuboot,
@@ -34,8 +36,8 @@ impl Board {
     }
 
     fn load(&self, flash: &mut Flash, image: usize, slot: Slot, builder: &ImageBuilder) {
-        let area = self.mcuboot.pair(image).unwrap().area(slot);
-        flash.load(area, 0, &builder.sign(&self.key).unwrap()).unwrap();
+        let pair = self.mcuboot.pair(image).unwrap();
+        flash.load(pair.area(slot), pair.upload_offset(slot), &builder.sign(&self.key).unwrap()).unwrap();
     }
 
     fn pend(&self, flash: &mut Flash, image: usize, permanent: bool) {
@@ -68,9 +70,9 @@ impl Board {
     }
 
     fn in_slot(&self, flash: &Flash, image: usize, slot: Slot) -> Option<String> {
-        use brickproof_flash_model::image::mcuboot::{SlotSource, inspect};
-        let area = self.mcuboot.pair(image).unwrap().area(slot);
-        inspect(&SlotSource { flash, area }).ok().map(|info| info.header.version.to_string())
+        use brickproof_flash_model::image::mcuboot::inspect;
+        let source = self.mcuboot.pair(image).unwrap().image_source(flash, slot);
+        inspect(&source).ok().map(|info| info.header.version.to_string())
     }
 
     fn operations(&self, flash: &Flash) -> u64 {
@@ -156,6 +158,8 @@ fn an_image_of_the_largest_size_swaps_in_every_mode() {
         ("stm32-a4", Mode::SwapScratch),
         ("k64fbig-a8", Mode::SwapScratch),
         ("u1k32-a4", Mode::SwapScratch),
+        ("u1k32-a4", Mode::SwapOffset),
+        ("uneq8-9-a4", Mode::SwapOffset),
         ("small8-a4", OVERWRITE),
         ("small8-a4", FAST),
     ] {
@@ -172,7 +176,7 @@ fn an_image_of_the_largest_size_swaps_in_every_mode() {
 
 #[test]
 fn an_older_version_is_erased_unless_it_is_a_revert() {
-    for mode in [Mode::SwapMove, Mode::SwapScratch, OVERWRITE, FAST] {
+    for mode in [Mode::SwapMove, Mode::SwapScratch, Mode::SwapOffset, OVERWRITE, FAST] {
         let board = Board::new("small8-a4", Options { downgrade: Downgrade::ByVersion, ..options(mode) });
         let update =
             |old: &str, new: &str| board.requested(&Board::builder(old, 5000), &Board::builder(new, 5001), false);
@@ -186,7 +190,7 @@ fn an_older_version_is_erased_unless_it_is_a_revert() {
         let strict = Options { downgrade: Downgrade::ByVersion, compare_build_number: true, ..options(mode) };
         let strict = Board::new("small8-a4", strict);
         assert_eq!(strict.version(&mut update("2.0.0+9", "2.0.0+1")), "2.0.0+9", "{mode:?}");
-        if matches!(mode, Mode::SwapMove | Mode::SwapScratch) {
+        if matches!(mode, Mode::SwapMove | Mode::SwapScratch | Mode::SwapOffset) {
             let mut flash = update("1.0.0", "2.0.0");
             assert_eq!(board.version(&mut flash), "2.0.0");
             assert_eq!(board.version(&mut flash), "1.0.0", "{mode:?}: a revert goes back");
@@ -215,8 +219,8 @@ fn a_lower_security_counter_in_the_image_is_a_downgrade() {
 
 #[test]
 fn the_security_counter_of_the_device_goes_up_when_there_is_no_way_back() {
-    for mode in [Mode::SwapMove, Mode::SwapScratch, OVERWRITE, FAST] {
-        let swap = matches!(mode, Mode::SwapMove | Mode::SwapScratch);
+    for mode in [Mode::SwapMove, Mode::SwapScratch, Mode::SwapOffset, OVERWRITE, FAST] {
+        let swap = matches!(mode, Mode::SwapMove | Mode::SwapScratch | Mode::SwapOffset);
         let board = Board::new("small8-a4", Options { hardware_rollback_protection: true, ..options(mode) });
         let image = |version: &str, counter: u32| Board::builder(version, 5000).security_counter(counter);
         let mut counters = Counters::default();
@@ -230,6 +234,8 @@ fn the_security_counter_of_the_device_goes_up_when_there_is_no_way_back() {
         }
         // Whatever its version: an image from before is refused now, also one without a counter.
         for old in [image("3.0.0", 1), Board::builder("4.0.0", 5000)] {
+            // As whoever writes an update does: swap-offset has the old image in front of it.
+            flash.load(board.mcuboot.area(Slot::Secondary), 0, &[0xff; 0x8000]).unwrap();
             board.load(&mut flash, 0, Slot::Secondary, &old);
             board.pend(&mut flash, 0, true);
             let boot = board.boot_with(&mut flash, &mut counters);
@@ -249,7 +255,7 @@ fn the_security_counter_of_the_device_goes_up_when_there_is_no_way_back() {
 
 #[test]
 fn an_empty_primary_slot_is_filled_where_that_is_allowed() {
-    for mode in [Mode::SwapMove, Mode::SwapScratch, OVERWRITE, FAST] {
+    for mode in [Mode::SwapMove, Mode::SwapScratch, Mode::SwapOffset, OVERWRITE, FAST] {
         for bootstrap in [false, true] {
             let board = Board::new("small8-a4", Options { bootstrap, ..options(mode) });
             let mut flash = board.layout.blank_flash();
@@ -335,7 +341,7 @@ impl Board {
 
 #[test]
 fn two_images_are_updated_together_and_reverted_together() {
-    for mode in [Mode::SwapMove, Mode::SwapScratch] {
+    for mode in [Mode::SwapMove, Mode::SwapScratch, Mode::SwapOffset] {
         let board = two_images(mode);
         let mut flash = board.both([&Board::builder("2.0.0", 5000), &Board::builder("3.0.0", 4000)], false);
         for expected in [["2.0.0", "3.0.0"], ["1.0.0", "1.0.0"], ["1.0.0", "1.0.0"]] {
@@ -398,6 +404,252 @@ fn a_trailer_is_decoded_field_by_field() {
     assert!(decoded[1].records.is_empty());
 }
 
+/// Direct-XIP with an image in each slot, the one in the primary slot confirmed.
+fn side_by_side(mode: Mode, primary: &str, secondary: &str) -> (Board, Flash) {
+    let board = Board::new("small8-a4", options(mode));
+    let mut flash = board.layout.blank_flash();
+    board.load(&mut flash, 0, Slot::Primary, &Board::builder(primary, 5000));
+    board.confirm(&mut flash);
+    board.load(&mut flash, 0, Slot::Secondary, &Board::builder(secondary, 6000));
+    (board, flash)
+}
+
+impl Board {
+    /// Boots; the version that runs, and the slot it runs from.
+    fn runs(&self, flash: &mut Flash) -> (String, Slot) {
+        let boot = self.boot(flash);
+        let Outcome::Boot { offset, header, .. } = boot.outcome else { panic!("{boot:?}") };
+        (header.version.to_string(), self.mcuboot.pair(0).unwrap().slot_at(offset))
+    }
+
+    fn erased(&self, flash: &Flash, slot: Slot) -> bool {
+        flash.read_area(self.mcuboot.area(slot)).unwrap().iter().all(|byte| *byte == 0xff)
+    }
+}
+
+#[test]
+fn direct_xip_starts_the_higher_version_where_it_lies() {
+    for (primary, secondary, expected) in [
+        ("1.0.0", "2.0.0", Slot::Secondary),
+        ("2.0.0", "1.0.0", Slot::Primary),
+        ("1.0.0", "1.0.0", Slot::Primary),
+        // Build numbers are not compared unless the bootloader is built for it.
+        ("1.0.0+1", "1.0.0+2", Slot::Primary),
+    ] {
+        let (board, mut flash) = side_by_side(XIP, primary, secondary);
+        let before = flash.devices()[0].sha256();
+        assert_eq!(board.runs(&mut flash).1, expected, "{primary} and {secondary}");
+        assert_eq!(flash.devices()[0].sha256(), before, "nothing is written");
+    }
+    let (board, mut flash) = side_by_side(XIP, "1.0.0+1", "1.0.0+2");
+    let board = Board { mcuboot: strict(&board), ..board };
+    assert_eq!(board.runs(&mut flash).1, Slot::Secondary);
+}
+
+fn strict(board: &Board) -> Mcuboot {
+    let options = Options { compare_build_number: true, ..options(XIP) };
+    Mcuboot::new(&board.layout, options, Verifier::new(vec![board.key.public().clone()])).unwrap()
+}
+
+#[test]
+fn direct_xip_erases_an_invalid_image_and_falls_back_to_the_other_slot() {
+    for mode in [XIP, XIP_REVERT] {
+        for bad in Slot::ALL {
+            let (old, new) = if bad == Slot::Primary { ("2.0.0", "1.0.0") } else { ("1.0.0", "2.0.0") };
+            let (board, mut flash) = side_by_side(mode, old, new);
+            board.pend(&mut flash, 0, true);
+            flash.load(board.mcuboot.area(bad), 100, &[0; 16]).unwrap();
+            let boot = board.boot(&mut flash);
+            assert_eq!(version(&boot), "1.0.0", "{mode:?}");
+            let rejected = |decision: &Decision| matches!(decision, Decision::Rejected { slot, .. } if *slot == bad);
+            assert!(boot.decisions.iter().any(rejected), "{:?}", boot.decisions);
+            assert!(board.erased(&flash, bad), "{mode:?} {bad}");
+            let other = if bad == Slot::Primary { Slot::Secondary } else { Slot::Primary };
+            assert_eq!(board.runs(&mut flash), ("1.0.0".into(), other));
+            // Both invalid: nothing is left to start.
+            flash.load(board.mcuboot.area(other), 100, &[0; 16]).unwrap();
+            assert!(!board.boot(&mut flash).outcome.is_boot());
+            assert!(board.erased(&flash, other));
+        }
+    }
+}
+
+#[test]
+fn an_image_that_is_linked_for_another_slot_is_left_out() {
+    for mode in [XIP, XIP_REVERT] {
+        let (board, mut flash) = side_by_side(mode, "1.0.0", "1.0.1");
+        let area = board.mcuboot.area(Slot::Secondary);
+        let erase = vec![0xff; area.len as usize];
+        for (address, expected) in [(area.offset, "2.0.0"), (board.mcuboot.area(Slot::Primary).offset, "1.0.0")] {
+            flash.load(area, 0, &erase).unwrap();
+            let image = Board::builder("2.0.0", 4000).rom_fixed(address);
+            board.load(&mut flash, 0, Slot::Secondary, &image);
+            board.pend(&mut flash, 0, true);
+            let boot = board.boot(&mut flash);
+            assert_eq!(version(&boot), expected, "{mode:?}");
+            assert_eq!(board.in_slot(&flash, 0, Slot::Secondary).as_deref(), Some("2.0.0"), "it is not erased");
+            let elsewhere = |decision: &Decision| matches!(decision, Decision::LinkedElsewhere { .. });
+            assert_eq!(boot.decisions.iter().any(elsewhere), expected == "1.0.0");
+        }
+    }
+}
+
+#[test]
+fn direct_xip_with_revert_tests_an_image_and_gives_it_up() {
+    let (board, mut flash) = side_by_side(XIP_REVERT, "1.0.0", "2.0.0");
+    let mut unmarked = flash.clone();
+    assert_eq!(board.runs(&mut unmarked), ("1.0.0".into(), Slot::Primary));
+    assert!(board.erased(&unmarked, Slot::Secondary), "an image without a trailer is not kept");
+    board.pend(&mut flash, 0, false);
+    assert_eq!(board.runs(&mut flash), ("2.0.0".into(), Slot::Secondary));
+    let pair = board.mcuboot.pair(0).unwrap();
+    assert_eq!(pair.in_test(&flash, Slot::Secondary), Ok(true));
+    let mut confirmed = flash.clone();
+    // Not confirmed: given up, and the old one runs.
+    let boot = board.boot(&mut flash);
+    assert_eq!(version(&boot), "1.0.0");
+    assert!(boot.decisions.iter().any(|decision| matches!(decision, Decision::GivenUp { slot: Slot::Secondary, .. })));
+    assert!(board.erased(&flash, Slot::Secondary));
+    assert_eq!(board.operations(&flash), 0);
+    pair.set_next_direct_xip(&mut Controller::new(&mut confirmed, &mut Uncut), Slot::Secondary, true).unwrap();
+    assert_eq!(pair.in_test(&confirmed, Slot::Secondary), Ok(false));
+    assert_eq!(board.runs(&mut confirmed), ("2.0.0".into(), Slot::Secondary));
+    assert_eq!(board.operations(&confirmed), 0);
+    // The next update goes to the primary slot, and the one after it back.
+    let area = board.mcuboot.area(Slot::Primary);
+    confirmed.load(area, 0, &vec![0xff; area.len as usize]).unwrap();
+    board.load(&mut confirmed, 0, Slot::Primary, &Board::builder("3.0.0", 4000));
+    pair.set_next_direct_xip(&mut Controller::new(&mut confirmed, &mut Uncut), Slot::Primary, false).unwrap();
+    assert_eq!(board.runs(&mut confirmed), ("3.0.0".into(), Slot::Primary));
+    assert_eq!(board.runs(&mut confirmed), ("2.0.0".into(), Slot::Secondary));
+    assert!(board.erased(&confirmed, Slot::Primary));
+}
+
+#[test]
+fn an_unconfirmed_image_without_another_one_is_erased_and_nothing_is_left() {
+    let board = Board::new("small8-a4", options(XIP_REVERT));
+    let mut flash = board.layout.blank_flash();
+    board.load(&mut flash, 0, Slot::Primary, &Board::builder("1.0.0", 5000));
+    let pair = board.mcuboot.pair(0).unwrap();
+    pair.set_next_direct_xip(&mut Controller::new(&mut flash, &mut Uncut), Slot::Primary, false).unwrap();
+    assert_eq!(board.version(&mut flash), "1.0.0");
+    assert!(matches!(board.boot(&mut flash).outcome, Outcome::NoBootableImage { .. }));
+    assert!(board.erased(&flash, Slot::Primary));
+}
+
+#[test]
+fn the_counter_of_a_direct_xip_device_goes_up_with_a_confirmed_image() {
+    for mode in [XIP, XIP_REVERT] {
+        let board = Board::new("small8-a4", Options { hardware_rollback_protection: true, ..options(mode) });
+        let image = |version: &str, counter: u32| Board::builder(version, 5000).security_counter(counter);
+        let mut counters = Counters::default();
+        let mut flash = board.layout.blank_flash();
+        board.load(&mut flash, 0, Slot::Primary, &image("1.0.0", 1));
+        board.confirm(&mut flash);
+        board.load(&mut flash, 0, Slot::Secondary, &image("2.0.0", 2));
+        board.pend(&mut flash, 0, false);
+        assert_eq!(version(&board.boot_with(&mut flash, &mut counters)), "2.0.0");
+        assert_eq!(counters.get(0), if mode == XIP { 2 } else { 0 }, "{mode:?}");
+        let pair = board.mcuboot.pair(0).unwrap();
+        if mode == XIP_REVERT {
+            pair.set_next_direct_xip(&mut Controller::new(&mut flash, &mut Uncut), Slot::Secondary, true).unwrap();
+            board.boot_with(&mut flash, &mut counters);
+            assert_eq!(counters.get(0), 2);
+        }
+        // The older image cannot be the way out any more.
+        flash.load(pair.area(Slot::Secondary), 100, &[0; 16]).unwrap();
+        assert!(!board.boot_with(&mut flash, &mut counters).outcome.is_boot(), "{mode:?}");
+    }
+}
+
+#[test]
+fn every_cut_of_a_direct_xip_boot_leaves_an_image_that_the_story_allows() {
+    let tested = || {
+        let (board, mut flash) = side_by_side(XIP_REVERT, "1.0.0", "2.0.0");
+        board.pend(&mut flash, 0, false);
+        (board, flash)
+    };
+    let given_up = || {
+        let (board, mut flash) = tested();
+        board.boot(&mut flash);
+        (board, flash)
+    };
+    let refused = |mode| {
+        let (board, mut flash) = side_by_side(mode, "1.0.0", "2.0.0");
+        flash.load(board.mcuboot.area(Slot::Secondary), 100, &[0; 16]).unwrap();
+        board.pend(&mut flash, 0, true);
+        (board, flash)
+    };
+    for ((board, flash), allowed) in [
+        (tested(), &["1.0.0", "2.0.0"][..]),
+        (given_up(), &["1.0.0"]),
+        (refused(XIP), &["1.0.0"]),
+        (refused(XIP_REVERT), &["1.0.0"]),
+    ] {
+        let operations = board.operations(&flash);
+        assert!(operations > 0);
+        for at in 0..operations {
+            for tear in [TearModel::Nothing, TearModel::FirstHalf, TearModel::AllButLast] {
+                let mut flash = flash.clone();
+                board.mcuboot.boot(&mut Controller::new(&mut flash, &mut Cut { at, tear })).unwrap_err();
+                let version = board.version(&mut flash);
+                assert!(allowed.contains(&version.as_str()), "{version} after a cut at {at}, {tear:?}");
+                assert_eq!(board.version(&mut flash), "1.0.0", "a test is over after one more reset");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_update_for_swap_offset_begins_in_the_second_sector() {
+    let board = Board::new("small8-a4", options(Mode::SwapOffset));
+    let requested = || board.requested(&Board::builder("1.0.0", 9000), &Board::builder("2.0.0", 5000), false);
+    let mut flash = requested();
+    assert_eq!(board.mcuboot.pair(0).unwrap().image_offset(&flash, Slot::Secondary), 0x1000);
+    for expected in ["2.0.0", "1.0.0", "1.0.0"] {
+        assert_eq!(board.version(&mut flash), expected);
+    }
+    assert_eq!(board.in_slot(&flash, 0, Slot::Secondary).as_deref(), Some("2.0.0"), "the image that was given up");
+    // Confirmed, the old image stays at the start of its slot.
+    let mut flash = requested();
+    board.boot(&mut flash);
+    assert_eq!(board.mcuboot.pair(0).unwrap().image_offset(&flash, Slot::Secondary), 0);
+    board.confirm(&mut flash);
+    assert_eq!(board.version(&mut flash), "2.0.0");
+    assert_eq!(board.in_slot(&flash, 0, Slot::Secondary).as_deref(), Some("1.0.0"));
+    // An update where the other modes want it.
+    let mut flash = board.layout.blank_flash();
+    board.load(&mut flash, 0, Slot::Primary, &Board::builder("1.0.0", 9000));
+    let image = Board::builder("2.0.0", 5000).sign(&board.key).unwrap();
+    flash.load(board.mcuboot.area(Slot::Secondary), 0, &image).unwrap();
+    board.pend(&mut flash, 0, true);
+    let boot = board.boot(&mut flash);
+    assert_eq!(version(&boot), "1.0.0");
+    assert!(boot.decisions.contains(&Decision::UpdateAtWrongSector), "{:?}", boot.decisions);
+    assert!(board.erased(&flash, Slot::Secondary));
+}
+
+/// As the C code has it (`boot_read_image_header` in `swap_offset.c` compares `idx`, which counts from 1, with `last_idx`,
+/// which counts from 0): between the erase of the only sector and the first write to it, the header is looked for where
+/// it is not any more, and the swap is not finished.
+#[test]
+fn one_cut_bricks_a_swap_offset_device_whose_images_fit_one_sector() {
+    let board = Board::new("small8-a4", options(Mode::SwapOffset));
+    let bricks = |old: usize, new: usize| {
+        let flash = board.requested(&Board::builder("1.0.0", old), &Board::builder("2.0.0", new), false);
+        let boots_after = |at: &u64| {
+            let mut flash = flash.clone();
+            let mut cut = Cut { at: *at, tear: TearModel::Nothing };
+            board.mcuboot.boot(&mut Controller::new(&mut flash, &mut cut)).unwrap_err();
+            board.boot(&mut flash).outcome.is_boot() && board.boot(&mut flash).outcome.is_boot()
+        };
+        (0..board.operations(&flash)).filter(|at| !boots_after(at)).count()
+    };
+    assert_eq!(bricks(500, 3000), 1);
+    assert_eq!(bricks(500, 5000), 0);
+    assert_eq!(bricks(5000, 500), 0);
+}
+
 fn tear() -> impl Strategy<Value = TearModel> {
     prop_oneof![Just(TearModel::Nothing), Just(TearModel::FirstHalf), Just(TearModel::AllButLast)]
 }
@@ -407,6 +659,8 @@ fn modes() -> impl Strategy<Value = (&'static str, Mode)> {
         Just(("tiny4-a4", Mode::SwapScratch)),
         Just(("small8s2-a8", Mode::SwapScratch)),
         Just(("u1k32-a4", Mode::SwapScratch)),
+        Just(("tiny4-a4", Mode::SwapOffset)),
+        Just(("u1k32-a4", Mode::SwapOffset)),
         Just(("tiny4-a4", OVERWRITE)),
         Just(("tiny4-a4", FAST)),
     ]
@@ -423,11 +677,16 @@ proptest! {
         let max_sectors = if layout == "u1k32-a4" { 32 } else { 8 };
         let board = Board::new(layout, Options { mode, max_sectors, ..Options::default() });
         prop_assume!(old.max(new) + 184 <= board.mcuboot.max_image_size() as usize);
+        // See `one_cut_bricks_a_swap_offset_device_whose_images_fit_one_sector`.
+        let sector = if layout == "u1k32-a4" { 1024 } else { 4096 };
+        prop_assume!(mode != Mode::SwapOffset || old.max(new) + 180 > sector);
         let mut flash = board.requested(&Board::builder("1.0.0", old), &Board::builder("2.0.0", new), permanent);
         if revert {
             board.boot(&mut flash);
         }
-        for (share, tear) in [(first, tear_first), (second, tear_second)] {
+        // A revert of swap-offset that is cut twice may end at an assertion for good: so the recordings say, too.
+        let cuts = if revert && mode == Mode::SwapOffset { 1 } else { 2 };
+        for (share, tear) in [(first, tear_first), (second, tear_second)].into_iter().take(cuts) {
             let operations = board.operations(&flash);
             let mut cut = Cut { at: (operations as f64 * share) as u64, tear };
             let _ = board.mcuboot.boot(&mut Controller::new(&mut flash, &mut cut));

@@ -4,11 +4,11 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use brickproof_flash_model::boot::mcuboot::explain::{Explanation, Names};
-use brickproof_flash_model::boot::mcuboot::{Boot, Mcuboot, Outcome, Slot, SwapType};
+use brickproof_flash_model::boot::mcuboot::{Boot, Mcuboot, Mode, Outcome, Slot, SwapType};
 use brickproof_flash_model::flash::{
     Controller, Cut, Flash, Hook, Interruption, Operation, OperationKind, Tear, TearModel, Verdict,
 };
-use brickproof_flash_model::image::mcuboot::{SlotSource, header::flags, inspect};
+use brickproof_flash_model::image::mcuboot::{header::flags, inspect};
 use brickproof_flash_model::layout::Layout;
 use brickproof_simulator::trace::hex;
 use clap::Args;
@@ -125,7 +125,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     for note in dump::load(&arguments.flash, &target.layout, &mut flash)? {
         eprintln!("brickproof: {note}");
     }
-    let asked = mcuboot.swap_type(&flash).map_err(|error| Failure::Usage(error.to_string()))?;
+    let asked = match mcuboot.options().mode {
+        // Nothing is ever swapped.
+        Mode::DirectXip { .. } => SwapType::None,
+        _ => mcuboot.swap_type(&flash).map_err(|error| Failure::Usage(error.to_string()))?,
+    };
     let names = Names { layout: &target.layout, recovers: target.recovers() };
     let dumped = arguments.cut.is_none().then(|| mcuboot.explain(&flash, &names));
 
@@ -214,7 +218,7 @@ fn images(mcuboot: &Mcuboot, flash: &Flash) -> Vec<Image> {
     [(Slot::Primary, "primary"), (Slot::Secondary, "secondary")]
         .into_iter()
         .map(|(slot, name)| {
-            let info = inspect(&SlotSource { flash, area: mcuboot.area(slot) }).ok();
+            let info = mcuboot.pair(0).and_then(|pair| inspect(&pair.image_source(flash, slot)).ok());
             let verified = mcuboot.verify(flash, slot);
             let trailer = mcuboot.trailer(slot).read(flash).ok();
             let mut set = Vec::new();
@@ -304,8 +308,8 @@ struct Recorder<'a> {
 }
 
 impl Hook for Recorder<'_> {
-    fn before(&mut self, operation: &Operation<'_>) -> Verdict {
-        self.cut.as_mut().map_or(Verdict::Proceed, |cut| cut.before(operation))
+    fn before(&mut self, operation: &Operation<'_>, flash: &Flash) -> Verdict {
+        self.cut.as_mut().map_or(Verdict::Proceed, |cut| cut.before(operation, flash))
     }
 
     fn after(&mut self, operation: &Operation<'_>, tear: Option<Tear>) {

@@ -117,6 +117,9 @@ fn explain_image(text: &mut String, image: &ImageText, swapping: bool, style: St
     if let Some(problem) = image.problem.as_ref().filter(|_| !swapping) {
         let _ = writeln!(text, "    problem    {problem}");
     }
+    if image.begins != 0 {
+        let _ = writeln!(text, "    begins     {:#x} behind the start of the slot", image.begins);
+    }
     if let Some(hash) = &image.hash {
         let _ = writeln!(text, "    hash       {hash}");
     }
@@ -162,6 +165,9 @@ fn explain_trailer(text: &mut String, trailer: &TrailerText) {
 }
 
 fn asked(text: &mut String, pair: &PairText, several: bool, style: Style) {
+    if pair.swap.is_none() && pair.rows.is_empty() {
+        return;
+    }
     let of = if several { format!(" of image {}", pair.image) } else { String::new() };
     let _ = writeln!(text, "\n{}", style.bold(&format!("what the trailers{of} ask for")));
     if let Some(swap) = &pair.swap {

@@ -439,23 +439,22 @@ fn initial_flash(scenario: &Scenario, images: &ImageSet, target: &Target, mcuboo
         (false, Some(ImageState::Testing)) => Some(SwapType::Test),
         (false, _) => None,
     };
-    if let Some(swap) = swapped {
-        let mut controller = Controller::new(&mut flash, &mut hook);
-        let trailer = mcuboot.trailer(Slot::Primary);
-        // As a finished update leaves it.
-        trailer
-            .write_swap_info(&mut controller, swap)
-            .and_then(|()| trailer.write_copy_done(&mut controller))
-            .and_then(|()| if swap == SwapType::Permanent { trailer.write_image_ok(&mut controller) } else { Ok(()) })
-            .and_then(|()| trailer.write_magic(&mut controller))
-            .map_err(|error| Mistake::new(what(), error.to_string()))?;
-    }
+    target
+        .mark_installed(&mut Controller::new(&mut flash, &mut hook), mcuboot, swapped)
+        .map_err(|error| Mistake::new(what(), error.to_string()))?;
     if let (Some(image), Some(spec)) = (&images.other, &scenario.other) {
         place(&mut flash, image, Slot::Secondary, scenario, target, mcuboot)?;
-        if let Some(state @ (ImageState::Pending | ImageState::Permanent)) = spec.state {
+        let permanent = match spec.state {
+            Some(ImageState::Pending) => Some(false),
+            Some(ImageState::Permanent) => Some(true),
+            // The way back of a test was confirmed once, and direct-XIP erases what was not.
+            _ if scenario.installed.state == Some(ImageState::Testing) && target.is_direct_xip() => Some(true),
+            _ => None,
+        };
+        if let Some(permanent) = permanent {
             let mut controller = Controller::new(&mut flash, &mut hook);
             mcuboot
-                .set_pending(&mut controller, state == ImageState::Permanent)
+                .set_pending(&mut controller, permanent)
                 .map_err(|error| Mistake::new(format!("image `other` of {}", scenario.id), error.to_string()))?;
         }
     }
@@ -479,10 +478,11 @@ fn place(
         )));
     }
     let area = mcuboot.area(slot);
+    let start = mcuboot.pair(0).map_or(0, |pair| pair.image_offset(flash, slot));
     let unit = target.layout.devices[usize::from(area.device)].geometry.program_unit() as usize;
     let mut bytes = image.bytes.clone();
     bytes.resize(bytes.len().next_multiple_of(unit), 0xff);
-    flash.load(area, 0, &bytes).map_err(|error| Mistake::new(what(), error.to_string()))
+    flash.load(area, start, &bytes).map_err(|error| Mistake::new(what(), error.to_string()))
 }
 
 fn quote(word: &str) -> String {

@@ -77,6 +77,9 @@ impl Bootloader {
             &[
                 ("swap-move", Mode::SwapMove),
                 ("swap-scratch", Mode::SwapScratch),
+                ("swap-offset", Mode::SwapOffset),
+                ("direct-xip", Mode::DirectXip { revert: false }),
+                ("direct-xip-with-revert", Mode::DirectXip { revert: true }),
                 ("overwrite-only", Mode::OverwriteOnly { fast }),
             ],
         )?;
@@ -91,6 +94,12 @@ impl Bootloader {
                 )
                 .remedy("remove it, or set mode = \"overwrite-only\""));
             }
+        }
+        if let (Mode::DirectXip { .. }, true) = (mode, self.bootstrap || !self.validate_primary) {
+            let message = "in direct-XIP both slots are alike: nothing is bootstrapped, and every image is validated";
+            return Err(
+                mistake(self.mode.span().start, message.into()).remedy("remove `bootstrap` and `validate-primary`")
+            );
         }
         let default = Options::default();
         let mut options = Options {
@@ -133,6 +142,16 @@ impl Bootloader {
                     ("image-security-counter", Downgrade::BySecurityCounter),
                 ],
             )?;
+            if let Mode::DirectXip { .. } = mode
+                && downgrade != Downgrade::Allowed
+            {
+                return Err(mistake(
+                    prevention.span().start,
+                    "MCUboot compares nothing in direct-XIP: the image with the highest version is started anyway"
+                        .into(),
+                )
+                .remedy("remove it, or \"security-counter\" for a counter in the device"));
+            }
             if downgrade == Downgrade::BySecurityCounter && overwrite {
                 return Err(mistake(
                     prevention.span().start,

@@ -69,13 +69,38 @@ impl<'a> Controller<'a> {
         })
     }
 
+    /// Programs a copy of what stands elsewhere; `buffer` says how much.
+    ///
+    /// # Errors
+    /// As [`Controller::read`] and [`Controller::program`].
+    pub fn copy(
+        &mut self,
+        (source, from): (Area, u32),
+        (target, to): (Area, u32),
+        buffer: &mut [u8],
+    ) -> Result<(), FlashError> {
+        let len = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
+        let torn = self.flash.torn_in(source, from, len);
+        if torn.is_empty() {
+            self.read(source, from, buffer)?;
+            return self.program(target, to, buffer);
+        }
+        self.check_fuse()?;
+        self.flash.read_unwatched(source, from, buffer);
+        let copied = self.program(target, to, buffer);
+        for (range, origin) in torn {
+            self.flash.forget_range(target, to + range.start, range.end - range.start, origin);
+        }
+        copied
+    }
+
     /// The head of a loop: the code can go on from the flash contents and `status` alone.
     ///
     /// # Errors
     /// [`FlashError::Interrupted`] when the hook has been here before.
     pub fn checkpoint(&mut self, name: &'static str, status: [u32; 4]) -> Result<(), FlashError> {
         self.check_fuse()?;
-        match self.hook.checkpoint(&Step { name, status }) {
+        match self.hook.checkpoint(&Step { name, status }, self.flash) {
             None => Ok(()),
             Some(interruption) => Err(self.fuse(interruption)),
         }
@@ -83,7 +108,7 @@ impl<'a> Controller<'a> {
 
     fn perform(&mut self, operation: Operation<'_>) -> Result<(), FlashError> {
         self.check_fuse()?;
-        let verdict = self.hook.before(&operation);
+        let verdict = self.hook.before(&operation, self.flash);
         if let Verdict::Interrupt(interruption) = verdict {
             return Err(self.fuse(interruption));
         }

@@ -1,18 +1,39 @@
 //! The contents of flash devices.
 
-use std::sync::Arc;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
+use twox_hash::XxHash3_128;
 
-use super::{Area, FlashError, Geometry, Overwrite, Refusal, Tear};
+use super::unknown::{Known, Trace, Watch};
+use super::{Area, FlashError, Geometry, Operation, OperationKind, Overwrite, Refusal, Tear};
 
 /// The bytes of one sector and which of its units have been programmed since the last erase.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone)]
 pub(super) struct Contents {
     pub(super) bytes: Box<[u8]>,
     /// One bit per program unit. Kept apart from the bytes: a unit programmed with the erased value
     /// looks erased and still must not be programmed again.
-    programmed: Box<[u64]>,
+    pub(super) programmed: Box<[u64]>,
+    /// What of the bytes is known; `None` for all of them.
+    pub(super) known: Option<Known>,
+    /// Filled when it is asked for, emptied when the contents change.
+    fingerprint: OnceLock<u128>,
+}
+
+impl PartialEq for Contents {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes && self.programmed == other.programmed && self.known == other.known
+    }
+}
+
+impl Eq for Contents {}
+
+impl Hash for Contents {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.fingerprint().hash(state);
+    }
 }
 
 impl Contents {
@@ -21,7 +42,26 @@ impl Contents {
         Self {
             bytes: vec![geometry.erased_value(); size as usize].into(),
             programmed: vec![0; units.div_ceil(64)].into(),
+            known: None,
+            fingerprint: OnceLock::new(),
         }
+    }
+
+    /// The contents of a sector, to be changed.
+    pub(super) fn change(sector: &mut Arc<Self>) -> &mut Self {
+        let contents = Arc::make_mut(sector);
+        contents.fingerprint.take();
+        contents
+    }
+
+    /// Which units are programmed is left out: it matters where they cannot be programmed again.
+    fn fingerprint(&self) -> u128 {
+        *self.fingerprint.get_or_init(|| {
+            let print = XxHash3_128::oneshot(&self.bytes);
+            let Some(known) = &self.known else { return print };
+            let ranges = known.ranges.iter().map(|range| u128::from(range.start) << 32 | u128::from(range.end));
+            ranges.fold(fold(print, known.others as u128 + 1), fold)
+        })
     }
 
     /// Marks the units of `from..to` (byte offsets in the sector) and says how many of these bytes
@@ -71,6 +111,14 @@ impl std::fmt::Display for Damage {
 /// Regions of one device that may go bad.
 const DAMAGED_MAX: usize = 64;
 
+/// The fingerprint of a whole device.
+#[derive(Debug, Clone, Copy)]
+struct Sum {
+    /// Without the sector that was changed last.
+    rest: u128,
+    changed: Option<usize>,
+}
+
 /// One flash chip.
 ///
 /// Sectors are shared between clones until one of them changes a sector.
@@ -80,9 +128,13 @@ pub struct Device {
     /// What an erased sector looks like, for each sector size: erasing shares it.
     erased: Arc<[(u32, Arc<Contents>)]>,
     pub(super) sectors: Vec<Arc<Contents>>,
+    /// Kept while an exploration wants it.
+    sum: Option<Sum>,
     wear: Vec<u32>,
     reprogrammed: u64,
     damaged: Vec<(std::ops::Range<u32>, Damage)>,
+    pub(super) watch: Watch,
+    pub(super) trace: Option<Arc<Trace>>,
 }
 
 impl Device {
@@ -107,9 +159,12 @@ impl Device {
             geometry: Arc::new(geometry),
             erased: erased.into(),
             sectors,
+            sum: None,
             wear,
             reprogrammed: 0,
             damaged: Vec::new(),
+            watch: Watch::default(),
+            trace: None,
         }
     }
 
@@ -159,7 +214,11 @@ impl Device {
             let from = (at - sector.offset) as usize;
             let take = rest.len().min((sector.end() - at) as usize);
             let (head, tail) = rest.split_at_mut(take);
-            head.copy_from_slice(&self.sectors[sector.index].bytes[from..from + take]);
+            let contents = &self.sectors[sector.index];
+            if contents.known.is_some() || self.trace.is_some() {
+                self.watch(at..at + take as u32);
+            }
+            head.copy_from_slice(&contents.bytes[from..from + take]);
             at = sector.offset + (from + take) as u32;
             rest = tail;
         }
@@ -184,6 +243,54 @@ impl Device {
             at = stop;
         }
         true
+    }
+
+    /// A number that is the same for the same bytes, of these sectors. Where a unit must not be programmed twice, which
+    /// ones are programmed is part of it. Not made to withstand an adversary.
+    #[must_use]
+    pub fn fingerprint(&self, sectors: std::ops::Range<usize>) -> u128 {
+        sectors.fold(0, |sum, index| sum ^ self.term(index))
+    }
+
+    /// The term of one sector in the fingerprint.
+    fn term(&self, index: usize) -> u128 {
+        let Some(sector) = self.sectors.get(index) else { return 0 };
+        let mut print = sector.fingerprint();
+        if self.geometry.overwrite() == Overwrite::Refuse {
+            for word in &*sector.programmed {
+                print = fold(print, u128::from(*word));
+            }
+        }
+        fold(print, index as u128 + 1)
+    }
+
+    /// From here on the fingerprint of the whole device is kept up to date.
+    pub(super) fn keep_fingerprint(&mut self) {
+        let rest = (0..self.sectors.len()).fold(0, |sum, index| sum ^ self.term(index));
+        self.sum = Some(Sum { rest, changed: None });
+    }
+
+    pub(super) fn keeps_fingerprint(&self) -> bool {
+        self.sum.is_some()
+    }
+
+    pub(super) fn whole_fingerprint(&self) -> u128 {
+        match self.sum {
+            Some(Sum { rest, changed: None }) => rest,
+            Some(Sum { rest, changed: Some(index) }) => rest ^ self.term(index),
+            None => self.fingerprint(0..self.sectors.len()),
+        }
+    }
+
+    /// A sector, to be changed.
+    pub(super) fn sector_mut(&mut self, index: usize) -> &mut Arc<Contents> {
+        if let Some(Sum { rest, changed }) = self.sum
+            && changed != Some(index)
+        {
+            let before = changed.map_or(0, |index| self.term(index));
+            self.sum = Some(Sum { rest: rest ^ before ^ self.term(index), changed: Some(index) });
+        }
+        &mut self.sectors[index]
     }
 
     /// SHA-256 of the whole device.
@@ -221,7 +328,13 @@ impl Device {
             let Some(sector) = self.geometry.sector_at(at) else { return false };
             let stop = sector.end().min(end);
             let (from, to) = (at - sector.offset, stop - sector.offset);
-            let contents = Arc::make_mut(&mut self.sectors[sector.index]);
+            if let Some(trace) = &self.trace {
+                trace.note_load(sector.index, to - from == sector.size);
+            }
+            let contents = Contents::change(self.sector_mut(sector.index));
+            if to - from == sector.size {
+                contents.known = None;
+            }
             contents.bytes[from as usize..to as usize]
                 .copy_from_slice(&data[(at - offset) as usize..(stop - offset) as usize]);
             for index in from / unit..to.div_ceil(unit) {
@@ -279,6 +392,9 @@ impl Device {
                 let Some(sector) = self.geometry.sector_at(at) else { break };
                 let stop = sector.end().min(offset + len);
                 let contents = &self.sectors[sector.index];
+                if contents.known.is_some() {
+                    self.watch(at..stop);
+                }
                 if let Some(unit) = contents.first_programmed(at - sector.offset, stop - sector.offset, unit) {
                     return Err(Refusal::AlreadyProgrammed { offset: sector.offset + unit });
                 }
@@ -309,8 +425,9 @@ impl Device {
         let geometry = Arc::clone(&self.geometry);
         for sector in &geometry.sectors()[first.index..=last.index] {
             self.wear[sector.index] = self.wear[sector.index].saturating_add(1);
+            self.trace_erase(sector.index);
             match tear {
-                None => self.sectors[sector.index] = self.erased_contents(sector.size),
+                None => *self.sector_mut(sector.index) = self.erased_contents(sector.size),
                 Some(tear) => self.tear_erase(sector.index, sector.offset - offset, len, tear),
             }
         }
@@ -326,13 +443,15 @@ impl Device {
     /// The whole sector counts as programmed afterwards: no bootloader may trust a half-erased one.
     fn tear_erase(&mut self, index: usize, start: u32, len: u32, tear: Tear) {
         let erased = self.geometry.erased_value();
-        let contents = Arc::make_mut(&mut self.sectors[index]);
+        let contents = Contents::change(self.sector_mut(index));
         for (position, byte) in contents.bytes.iter_mut().enumerate() {
             let at = start + position as u32;
             match tear {
                 Tear::Prefix(n) if at < n => *byte = erased,
                 Tear::Suffix(n) if at >= len.saturating_sub(n) => *byte = erased,
                 Tear::Prefix(_) | Tear::Suffix(_) => {}
+                Tear::Bits(mask) => *byte = (*byte & !mask) | (erased & mask),
+                Tear::Garbage => *byte = mix(0, at) as u8,
                 Tear::Noise(seed) => {
                     let noise = mix(seed, at);
                     if noise & 0x100 != 0 {
@@ -351,12 +470,17 @@ impl Device {
         let len = data.len() as u32;
         let end = offset + len;
         let mut at = offset;
+        let mut again = 0;
         while at < end {
-            let Some(sector) = geometry.sector_at(at) else { return };
+            let Some(sector) = geometry.sector_at(at) else { break };
             let stop = sector.end().min(end);
             let (from, to) = (at - sector.offset, stop - sector.offset);
-            let contents = Arc::make_mut(&mut self.sectors[sector.index]);
-            self.reprogrammed += u64::from(contents.mark(from, to, geometry.program_unit()));
+            if self.trace.is_some() {
+                // What it leaves depends on what stands there.
+                self.watch(at..stop);
+            }
+            let contents = Contents::change(self.sector_mut(sector.index));
+            again += u64::from(contents.mark(from, to, geometry.program_unit()));
             let target = &mut contents.bytes[from as usize..to as usize];
             let source = &data[(at - offset) as usize..(stop - offset) as usize];
             match tear {
@@ -380,6 +504,8 @@ impl Device {
                                     0
                                 }
                             }
+                            Tear::Bits(mask) => mask,
+                            Tear::Garbage => mix(0, index) as u8,
                             Tear::Noise(seed) => mix(seed, index) as u8,
                         };
                         // Bits outside the mask were not reached.
@@ -389,6 +515,7 @@ impl Device {
             }
             at = stop;
         }
+        self.reprogrammed += again;
     }
 }
 
@@ -426,6 +553,13 @@ impl Flash {
         self.devices.get_mut(usize::from(index))
     }
 
+    /// A number that is the same for the same contents: what an exploration recognises states by.
+    #[must_use]
+    pub fn fingerprint(&self) -> u128 {
+        let devices = self.devices.iter().enumerate();
+        devices.fold(0, |sum, (index, device)| sum ^ fold(device.whole_fingerprint(), index as u128 + 1))
+    }
+
     /// Reads from an area.
     ///
     /// # Errors
@@ -443,6 +577,25 @@ impl Flash {
         let device = self.devices.get(usize::from(area.device)).ok_or_else(|| fault.clone())?;
         let start = area.offset.checked_add(offset).ok_or_else(|| fault.clone())?;
         if device.read(start, buffer) { Ok(()) } else { Err(fault) }
+    }
+
+    /// What a torn operation leaves; `None` when the device would refuse it.
+    #[must_use]
+    pub fn torn(&self, operation: &Operation<'_>, tear: Tear) -> Option<Self> {
+        let mut torn = self.clone();
+        let (device, offset, len) = (operation.device, operation.offset, operation.len());
+        let chip = torn.devices.get_mut(usize::from(device))?;
+        match operation.kind {
+            OperationKind::Erase { .. } => {
+                chip.check_erase(device, offset, len).ok()?;
+                chip.erase(offset, len, Some(tear));
+            }
+            OperationKind::Program { data } => {
+                chip.check_program(device, offset, len).ok()?;
+                chip.program(offset, data, Some(tear));
+            }
+        }
+        Some(torn)
     }
 
     /// The whole contents of an area.
@@ -476,8 +629,16 @@ impl Flash {
     }
 }
 
+/// One number from two, of which each bit depends on all of theirs.
+pub(crate) fn fold(one: u128, other: u128) -> u128 {
+    const ODD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+    let mixed = (one ^ other.wrapping_mul(ODD)).wrapping_mul(ODD);
+    let mixed = (mixed ^ (mixed >> 67)).wrapping_mul(ODD);
+    mixed ^ (mixed >> 59)
+}
+
 /// A reproducible 64-bit mix of seed and position (SplitMix64).
-fn mix(seed: u64, position: u32) -> u64 {
+pub(super) fn mix(seed: u64, position: u32) -> u64 {
     let mut z = seed.wrapping_add(u64::from(position).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

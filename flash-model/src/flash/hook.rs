@@ -1,6 +1,6 @@
 //! Who decides what happens to an operation.
 
-use super::{Interruption, Refusal};
+use super::{Flash, Interruption, Refusal};
 
 /// What an operation does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,11 @@ pub enum Tear {
     Prefix(u32),
     /// The last `n` bytes.
     Suffix(u32),
+    /// Of every byte, these bits. An erase that is torn so leaves the others as they were.
+    Bits(u8),
+    /// What was there is gone and nothing sensible has come: the same bytes whatever was there. A program that is torn so
+    /// programs a part of the bits of its bytes.
+    Garbage,
     /// Any bytes: pseudo-random, reproducible from the seed. Of a program some units are reached
     /// and others partly; an erase leaves bytes that are neither old nor erased.
     Noise(u64),
@@ -113,9 +118,9 @@ pub struct Step {
 ///
 /// Every method has a default that lets everything happen.
 pub trait Hook {
-    /// Asked before each operation.
-    fn before(&mut self, operation: &Operation<'_>) -> Verdict {
-        let _ = operation;
+    /// Asked before each operation, with the flash as it is then.
+    fn before(&mut self, operation: &Operation<'_>, flash: &Flash) -> Verdict {
+        let _ = (operation, flash);
         Verdict::Proceed
     }
 
@@ -130,8 +135,8 @@ pub trait Hook {
     }
 
     /// Asked at the head of each loop of a bootloader.
-    fn checkpoint(&mut self, step: &Step) -> Option<Interruption> {
-        let _ = step;
+    fn checkpoint(&mut self, step: &Step, flash: &Flash) -> Option<Interruption> {
+        let _ = (step, flash);
         None
     }
 }
@@ -156,7 +161,7 @@ impl Hook for Count {
         self.operations += 1;
     }
 
-    fn checkpoint(&mut self, _: &Step) -> Option<Interruption> {
+    fn checkpoint(&mut self, _: &Step, _: &Flash) -> Option<Interruption> {
         self.checkpoints += 1;
         None
     }
@@ -172,7 +177,7 @@ pub struct Cut {
 }
 
 impl Hook for Cut {
-    fn before(&mut self, operation: &Operation<'_>) -> Verdict {
+    fn before(&mut self, operation: &Operation<'_>, _: &Flash) -> Verdict {
         if operation.n != self.at {
             return Verdict::Proceed;
         }

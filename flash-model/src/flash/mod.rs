@@ -22,10 +22,13 @@ mod error;
 mod geometry;
 mod hook;
 mod intern;
+mod unknown;
 
 pub use controller::Controller;
+pub(crate) use device::fold;
 pub use device::{Damage, Device, Flash};
 pub use error::{FlashError, Interruption, Refusal};
 pub use geometry::{Area, Geometry, GeometryError, Overwrite, ProtectedRegion, Sector, SectorRun};
 pub use hook::{Count, Cut, Hook, Operation, OperationKind, Step, Tear, TearModel, Uncut, Verdict};
 pub use intern::Interner;
+pub use unknown::Forgotten;

@@ -126,6 +126,7 @@ const PRESETS: &[(&str, &str)] = presets![
     "uneq9-8-a4",
     "uneq8-9-a4",
     "tiny4-a4",
+    "one1s2-a4",
 ];
 
 #[cfg(test)]

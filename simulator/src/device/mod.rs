@@ -134,11 +134,10 @@ pub fn power_on(board: &Board, mut persistent: Persistent, cause: Cause, hook: &
     match &boot.outcome {
         Outcome::Boot { offset, header, hash } => {
             // Where images do not move, the newer one may run from the other slot.
-            let [primary, secondary] = [Slot::Primary, Slot::Secondary].map(|slot| board.mcuboot.area(slot));
-            let (running_slot, area) =
-                if *offset == secondary.offset && *offset != primary.offset { (1, secondary) } else { (0, primary) };
+            let slot = board.mcuboot.pair(0).map_or(Slot::Primary, |pair| pair.slot_at(*offset));
+            let running_slot = u32::from(slot == Slot::Secondary);
             // A bootloader that does not validate still starts the image that is there.
-            let source = SlotSource { flash: &persistent.flash, area };
+            let source = SlotSource { flash: &persistent.flash, area: board.mcuboot.area(slot) };
             let hash = hash.or_else(|| inspect(&source).ok().and_then(|info| info.hash));
             let image = RunningImage { hash, version: header.version, behaviour: board.behaviour(hash) };
             let kept = persistent.kept.get_or_insert_with(|| Kept::factory(&board.smp));
@@ -188,6 +187,15 @@ impl Device {
         match &self.program {
             Program::Application { image, .. } => Some(image),
             Program::Recovery { .. } => None,
+        }
+    }
+
+    /// The slot that the image runs from; the primary one while the recovery runs.
+    #[must_use]
+    pub fn running_slot(&self) -> Slot {
+        match &self.program {
+            Program::Application { running_slot: 1, .. } => Slot::Secondary,
+            Program::Application { .. } | Program::Recovery { .. } => Slot::Primary,
         }
     }
 
@@ -275,8 +283,8 @@ impl Device {
         use brickproof_flash_model::boot::mcuboot::RequestError;
         use brickproof_flash_model::flash::FlashError;
 
-        let Program::Application { running_slot, .. } = self.program else { return Ok(()) };
-        let slot = if running_slot == 1 { Slot::Secondary } else { Slot::Primary };
+        let Program::Application { .. } = self.program else { return Ok(()) };
+        let slot = self.running_slot();
         let mut flash = Controller::new(&mut self.persistent.flash, hook);
         let confirmed = match (board.smp.bootloader, board.mcuboot.pair(0)) {
             (BootloaderMode::DirectXipWithRevert, Some(pair)) => pair.set_next_direct_xip(&mut flash, slot, true),

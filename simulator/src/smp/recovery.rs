@@ -24,7 +24,7 @@
 use brickproof_flash_model::boot::mcuboot::{Mcuboot, RequestError, Slot, SwapType};
 use brickproof_flash_model::flash::{Area, Controller, FlashError, Interruption};
 use brickproof_flash_model::image::mcuboot::header::flags;
-use brickproof_flash_model::image::mcuboot::{SlotSource, inspect};
+use brickproof_flash_model::image::mcuboot::inspect;
 
 use super::cbor::{MapReader, Type, Writer};
 use super::codes::{SmpError, group};
@@ -215,7 +215,8 @@ impl Recovery {
             if mcuboot.verify(flash, slot).is_err() {
                 continue;
             }
-            let Ok(info) = inspect(&SlotSource { flash, area: mcuboot.area(slot) }) else { continue };
+            let source = mcuboot.pair(0).map(|pair| pair.image_source(flash, slot));
+            let Some(Ok(info)) = source.map(|source| inspect(&source)) else { continue };
             map.begin_map();
             if self.config.image_state {
                 let primary = slot == Slot::Primary;
@@ -304,6 +305,8 @@ impl Recovery {
             (false, _) => return Err(SmpError::NoEntry.into()),
         };
         let area = mcuboot.area(slot);
+        // An update for swap-offset begins one sector further in.
+        let start = mcuboot.pair(0).map_or(0, |pair| pair.upload_offset(slot));
         if offset == 0 {
             self.upload.offset = 0;
             let size = given(2).filter(|size| *size <= area.len).ok_or(SmpError::Invalid)?;
@@ -320,23 +323,24 @@ impl Recovery {
         }
         // Only the first chunk can be longer than announced, and none is longer than a packet.
         let len = u32::try_from(data.len()).map_err(|_| SmpError::Invalid)?;
-        let end = offset.checked_add(len).filter(|end| *end <= area.len).ok_or(SmpError::Invalid)?;
+        let fits = |end: &u32| end.checked_add(start).is_some_and(|end| end <= area.len);
+        let end = offset.checked_add(len).filter(fits).ok_or(SmpError::Invalid)?;
         if self.config.erase_progressively {
             let last = end.checked_sub(1).ok_or(SmpError::Invalid)?;
-            self.upload.erased = erase_to(flash, area, self.upload.erased, last)?;
+            self.upload.erased = erase_to(flash, area, self.upload.erased, start + last)?;
         }
         let geometry = flash.geometry(area).ok_or(SmpError::Invalid)?;
         let (unit, erased) = (geometry.program_unit(), geometry.erased_value());
         let rest = len % unit;
         let (whole, tail) = data.split_at((len - rest) as usize);
         if !whole.is_empty() {
-            flash.program(area, offset, whole)?;
+            flash.program(area, start + offset, whole)?;
         }
         let mut taken = len - rest;
         if rest > 0 && end >= self.upload.size {
             let mut padded = tail.to_vec();
             padded.resize(unit as usize, erased);
-            flash.program(area, offset + taken, &padded)?;
+            flash.program(area, start + offset + taken, &padded)?;
             taken += rest;
         }
         self.upload.offset = offset + taken;

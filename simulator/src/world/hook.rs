@@ -1,6 +1,8 @@
 //! The hook of a running world: times operations, records them and cuts them.
 
-use brickproof_flash_model::flash::{Hook, Interruption, Operation, OperationKind, Refusal, Tear, TearModel, Verdict};
+use brickproof_flash_model::flash::{
+    Flash, Hook, Interruption, Operation, OperationKind, Refusal, Tear, TearModel, Verdict,
+};
 use sha2::{Digest, Sha256};
 
 use crate::device::{Board, FlashTiming};
@@ -61,7 +63,7 @@ impl<'a> Timed<'a> {
 }
 
 impl Hook for Timed<'_> {
-    fn before(&mut self, operation: &Operation<'_>) -> Verdict {
+    fn before(&mut self, operation: &Operation<'_>, _: &Flash) -> Verdict {
         let verdict = match self.cut {
             Some(CutAt::Operation { n, tear }) if n == operation.n => match tear.tear(operation) {
                 None => Verdict::Interrupt(Interruption::PowerLoss),

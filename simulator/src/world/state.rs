@@ -1,11 +1,12 @@
 //! What is in the slots, in words.
 
-use brickproof_flash_model::boot::mcuboot::{Pair, Slot, SwapType};
+use brickproof_flash_model::boot::mcuboot::{Mode, Pair, Slot, SwapType};
 use brickproof_flash_model::flash::Flash;
-use brickproof_flash_model::image::mcuboot::{SlotSource, inspect};
+use brickproof_flash_model::image::mcuboot::inspect;
 use sha2::{Digest, Sha256};
 
 use super::World;
+use crate::device::Device;
 use crate::trace::{ImageState, Kind, SlotState, StateRecord, Trailer, hex};
 
 impl World {
@@ -14,8 +15,14 @@ impl World {
     pub fn state(&self, when: &str) -> Option<StateRecord> {
         let flash = &self.persistent()?.flash;
         let mcuboot = &self.board.mcuboot;
-        let next = mcuboot.swap_type(flash).unwrap_or(SwapType::None);
+        let next = match mcuboot.options().mode {
+            // Nothing is ever swapped: which image boots, versions and trailers say together.
+            Mode::DirectXip { .. } => SwapType::None,
+            _ => mcuboot.swap_type(flash).unwrap_or(SwapType::None),
+        };
         let running = self.device().and_then(|device| device.image());
+        let slot = self.device().map_or(Slot::Primary, Device::running_slot);
+        let in_test = mcuboot.pair(0).is_some_and(|pair| pair.in_test(flash, slot).unwrap_or(false));
         let mut all = Sha256::new();
         for device in flash.devices() {
             all.update(device.sha256());
@@ -29,7 +36,7 @@ impl World {
                 .collect(),
             next_boot: next.to_string(),
             running: running.and_then(|image| image.hash).map(|hash| hex(&hash)),
-            state: running.map(|_| if next == SwapType::Revert { ImageState::Testing } else { ImageState::Confirmed }),
+            state: running.map(|_| if in_test { ImageState::Testing } else { ImageState::Confirmed }),
             flash_sha256: hex(&all.finalize()),
         })
     }
@@ -61,8 +68,7 @@ fn slot_state(pair: &Pair, flash: &Flash, slot: Slot) -> SlotState {
             image_ok: state.image_ok.to_string(),
         },
     );
-    let source = SlotSource { flash, area: pair.area(slot) };
-    let version = inspect(&source).ok().map(|info| info.header.version.to_string());
+    let version = inspect(&pair.image_source(flash, slot)).ok().map(|info| info.header.version.to_string());
     let (hash, invalid) = match pair.verify(flash, slot) {
         Ok(verified) => (Some(hex(&verified.hash)), None),
         Err(error) => (None, Some(error.to_string())),

@@ -64,16 +64,17 @@ pub(super) fn fill(target: &Target, mcuboot: &Mcuboot, slots: &[SlotFile]) -> Re
     if !slots.iter().any(|slot| slot.slot == Slot::Primary) {
         let version = ImageVersion { major: 1, ..ImageVersion::default() };
         let image = target.maker()?.image(version, OWN_IMAGE).map_err(Failure::Harness)?;
-        install(mcuboot, &mut flash, Slot::Primary, Path::new("own image"), &image, SlotState::Confirmed)?;
+        install(target, mcuboot, &mut flash, Slot::Primary, Path::new("own image"), &image, SlotState::Confirmed)?;
     }
     for slot in slots {
         let image = read_file(&slot.path)?;
-        install(mcuboot, &mut flash, slot.slot, &slot.path, &image, slot.state)?;
+        install(target, mcuboot, &mut flash, slot.slot, &slot.path, &image, slot.state)?;
     }
     Ok(flash)
 }
 
 fn install(
+    target: &Target,
     mcuboot: &Mcuboot,
     flash: &mut Flash,
     slot: Slot,
@@ -88,27 +89,21 @@ fn install(
     {
         return Err(mistake(format!("no MCUboot image: {error}")));
     }
-    flash.load(area, 0, image).map_err(|error| mistake(error.to_string()))?;
+    // Images that imgtool padded bring their own trailer, and what else a slot has.
+    let has_trailer = image.len() > (area.len - mcuboot.trailer(slot).len()) as usize;
+    let start = mcuboot.pair(0).map_or(0, |pair| pair.upload_offset(slot));
+    flash.load(area, if has_trailer { 0 } else { start }, image).map_err(|error| mistake(error.to_string()))?;
     let mut hook = Uncut;
     let mut controller = Controller::new(flash, &mut hook);
-    let trailer = mcuboot.trailer(slot);
-    // Images that imgtool padded bring their own trailer: what is there is not written again.
-    let has_trailer = image.len() > (area.len - trailer.len()) as usize;
     let written: Result<(), FlashError> = match state {
         _ if has_trailer => Ok(()),
-        SlotState::Plain => Ok(()),
+        SlotState::Plain if slot == Slot::Secondary => Ok(()),
+        SlotState::Plain => target.mark_installed(&mut controller, mcuboot, None),
         SlotState::Pending => {
             mcuboot.set_pending(&mut controller, false).map_err(|error| mistake(error.to_string())).map(Ok)?
         }
-        SlotState::Confirmed | SlotState::Testing => (|| {
-            let swap = if state == SlotState::Testing { SwapType::Test } else { SwapType::Permanent };
-            trailer.write_swap_info(&mut controller, swap)?;
-            trailer.write_copy_done(&mut controller)?;
-            if state == SlotState::Confirmed {
-                trailer.write_image_ok(&mut controller)?;
-            }
-            trailer.write_magic(&mut controller)
-        })(),
+        SlotState::Confirmed => target.mark_installed(&mut controller, mcuboot, Some(SwapType::Permanent)),
+        SlotState::Testing => target.mark_installed(&mut controller, mcuboot, Some(SwapType::Test)),
     };
     written.map_err(|error| mistake(error.to_string()))
 }

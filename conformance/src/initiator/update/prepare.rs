@@ -83,7 +83,14 @@ impl<W: Wire> Update<'_, W> {
             return false;
         }
         let query = [("query", Value::Text("mode"))];
-        let answer = self.session.request(Command::BootloaderInfo, Op::Read, &query, REQUEST_US).await;
+        let mut answer = None;
+        // The first answer may be lost with its link, and a mode that is not known is taken for one with marks.
+        for _ in 0..2 {
+            answer = self.session.request(Command::BootloaderInfo, Op::Read, &query, REQUEST_US).await;
+            if answer.is_some() {
+                break;
+            }
+        }
         let told = answer.filter(|answer| answer.failure().is_none());
         let mode = told.as_ref().and_then(|answer| answer.body.get("mode")?.number());
         self.by_version = mode.is_some_and(|mode| BY_VERSION.contains(&mode));

@@ -21,7 +21,7 @@ pub(super) fn check(runs: &mut [Run<'_>], flash: &Controller<'_>, decisions: &mu
 
 fn unmet(runs: &[Run<'_>], image: usize, flash: &Controller<'_>) -> Option<Decision> {
     let slot = if runs[image].swap.is_upgrade() { Slot::Secondary } else { Slot::Primary };
-    let source = SlotSource { flash: flash.flash(), area: runs[image].config.area(slot) };
+    let source = SlotSource { flash: flash.flash(), area: runs[image].image_area(slot) };
     let header = &runs[image].headers[slot.index()];
     let unreadable = || Some(Decision::DependenciesUnreadable { image });
     let Ok(mut walk) = tlv::TlvWalk::begin(&source, header) else { return unreadable() };

@@ -99,13 +99,21 @@ impl Trailer {
             u32::MAX => "erased".to_owned(),
             size => format!("{size} bytes to swap"),
         };
-        Ok(vec![
+        let mut fields = vec![
             field("magic", self.magic_offset(), 16, magic.to_owned())?,
             field("image_ok", self.image_ok_offset(), 1, flag(state.image_ok, "set: the image is confirmed"))?,
             field("copy_done", self.copy_done_offset(), 1, flag(state.copy_done, "set: the swap is complete"))?,
             field("swap info", self.swap_info_offset(), 1, swap_info)?,
-            field("swap size", self.swap_size_offset(), 4, swap_size)?,
-        ])
+        ];
+        if let Some(offset) = self.tlv_sizes_offset() {
+            let meaning = match self.read_tlv_sizes(flash)? {
+                [u16::MAX, u16::MAX] => "erased".to_owned(),
+                [primary, secondary] => format!("TLV areas of {primary} bytes (primary) and {secondary} (secondary)"),
+            };
+            fields.push(field("TLV sizes", offset, 4, meaning)?);
+        }
+        fields.push(field("swap size", self.swap_size_offset(), 4, swap_size)?);
+        Ok(fields)
     }
 }
 
@@ -119,7 +127,9 @@ impl Pair {
         let scratch = self.scratch().map(|trailer| (Place::Scratch, trailer));
         let decode = |(place, trailer): (Place, &Trailer)| {
             let mut records = Vec::new();
-            if place != Place::Slot(Slot::Secondary) && !matches!(self.options.mode, Mode::OverwriteOnly { .. }) {
+            if place != Place::Slot(Slot::Secondary)
+                && !matches!(self.options.mode, Mode::OverwriteOnly { .. } | Mode::DirectXip { .. })
+            {
                 for number in 0..trailer.status_records() {
                     if let Some(raw) = trailer.read_record(flash, number)? {
                         let offset = trailer.status_offset(number);
@@ -149,6 +159,14 @@ impl Pair {
                     _ => "the part in the scratch area is in the primary slot",
                 };
                 format!("step {}: {what}", number / 3 + 1)
+            }
+            Mode::SwapOffset => {
+                let what = if number.is_multiple_of(2) {
+                    "primary slot is in the secondary"
+                } else {
+                    "secondary slot is in the primary"
+                };
+                format!("step {}: the sector of the {what} slot", number / 2 + 1)
             }
             _ if number < moves => format!("{} sectors have been moved up", number + 1),
             _ if (number - moves).is_multiple_of(2) => {

@@ -7,7 +7,9 @@
 //! | [`status`] | the status records of a swap in progress |
 //! | [`swap_type`] | which trailers ask for which swap |
 //! | [`swap_move`] | the swap without scratch area, with tables of the flash contents |
+//! | [`swap_offset`] | the swap that needs no move, likewise |
 //! | [`swap_scratch`] | the swap through a scratch area, likewise |
+//! | [`direct_xip`] | images that are not moved, likewise |
 //! | [`overwrite_only`] | the update without a way back, likewise |
 //! | [`pair`] | the slots of one image |
 //! | [`fields`] | trailers decoded for people |
@@ -33,8 +35,11 @@
 
 pub mod counters;
 mod dependencies;
+pub mod direct_xip;
+mod erase;
 pub mod explain;
 pub mod fields;
+mod flaw;
 pub mod overwrite_only;
 pub mod pair;
 pub mod report;
@@ -43,6 +48,7 @@ mod run;
 mod sectors;
 pub mod status;
 pub mod swap_move;
+pub mod swap_offset;
 pub mod swap_scratch;
 pub mod swap_type;
 pub mod trailer;
@@ -56,6 +62,7 @@ use crate::source::Mistake;
 
 pub use counters::Counters;
 pub use fields::{DecodedTrailer, Field, Place, StatusRecord};
+pub use flaw::Flaw;
 pub use pair::{Pair, Slot};
 pub use report::{Boot, Decision, Outcome};
 pub use request::RequestError;
@@ -75,6 +82,13 @@ pub enum Mode {
     SwapMove,
     /// `MCUBOOT_SWAP_USING_SCRATCH`: the images change places through a third area.
     SwapScratch,
+    /// `MCUBOOT_SWAP_USING_OFFSET`: the images change places, an update lies one sector higher.
+    SwapOffset,
+    /// `MCUBOOT_DIRECT_XIP`: the newer of two images runs where it lies.
+    DirectXip {
+        /// `MCUBOOT_DIRECT_XIP_REVERT`: one that was tried and not confirmed is given up.
+        revert: bool,
+    },
     /// `MCUBOOT_OVERWRITE_ONLY`: the new image replaces the old one.
     OverwriteOnly {
         /// `MCUBOOT_OVERWRITE_ONLY_FAST`: copy only the sectors the image has.
@@ -119,6 +133,8 @@ pub struct Options {
     pub keep_backup: bool,
     /// `MCUBOOT_MINIMAL_SCRAMBLE`: of a refused image erase only header and trailer.
     pub minimal_scramble: bool,
+    /// A mistake that MCUboot once had.
+    pub flaw: Option<Flaw>,
 }
 
 impl Options {
@@ -130,6 +146,11 @@ impl Options {
             (version.major, version.minor, version.revision, build)
         };
         key(one).cmp(&key(other))
+    }
+
+    /// Whether the build has this mistake, in this mode.
+    fn has(&self, flaw: Flaw, mode: Mode) -> bool {
+        self.flaw == Some(flaw) && self.mode == mode
     }
 
     fn older(&self, one: &ImageHeader, other: &ImageHeader) -> bool {
@@ -150,6 +171,7 @@ impl Default for Options {
             hardware_rollback_protection: false,
             keep_backup: false,
             minimal_scramble: false,
+            flaw: None,
         }
     }
 }

@@ -28,7 +28,7 @@
 //! A bootloader that may fill an empty primary slot (`MCUBOOT_BOOTSTRAP`) uses the same copy in the swap modes:
 //! swap-move the fast one, which leaves the secondary header; swap-scratch the other.
 
-use super::run::{COPY_CHUNK, erase_region};
+use super::erase::{COPY_CHUNK, Loop, erase_region};
 use super::{Counters, Decision, Mode, Run, Slot, Stop};
 use crate::flash::Controller;
 
@@ -36,12 +36,13 @@ use crate::flash::Controller;
 pub(super) fn run(run: &mut Run<'_>, flash: &mut Controller<'_>, counters: &mut Counters) -> Result<(), Stop> {
     let pair = run.config;
     let mode = pair.options.mode;
-    let fast = matches!(mode, Mode::OverwriteOnly { fast: true } | Mode::SwapMove);
+    let fast = matches!(mode, Mode::OverwriteOnly { fast: true } | Mode::SwapMove | Mode::SwapOffset);
     let [primary, secondary] = Slot::ALL.map(|slot| pair.area(slot));
+    let from = if mode == Mode::SwapOffset { pair.sector_size() } else { 0 };
     let image_size = if fast { run.image_size(flash, Slot::Secondary)? } else { 0 };
     let mut size: u32 = 0;
     for sector in &pair.sectors[0] {
-        run.checkpoint(flash, "erase primary", [sector.index as u32, 0, 0, 0])?;
+        run.config.checkpoint(flash, "erase primary", [sector.index as u32, 0, 0, 0])?;
         flash.erase(primary, sector.offset, sector.size)?;
         if fast && sector.end() >= image_size {
             // As the C code has it: a whole unit more when the size is a multiple of one.
@@ -52,15 +53,15 @@ pub(super) fn run(run: &mut Run<'_>, flash: &mut Controller<'_>, counters: &mut 
     }
     if fast {
         let first = pair.sectors[0][pair.first_trailer_sector(Slot::Primary)].offset;
-        erase_region(flash, primary, &pair.sectors[0], first, primary.len - first)?;
+        let place = Loop { pair, name: "erase primary trailer", status: [0; 3] };
+        erase_region(flash, place, primary, &pair.sectors[0], first, primary.len - first)?;
     }
     let mut buffer = [0; COPY_CHUNK];
     let mut copied = 0;
     while copied < size {
-        run.checkpoint(flash, "copy", [copied, 0, 0, 0])?;
+        run.config.checkpoint(flash, "copy", [copied, 0, 0, 0])?;
         let piece = &mut buffer[..((size - copied) as usize).min(COPY_CHUNK)];
-        flash.read(secondary, copied, piece)?;
-        flash.program(primary, copied, piece)?;
+        flash.copy((secondary, from + copied), (primary, copied), piece)?;
         copied += piece.len() as u32;
     }
     if fast {

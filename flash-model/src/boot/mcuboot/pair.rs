@@ -1,10 +1,15 @@
 //! The slots of one image.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Counters, Mode, Options, SwapStatus, SwapType, Trailer, sectors, status, swap_type};
-use crate::flash::{Area, Flash, FlashError, Geometry, Sector};
-use crate::image::mcuboot::{ImageError, SlotSource, Verified, Verifier};
+use super::{
+    Counters, Flaw, Magic, Mode, Options, SwapStatus, SwapType, Trailer, sectors, status, swap_offset, swap_scratch,
+    swap_type,
+};
+use crate::flash::{Area, Flash, FlashError, Geometry, Sector, fold};
+use crate::image::mcuboot::{IMAGE_MAGIC, ImageError, ImageHeader, SlotSource, Verified, Verifier};
 use crate::layout::Layout;
 use crate::source::Mistake;
 
@@ -15,6 +20,15 @@ pub enum Slot {
     Primary,
     /// Updates arrive here.
     Secondary,
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Primary => "primary",
+            Self::Secondary => "secondary",
+        })
+    }
 }
 
 impl Slot {
@@ -53,7 +67,12 @@ pub struct Pair {
     /// The bootloader has other images as well.
     pub(super) several: bool,
     pub(super) verifier: Arc<Verifier>,
+    /// What was verified while fingerprints were kept, by content.
+    verified: Mutex<HashMap<u128, Result<Verified, ImageError>>>,
 }
+
+/// Verifications that are remembered; then the memory is emptied.
+const VERIFIED_MAX: usize = 1 << 16;
 
 impl Pair {
     pub(super) fn new(
@@ -82,7 +101,7 @@ impl Pair {
         let write_size = scratch.map_or(0, unit).max(unit(slots[0]));
         let image = u8::try_from(image).unwrap_or(u8::MAX);
         let trailer = |area: Area, sectors: u32| {
-            let trailer = Trailer::new(area, geometry(area), write_size, options.max_align, sectors, image);
+            let trailer = Trailer::new(area, geometry(area), write_size, &options, sectors, image);
             let (len, max) = (trailer.len(), area.len);
             if u64::from(len) + 64 > u64::from(max) {
                 return Err(Mistake::new(
@@ -104,6 +123,7 @@ impl Pair {
             write_size,
             several: false,
             verifier: Arc::clone(verifier),
+            verified: Mutex::default(),
         })
     }
 
@@ -125,6 +145,19 @@ impl Pair {
         self.scratch.as_ref()
     }
 
+    /// The sectors of a slot, with offsets in the slot.
+    #[must_use]
+    pub fn sectors(&self, slot: Slot) -> &[Sector] {
+        &self.sectors[slot.index()]
+    }
+
+    /// Offset in the slots and size of what each step of a swap of so many bytes puts into the scratch area.
+    #[must_use]
+    pub fn scratch_steps(&self, swap_size: u32) -> Vec<(u32, u32)> {
+        let steps = self.scratch.as_ref().and_then(|_| swap_scratch::steps(self, swap_size).ok());
+        steps.unwrap_or_default()
+    }
+
     /// The slot as a region of flash.
     #[must_use]
     pub fn area(&self, slot: Slot) -> Area {
@@ -144,9 +177,83 @@ impl Pair {
     /// # Errors
     /// Why the bootloader would not accept it.
     pub fn verify_with(&self, flash: &Flash, slot: Slot, counters: &Counters) -> Result<Verified, ImageError> {
+        self.verify_at(flash, slot, self.image_offset(flash, slot), counters)
+    }
+
+    /// The part of a slot that begins where the image does.
+    pub(super) fn image_area(&self, slot: Slot, offset: u32) -> Area {
+        let area = self.area(slot);
+        Area { offset: area.offset + offset, len: area.len.saturating_sub(offset), ..area }
+    }
+
+    /// Where in the slot an upload begins: one sector behind its start for an update of swap-offset, else 0.
+    #[must_use]
+    pub fn upload_offset(&self, slot: Slot) -> u32 {
+        if self.options.mode == Mode::SwapOffset && slot == Slot::Secondary { self.sector_size() } else { 0 }
+    }
+
+    /// Where in the slot the image begins, or would begin: 0, but one sector behind the start of the secondary slot
+    /// for an update that swap-offset is to install.
+    #[must_use]
+    pub fn image_offset(&self, flash: &Flash, slot: Slot) -> u32 {
+        if self.options.mode != Mode::SwapOffset {
+            return 0;
+        }
+        let Ok(place) = swap_offset::header_place(self, flash, slot, None) else { return 0 };
+        let is_header = |offset: &u32| {
+            let source = SlotSource { flash, area: self.image_area(slot, *offset) };
+            ImageHeader::read(&source).is_ok_and(|header| header.magic == IMAGE_MAGIC)
+        };
+        place.otherwise.filter(is_header).filter(|_| !is_header(&place.offset)).unwrap_or(place.offset)
+    }
+
+    /// The image in a slot, wherever in it that begins.
+    #[must_use]
+    pub fn image_source<'f>(&self, flash: &'f Flash, slot: Slot) -> SlotSource<'f> {
+        SlotSource { flash, area: self.image_area(slot, self.image_offset(flash, slot)) }
+    }
+
+    /// The slot that has the image a boot has started at this offset of its device.
+    #[must_use]
+    pub fn slot_at(&self, offset: u32) -> Slot {
+        // Slots on two devices may have the same offset: images run from the first then.
+        let at = |slot: Slot| self.area(slot).offset == offset;
+        if !at(Slot::Primary) && at(Slot::Secondary) { Slot::Secondary } else { Slot::Primary }
+    }
+
+    pub(super) fn verify_at(
+        &self,
+        flash: &Flash,
+        slot: Slot,
+        offset: u32,
+        counters: &Counters,
+    ) -> Result<Verified, ImageError> {
         let counter = self.options.hardware_rollback_protection.then(|| counters.get(self.image()));
-        let source = SlotSource { flash, area: self.area(slot) };
-        self.verifier.verify_with_counter(&source, self.max_size_in(slot), counter)
+        let area = self.image_area(slot, offset);
+        let source = SlotSource { flash, area };
+        // Whatever else stands there than the image, its hash is another one.
+        let header = ImageHeader::read(&source)?;
+        if header.magic == IMAGE_MAGIC
+            && let Some(len) = header.hashed_len()
+            && !flash.examine(area, 0..len)
+        {
+            return Err(ImageError::HashMismatch);
+        }
+        let verify = || self.verifier.verify_with_counter(&source, self.max_size_in(slot), counter);
+        let Some(print) = flash.area_fingerprint(area) else { return verify() };
+        let place = u128::from(area.offset) << 64 | u128::from(area.device) << 40 | slot.index() as u128;
+        let key = fold(fold(print, place), counter.map_or(0, |counter| u128::from(counter) + 1));
+        let remembered = || self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = remembered().get(&key) {
+            return known.clone();
+        }
+        let result = verify();
+        let mut remembered = remembered();
+        if remembered.len() >= VERIFIED_MAX {
+            remembered.clear();
+        }
+        remembered.insert(key, result.clone());
+        result
     }
 
     /// What the trailers ask the next boot to do, before any image is looked at.
@@ -154,7 +261,10 @@ impl Pair {
     /// # Errors
     /// [`FlashError::ReadFault`].
     pub fn swap_type(&self, flash: &Flash) -> Result<SwapType, FlashError> {
-        Ok(swap_type::decide(&self.trailers[0].read(flash)?, &self.trailers[1].read(flash)?))
+        let [primary, secondary] = [self.trailers[0].read(flash)?, self.trailers[1].read(flash)?];
+        let asked = swap_type::decide(self.options.mode, &primary, &secondary);
+        let refuses = self.options.has(Flaw::RevertNeedsUnset, Mode::SwapMove) && secondary.magic != Magic::Unset;
+        Ok(if refuses && asked == SwapType::Revert { SwapType::None } else { asked })
     }
 
     /// The interrupted swap that the next boot would finish, if there is one.
@@ -184,8 +294,18 @@ impl Pair {
                     |slot: Slot, spare: u32| self.area(slot).len.saturating_sub(trailer).saturating_sub(spare);
                 available(Slot::Primary, sector).min(available(Slot::Secondary, 0))
             }
+            // Likewise, with the spare sector in front of an update.
+            Mode::SwapOffset => {
+                let sector = self.sector_size();
+                let trailer = self.trailers[0].len().next_multiple_of(sector);
+                let room = |slot: Slot, spare: u32| {
+                    let sectors = self.sectors[slot.index()].len() as u32;
+                    sectors.saturating_mul(sector).saturating_sub(trailer).saturating_sub(spare)
+                };
+                room(Slot::Primary, 0).min(room(Slot::Secondary, sector))
+            }
             Mode::SwapScratch => sectors::max_size_with_scratch(self),
-            Mode::OverwriteOnly { .. } => self.trailer(slot).swap_info_offset(),
+            Mode::OverwriteOnly { .. } | Mode::DirectXip { .. } => self.trailer(slot).swap_info_offset(),
         }
     }
 

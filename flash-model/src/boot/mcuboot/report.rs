@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Phase, StatusSource, SwapStatus, SwapType};
+use super::{Magic, Phase, Slot, StatusSource, SwapStatus, SwapType};
 use crate::flash::Refusal;
 use crate::image::mcuboot::{ImageError, ImageHeader, ImageVersion};
 
@@ -88,6 +88,44 @@ pub enum Decision {
     StuckRevertCleared,
     /// The secondary image is not valid; its slot is erased.
     SecondaryRejected(ImageError),
+    /// The secondary slot has an image in its first sector, where swap-offset wants none; the slot is erased.
+    UpdateAtWrongSector,
+    /// Direct-XIP starts the image in this slot.
+    Chosen {
+        /// The slot.
+        slot: Slot,
+    },
+    /// Direct-XIP: the image is linked for another place, and is left out.
+    LinkedElsewhere {
+        /// The slot.
+        slot: Slot,
+        /// The address that the image wants.
+        address: u32,
+    },
+    /// Direct-XIP: the image is marked as not bootable, and is left out.
+    NotBootable {
+        /// The slot.
+        slot: Slot,
+    },
+    /// Direct-XIP: the image is not valid; its slot is erased.
+    Rejected {
+        /// The slot.
+        slot: Slot,
+        /// Why it is not.
+        error: ImageError,
+    },
+    /// Direct-XIP with revert: the image was tried and not confirmed, or has no trailer; its slot is erased.
+    GivenUp {
+        /// The slot.
+        slot: Slot,
+        /// The magic of its trailer.
+        magic: Magic,
+    },
+    /// Direct-XIP with revert: the image is tried for the first time.
+    Tried {
+        /// The slot.
+        slot: Slot,
+    },
     /// The images are too large to be swapped.
     NoRoomToSwap {
         /// Bytes of the primary slot that the swap needs.
@@ -181,6 +219,29 @@ impl fmt::Display for Decision {
             }
             Self::SecondaryRejected(error) => {
                 write!(f, "the secondary image is refused ({error}): its slot is erased, nothing is swapped")
+            }
+            Self::UpdateAtWrongSector => f.write_str(
+                "the secondary slot has an image in its first sector, and this bootloader wants an update in the second: \
+                 its slot is erased, nothing is swapped",
+            ),
+            Self::Chosen { slot } => write!(f, "the image in the {slot} slot has the highest version that is left, and runs there"),
+            Self::LinkedElsewhere { slot, address } => {
+                write!(f, "the image in the {slot} slot is linked for {address:#x}, where that slot is not: left out")
+            }
+            Self::NotBootable { slot } => {
+                write!(f, "the image in the {slot} slot is marked as not bootable: left out")
+            }
+            Self::Rejected { slot, error } => {
+                write!(f, "the image in the {slot} slot is refused ({error}): its slot is erased")
+            }
+            Self::GivenUp { slot, magic: Magic::Good } => {
+                write!(f, "the image in the {slot} slot was tried and not confirmed: its slot is erased")
+            }
+            Self::GivenUp { slot, magic } => {
+                write!(f, "the image in the {slot} slot has no good trailer (magic {magic}): its slot is erased")
+            }
+            Self::Tried { slot } => {
+                write!(f, "the image in the {slot} slot is tried: unless confirmed, the next boot erases it")
             }
             Self::NoRoomToSwap { needed, available } => write!(
                 f,

@@ -12,11 +12,20 @@
 //! | primary, confirm | magic bad | [`RequestError::BadVector`] |
 //!
 //! The magic comes first here: a power loss after it turns a permanent request into a test.
+//!
+//! With direct-xip and revert:
+//!
+//! | target | trailer before | writes, in this order |
+//! |---|---|---|
+//! | any slot, test | magic unset | magic |
+//! | any slot, for good | magic unset | magic, copy_done, image_ok |
+//! | any slot, for good | magic good | of copy_done and image_ok what is unset |
+//! | any slot | magic bad | [`RequestError::BadImage`] |
 
 use thiserror::Error;
 
-use super::{Flag, Magic, Mcuboot, Pair, Slot, SwapType};
-use crate::flash::{Controller, FlashError};
+use super::{Flag, Magic, Mcuboot, Mode, Pair, Slot, SwapType};
+use crate::flash::{Controller, Flash, FlashError};
 
 /// Why a request was not written.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -100,20 +109,42 @@ impl Pair {
         Ok(())
     }
 
-    /// Asks for the secondary image at the next boot.
+    /// Asks for the secondary image at the next boot, in the way of the bootloader's mode.
     ///
     /// # Errors
     /// [`RequestError`].
     pub fn set_pending(&self, flash: &mut Controller<'_>, permanent: bool) -> Result<(), RequestError> {
-        self.set_next(flash, Slot::Secondary, false, permanent)
+        match self.options.mode {
+            // The version alone decides: there is nothing to ask for.
+            Mode::DirectXip { revert: false } => Ok(()),
+            Mode::DirectXip { revert: true } => self.set_next_direct_xip(flash, Slot::Secondary, permanent),
+            _ => self.set_next(flash, Slot::Secondary, false, permanent),
+        }
     }
 
-    /// Keeps the running image.
+    /// Keeps the image that runs in the primary slot, in the way of the bootloader's mode.
     ///
     /// # Errors
     /// [`RequestError`].
     pub fn set_confirmed(&self, flash: &mut Controller<'_>) -> Result<(), RequestError> {
-        self.set_next(flash, Slot::Primary, true, true)
+        match self.options.mode {
+            Mode::DirectXip { revert: false } => Ok(()),
+            Mode::DirectXip { revert: true } => self.set_next_direct_xip(flash, Slot::Primary, true),
+            _ => self.set_next(flash, Slot::Primary, true, true),
+        }
+    }
+
+    /// Whether the image in a slot, which runs there, is in its test: unless it is confirmed, the next boot takes
+    /// another one.
+    ///
+    /// # Errors
+    /// [`FlashError::ReadFault`].
+    pub fn in_test(&self, flash: &Flash, slot: Slot) -> Result<bool, FlashError> {
+        Ok(match self.options.mode {
+            Mode::DirectXip { revert: false } => false,
+            Mode::DirectXip { revert: true } => self.trailer(slot).read(flash)?.image_ok != Flag::Set,
+            _ => self.swap_type(flash)? == SwapType::Revert,
+        })
     }
 }
 

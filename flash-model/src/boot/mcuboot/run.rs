@@ -1,16 +1,14 @@
 //! One boot, step by step (mcuboot: `loader.c`, `context_boot_go`).
 
-use super::dependencies;
+use super::erase::unless_refused;
 use super::{
-    Boot, Counters, Decision, Downgrade, Flag, Magic, Mcuboot, Mode, Outcome, Pair, Slot, StatusSource, SwapStatus,
-    SwapType, overwrite_only, sectors, status, swap_move, swap_scratch,
+    Boot, Counters, Decision, Downgrade, Flag, Flaw, Magic, Mcuboot, Mode, Outcome, Pair, Slot, StatusSource,
+    SwapStatus, SwapType, overwrite_only, sectors, status, swap_move, swap_offset, swap_scratch,
 };
-use crate::flash::{Area, Controller, FlashError, Geometry, Interruption, Sector};
+use super::{dependencies, direct_xip};
+use crate::flash::{Area, Controller, FlashError, Geometry, Interruption};
 use crate::image::mcuboot::{IMAGE_MAGIC, ImageError, ImageHeader, SlotSource};
 use crate::image::mcuboot::{header::flags, tlv};
-
-/// Bytes per program call of a copy (mcuboot: `BUF_SZ` of `boot_copy_region`).
-pub(super) const COPY_CHUNK: usize = 1024;
 
 /// Why straight-line bootloader code stops.
 pub(super) enum Stop {
@@ -72,6 +70,9 @@ impl Mcuboot {
         counters: &mut Counters,
         decisions: &mut Vec<Decision>,
     ) -> Result<Outcome, Stop> {
+        if let Mode::DirectXip { .. } = self.options().mode {
+            return direct_xip::run(self, flash, counters, decisions);
+        }
         let mut runs: Vec<_> = self.pairs().iter().map(Run::new).collect();
         let several = runs.len() > 1;
         let mut upgrades = false;
@@ -134,6 +135,10 @@ pub(super) struct Run<'a> {
     pub(super) decisions: Vec<Decision>,
     /// What will be done.
     pub(super) swap: SwapType,
+    /// Where in the secondary slot its image begins (mcuboot: `secondary_offset`).
+    pub(super) secondary_offset: u32,
+    /// Sizes of the unprotected TLV areas, as far as they are known.
+    pub(super) tlv_sizes: [u16; 2],
     status: SwapStatus,
     /// The type of the interrupted swap is none the bootloader knows.
     wild: bool,
@@ -146,6 +151,8 @@ impl<'a> Run<'a> {
             headers: [ImageHeader::parse(&[0xff; 32]); 2],
             decisions: Vec::new(),
             swap: SwapType::None,
+            secondary_offset: 0,
+            tlv_sizes: [0; 2],
             status: SwapStatus::reset(),
             wild: false,
         }
@@ -165,7 +172,8 @@ impl<'a> Run<'a> {
         self.read_headers(flash)?;
         let compatible = match mode {
             Mode::SwapMove => swap_move::slots_compatible(self.config),
-            Mode::SwapScratch | Mode::OverwriteOnly { .. } => sectors::compatible(self.config),
+            Mode::SwapOffset => swap_offset::slots_compatible(self.config),
+            Mode::SwapScratch | Mode::OverwriteOnly { .. } | Mode::DirectXip { .. } => sectors::compatible(self.config),
         };
         if let Err(reason) = compatible {
             self.decisions.push(Decision::SlotsIncompatible(reason));
@@ -189,8 +197,10 @@ impl<'a> Run<'a> {
         if !status.is_reset() {
             self.decisions.push(Decision::Resume(status));
             self.swap_image(flash, &mut status)?;
-            let swap = status.swap_type;
-            if matches!(swap, SwapType::Revert | SwapType::Permanent) {
+            let guesses = self.config.options.has(Flaw::SwapTypeForgotten, Mode::SwapScratch);
+            let swap = if guesses { self.guess_swap_type(flash)? } else { status.swap_type };
+            let stays = if guesses { SwapType::Fail } else { SwapType::Permanent };
+            if swap == SwapType::Revert || swap == stays {
                 self.set_image_ok(flash)?;
             }
             self.set_copy_done(flash, swap)?;
@@ -204,12 +214,22 @@ impl<'a> Run<'a> {
         self.decisions.push(Decision::Asked { swap: asked, resumed: in_primary });
         self.swap = asked;
         self.wild = status.wild;
-        if (asked != SwapType::None || resumed) && !self.validate_secondary(flash, counters)? {
+        let expected = if resumed { SwapType::None } else { asked };
+        if (asked != SwapType::None || resumed) && !self.validate_secondary(flash, counters, expected)? {
             self.swap = if resumed { SwapType::Fail } else { SwapType::None };
             self.wild = false;
         }
         self.status.swap_type = self.swap;
         Ok(Prepared::Decided)
+    }
+
+    /// What a resumed swap may have been for, by what is asked for now (once `boot_previous_swap_type`).
+    fn guess_swap_type(&self, flash: &Controller<'_>) -> Result<SwapType, Stop> {
+        Ok(match self.config.swap_type(flash.flash())? {
+            SwapType::None => SwapType::Permanent,
+            SwapType::Revert => SwapType::Test,
+            _ => SwapType::Fail,
+        })
     }
 
     /// Fills a primary slot without a valid image (`MCUBOOT_BOOTSTRAP`).
@@ -221,7 +241,7 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let there = self.headers[Slot::Secondary.index()].magic == IMAGE_MAGIC;
-        if self.validate_secondary(flash, counters)? && there {
+        if self.validate_secondary(flash, counters, SwapType::None)? && there {
             // As a revert: image_ok is set.
             self.decisions.push(Decision::Bootstrap);
             self.swap = SwapType::Revert;
@@ -310,7 +330,7 @@ impl<'a> Run<'a> {
                 .then_some(Decision::DowngradeByVersion { installed: installed.version, update: update.version }),
             Downgrade::BySecurityCounter => {
                 let counter = |slot: Slot| {
-                    let source = SlotSource { flash: flash.flash(), area: self.config.area(slot) };
+                    let source = SlotSource { flash: flash.flash(), area: self.image_area(slot) };
                     tlv::security_counter(&source, &self.headers[slot.index()])
                 };
                 let (installed, update) = (counter(Slot::Primary), counter(Slot::Secondary));
@@ -321,12 +341,19 @@ impl<'a> Run<'a> {
         };
         let Some(decision) = refused else { return Ok(false) };
         self.decisions.push(decision);
-        self.scramble_slot(flash)?;
+        self.config.scramble_slot(flash, Slot::Secondary)?;
         Ok(true)
     }
 
     /// Whether the secondary image may be installed; erases what may not (`boot_validate_slot`).
-    fn validate_secondary(&mut self, flash: &mut Controller<'_>, counters: &Counters) -> Result<bool, Stop> {
+    ///
+    /// `asked`: what the trailers ask for, or none when something else wants the image.
+    fn validate_secondary(
+        &mut self,
+        flash: &mut Controller<'_>,
+        counters: &Counters,
+        asked: SwapType,
+    ) -> Result<bool, Stop> {
         let options = self.config.options;
         let overwrite = matches!(options.mode, Mode::OverwriteOnly { .. });
         let [installed, header] = self.headers;
@@ -337,14 +364,24 @@ impl<'a> Run<'a> {
                 return Ok(false);
             }
             // An interrupted erase may have left the trailer, which would ask again for ever.
-            unless_refused(self.scramble_trailer(flash, Slot::Secondary))?;
+            unless_refused(self.config.scramble_trailer(flash, Slot::Secondary))?;
             if options.mode == Mode::SwapMove
+                && options.flaw != Some(Flaw::StuckRevert)
                 && (self.status.swap_type == SwapType::Revert
                     || self.config.swap_type(flash.flash())? == SwapType::Revert)
             {
                 self.decisions.push(Decision::StuckRevertCleared);
-                unless_refused(self.scramble_trailer(flash, Slot::Primary))?;
+                unless_refused(self.config.scramble_trailer(flash, Slot::Primary))?;
             }
+            return Ok(false);
+        }
+        if options.mode == Mode::SwapOffset
+            && self.status.is_reset()
+            && matches!(asked, SwapType::Test | SwapType::Permanent)
+            && header_at(flash, self.config.area(Slot::Secondary), 0)?.magic == IMAGE_MAGIC
+        {
+            self.decisions.push(Decision::UpdateAtWrongSector);
+            self.config.scramble_slot(flash, Slot::Secondary)?;
             return Ok(false);
         }
         if overwrite
@@ -353,14 +390,14 @@ impl<'a> Run<'a> {
             && !self.header_erased(flash, Slot::Primary)
         {
             self.decisions.push(Decision::DowngradeByVersion { installed: installed.version, update: header.version });
-            self.scramble_slot(flash)?;
+            self.config.scramble_slot(flash, Slot::Secondary)?;
             return Ok(false);
         }
-        match self.config.verify_with(flash.flash(), Slot::Secondary, counters) {
+        match self.config.verify_at(flash.flash(), Slot::Secondary, self.secondary_offset, counters) {
             Ok(_) => Ok(true),
             Err(error) => {
                 self.decisions.push(Decision::SecondaryRejected(error));
-                self.scramble_slot(flash)?;
+                self.config.scramble_slot(flash, Slot::Secondary)?;
                 Ok(false)
             }
         }
@@ -388,15 +425,22 @@ impl<'a> Run<'a> {
         };
         match self.config.options.mode {
             Mode::SwapScratch => swap_scratch::run(self, flash, status),
+            Mode::SwapOffset => swap_offset::run(self, flash, status),
             _ => swap_move::run(self, flash, status),
         }
     }
 
     /// Header, payload and TLVs in bytes (`boot_read_image_size`).
-    pub(super) fn image_size(&self, flash: &Controller<'_>, slot: Slot) -> Result<u32, Stop> {
-        let source = SlotSource { flash: flash.flash(), area: self.config.area(slot) };
-        match tlv::TlvWalk::begin(&source, &self.headers[slot.index()]) {
-            Ok(walk) => Ok(walk.end()),
+    pub(super) fn image_size(&mut self, flash: &Controller<'_>, slot: Slot) -> Result<u32, Stop> {
+        let source = SlotSource { flash: flash.flash(), area: self.image_area(slot) };
+        let header = self.headers[slot.index()];
+        match tlv::TlvWalk::begin(&source, &header) {
+            Ok(walk) => {
+                let protected_end = header.hashed_len().unwrap_or(walk.end());
+                // An area says its length in 16 bits.
+                self.tlv_sizes[slot.index()] = walk.end().wrapping_sub(protected_end) as u16;
+                Ok(walk.end())
+            }
             Err(_) => Err(Stop::Halt("an image to be installed has no TLV area (loader.c, boot_read_image_size)")),
         }
     }
@@ -468,9 +512,43 @@ impl<'a> Run<'a> {
     /// Both headers from the starts of the slots.
     fn read_headers(&mut self, flash: &Controller<'_>) -> Result<(), Stop> {
         for slot in Slot::ALL {
-            self.headers[slot.index()] = header_at(flash, self.config.area(slot), 0)?;
+            if self.config.options.mode == Mode::SwapOffset {
+                self.read_header_of_offset(flash, slot, None)?;
+            } else {
+                self.headers[slot.index()] = header_at(flash, self.config.area(slot), 0)?;
+            }
         }
         Ok(())
+    }
+
+    /// The header of swap-offset, which may be in two places; whether there is one.
+    fn read_header_of_offset(
+        &mut self,
+        flash: &Controller<'_>,
+        slot: Slot,
+        status: Option<&SwapStatus>,
+    ) -> Result<bool, Stop> {
+        let place = swap_offset::header_place(self.config, flash.flash(), slot, status)?;
+        let area = self.config.area(place.slot);
+        let mut offset = place.offset;
+        let mut header = header_at(flash, area, offset)?;
+        if header.magic != IMAGE_MAGIC
+            && let Some(otherwise) = place.otherwise
+        {
+            offset = otherwise;
+            header = header_at(flash, area, offset)?;
+        }
+        let found = header.magic == IMAGE_MAGIC;
+        if found && place.slot == Slot::Secondary && (status.is_some() || self.config.options.bootstrap) {
+            self.secondary_offset = offset;
+        }
+        self.headers[slot.index()] = header;
+        Ok(found)
+    }
+
+    /// The part of a slot that begins where its image does.
+    pub(super) fn image_area(&self, slot: Slot) -> Area {
+        self.config.image_area(slot, if slot == Slot::Secondary { self.secondary_offset } else { 0 })
     }
 
     /// Both headers from where they are at this point of a swap (`boot_read_image_headers` with a
@@ -480,6 +558,12 @@ impl<'a> Run<'a> {
             if self.config.options.mode == Mode::SwapScratch {
                 let area = swap_scratch::header_place(self.config, flash.flash(), slot, status)?;
                 self.headers[slot.index()] = header_at(flash, area, 0)?;
+                continue;
+            }
+            if self.config.options.mode == Mode::SwapOffset {
+                if !self.read_header_of_offset(flash, slot, Some(status))? {
+                    return Ok(slot == Slot::Secondary && status.is_reset());
+                }
                 continue;
             }
             let (place, offset) = swap_move::header_place(self.config, flash.flash(), slot, status)?;
@@ -496,36 +580,6 @@ impl<'a> Run<'a> {
     fn header_erased(&self, flash: &Controller<'_>, slot: Slot) -> bool {
         let erased = flash.geometry(self.config.area(slot)).map_or(0xff, Geometry::erased_value);
         self.headers[slot.index()].magic == u32::from_ne_bytes([erased; 4])
-    }
-
-    /// Erases the sectors that hold a trailer, the last one first, so that the magic goes first.
-    pub(super) fn scramble_trailer(&self, flash: &mut Controller<'_>, slot: Slot) -> Result<(), FlashError> {
-        let trailer = self.config.trailer(slot);
-        let first = trailer.area().len - trailer.len();
-        for sector in self.config.sectors[slot.index()].iter().rev() {
-            if sector.end() <= first {
-                break;
-            }
-            flash.erase(trailer.area(), sector.offset, sector.size)?;
-        }
-        Ok(())
-    }
-
-    /// Erases the secondary slot, or only its header and trailer (`boot_scramble_slot`).
-    fn scramble_slot(&self, flash: &mut Controller<'_>) -> Result<(), Stop> {
-        let area = self.config.area(Slot::Secondary);
-        let minimal = self.config.options.minimal_scramble;
-        let sectors = &self.config.sectors[Slot::Secondary.index()];
-        for sector in &sectors[..if minimal { 1.min(sectors.len()) } else { sectors.len() }] {
-            self.checkpoint(flash, "scramble slot", [sector.index as u32, 0, 0, 0])?;
-            if !unless_refused(flash.erase(area, sector.offset, sector.size))? {
-                return Ok(());
-            }
-        }
-        if minimal {
-            unless_refused(self.scramble_trailer(flash, Slot::Secondary))?;
-        }
-        Ok(())
     }
 
     /// Records that the step `status` is before has been done (`boot_write_status`).
@@ -546,67 +600,10 @@ impl<'a> Run<'a> {
             result => Ok(result?),
         }
     }
-
-    /// The head of a loop. What other images have decided and the counters are not in `status`: with
-    /// those, every state is new.
-    pub(super) fn checkpoint(
-        &self,
-        flash: &mut Controller<'_>,
-        name: &'static str,
-        status: [u32; 4],
-    ) -> Result<(), FlashError> {
-        if self.config.several || self.config.options.hardware_rollback_protection {
-            return Ok(());
-        }
-        flash.checkpoint(name, status)
-    }
 }
 
-/// `false` when the device refused, which the C code does not look at here.
-fn unless_refused(result: Result<(), FlashError>) -> Result<bool, Stop> {
-    match result {
-        Err(FlashError::Refused(_)) => Ok(false),
-        result => Ok(result.map(|()| true)?),
-    }
-}
-
-fn header_at(flash: &Controller<'_>, area: Area, offset: u32) -> Result<ImageHeader, Stop> {
+pub(super) fn header_at(flash: &Controller<'_>, area: Area, offset: u32) -> Result<ImageHeader, Stop> {
     let mut bytes = [0; 32];
     flash.read(area, offset, &mut bytes)?;
     Ok(ImageHeader::parse(&bytes))
-}
-
-/// Copies between areas, which may be on different devices (`boot_copy_region`).
-pub(super) fn copy_region(
-    flash: &mut Controller<'_>,
-    (source, from): (Area, u32),
-    (target, to): (Area, u32),
-    len: u32,
-) -> Result<(), FlashError> {
-    let mut buffer = [0; COPY_CHUNK];
-    let mut copied = 0;
-    while copied < len {
-        let piece = &mut buffer[..((len - copied) as usize).min(COPY_CHUNK)];
-        flash.read(source, from.saturating_add(copied), piece)?;
-        flash.program(target, to.saturating_add(copied), piece)?;
-        copied += piece.len() as u32;
-    }
-    Ok(())
-}
-
-/// Erases the sectors of an area that a range touches, the first one first (`boot_erase_region`).
-pub(super) fn erase_region(
-    flash: &mut Controller<'_>,
-    area: Area,
-    sectors: &[Sector],
-    offset: u32,
-    len: u32,
-) -> Result<(), Stop> {
-    if offset >= area.len || area.len - offset < len {
-        return Err(Stop::Halt("an erase reaches beyond its area (bootutil_area.c, boot_erase_region)"));
-    }
-    for sector in sectors.iter().filter(|sector| sector.end() > offset && sector.offset < offset + len) {
-        flash.erase(area, sector.offset, sector.size)?;
-    }
-    Ok(())
 }

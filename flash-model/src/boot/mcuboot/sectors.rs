@@ -86,6 +86,6 @@ pub(super) fn max_size_with_scratch(pair: &Pair) -> u32 {
 fn scratch_size(pair: &Pair) -> Option<u32> {
     match pair.options.mode {
         Mode::SwapScratch => Some(pair.scratch().map_or(0, |scratch| scratch.area().len)),
-        Mode::SwapMove | Mode::OverwriteOnly { .. } => None,
+        Mode::SwapMove | Mode::SwapOffset | Mode::OverwriteOnly { .. } | Mode::DirectXip { .. } => None,
     }
 }

@@ -16,6 +16,13 @@
 //! | `3 * i + 1` | the part of the primary slot is in the secondary slot |
 //! | `3 * i + 2` | the part in the scratch area is in the primary slot |
 //!
+//! and swap-offset, for its step `i`, which is sector `i` of an update and of a revert the `i`-th from the end:
+//!
+//! | record | written when |
+//! |---|---|
+//! | `2 * i` | the sector of the primary slot is in the secondary slot |
+//! | `2 * i + 1` | the sector of the secondary slot is in the primary slot |
+//!
 //! A record counts as written when its first byte is not erased: a torn record is a written one,
 //! and that is safe, because it is written after what it stands for.
 //!
@@ -29,13 +36,13 @@
 //! | unset | any | unset | primary slot |
 //! | else | | | none |
 
-use super::{Flag, Magic, Mode, Pair, Slot, SwapType, Trailer};
+use super::{Flag, Flaw, Magic, Mode, Pair, Slot, SwapType, Trailer};
 use crate::flash::{Controller, Flash, FlashError};
 
 /// Which loop of the swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Primary sectors move up by one. Swap-scratch, which has one loop only, is always here.
+    /// Primary sectors move up by one. Swap-scratch and swap-offset, which have one loop only, are always here.
     Move,
     /// Sectors of both slots change places.
     Swap,
@@ -74,6 +81,16 @@ pub struct SwapStatus {
 }
 
 impl SwapStatus {
+    /// All of it that the rest of the swap depends on, as checkpoints of an exploration want it.
+    pub(super) fn packed(&self, of_mode: u32) -> [u32; 3] {
+        // Where the status was read from matters until the primary slot has a trailer for this swap.
+        let begins = self.phase == Phase::Move && self.index == 1 && self.state == 1;
+        let source = if begins { self.source as u32 } else { 0 };
+        let bits = self.state | u32::from(self.swap_type.nibble()) << 2 | source << 6;
+        let bits = bits | u32::from(self.use_scratch) << 8 | u32::from(self.phase == Phase::Swap) << 9;
+        [self.index << 10 | bits, self.swap_size, of_mode]
+    }
+
     /// Nothing under way.
     pub(super) fn reset() -> Self {
         Self {
@@ -98,6 +115,7 @@ impl SwapStatus {
     pub(super) fn record(&self, mode: Mode, max_sectors: u32) -> u32 {
         match (mode, self.phase) {
             (Mode::SwapScratch, _) => 3 * (self.index - 1) + (self.state - 1),
+            (Mode::SwapOffset, _) => 2 * (self.index - 1) + (self.state - 1),
             (_, Phase::Move) => self.index - 1,
             (_, Phase::Swap) => max_sectors + 2 * (self.index - 1) + (self.state - 1),
         }
@@ -128,6 +146,10 @@ pub(super) fn read(pair: &Pair, flash: &Flash) -> Result<Found, FlashError> {
             status.index = records / 3 + 1;
             status.state = records % 3 + 1;
         }
+    } else if pair.options.mode == Mode::SwapOffset {
+        let records = records_from_end(trailer, flash)?;
+        status.index = records / 2 + 1;
+        status.state = records % 2 + 1;
     } else {
         let records = records_from_end(trailer, flash)?;
         let moves = pair.options.max_sectors;
@@ -141,7 +163,9 @@ pub(super) fn read(pair: &Pair, flash: &Flash) -> Result<Found, FlashError> {
             status.state = (records - moves) % 2 + 1;
         }
     }
-    if let Some(info) = trailer.read_swap_info(flash)? {
+    if !pair.options.has(Flaw::SwapTypeForgotten, Mode::SwapScratch)
+        && let Some(info) = trailer.read_swap_info(flash)?
+    {
         let swap = SwapType::from_nibble(info & 0x0f);
         status.wild = swap.is_none();
         status.swap_type = swap.unwrap_or(SwapType::None);
@@ -154,9 +178,10 @@ pub(super) fn read(pair: &Pair, flash: &Flash) -> Result<Found, FlashError> {
 fn source(pair: &Pair, flash: &Flash) -> Result<StatusSource, FlashError> {
     let primary = pair.trailer(Slot::Primary).read(flash)?;
     Ok(match (pair.options.mode, pair.scratch()) {
-        (Mode::SwapMove, _) => {
+        (Mode::SwapMove | Mode::SwapOffset, _) => {
             let secondary = pair.trailer(Slot::Secondary).read(flash)?;
-            if primary.magic == Magic::Good && primary.copy_done == Flag::Unset && secondary.magic != Magic::Good {
+            let alone = secondary.magic != Magic::Good || pair.options.has(Flaw::PaddedPrimary, Mode::SwapMove);
+            if primary.magic == Magic::Good && primary.copy_done == Flag::Unset && alone {
                 StatusSource::Primary
             } else {
                 StatusSource::None
@@ -174,7 +199,7 @@ fn source(pair: &Pair, flash: &Flash) -> Result<StatusSource, FlashError> {
                 _ => StatusSource::None,
             }
         }
-        (Mode::SwapScratch | Mode::OverwriteOnly { .. }, _) => StatusSource::None,
+        (Mode::SwapScratch | Mode::OverwriteOnly { .. } | Mode::DirectXip { .. }, _) => StatusSource::None,
     })
 }
 
@@ -222,6 +247,7 @@ pub(super) fn init(
     flash: &mut Controller<'_>,
     trailer: &Trailer,
     status: &SwapStatus,
+    tlv_sizes: Option<[u16; 2]>,
 ) -> Result<(), FlashError> {
     let secondary = pair.trailer(Slot::Secondary).read(flash.flash())?;
     if status.swap_type != SwapType::None {
@@ -231,5 +257,8 @@ pub(super) fn init(
         trailer.write_image_ok(flash)?;
     }
     trailer.write_swap_size(flash, status.swap_size)?;
+    if let Some(sizes) = tlv_sizes {
+        trailer.write_tlv_sizes(flash, sizes)?;
+    }
     trailer.write_magic(flash)
 }

@@ -27,8 +27,8 @@
 //! power loss between erasing and rewriting the primary trailer does not forget the revert, the
 //! secondary trailer is first made to look like a permanent update (`fixup_revert`).
 
-use super::run::copy_region;
-use super::{Decision, Magic, Pair, Phase, Run, Slot, StatusSource, Stop, SwapStatus, SwapType, status};
+use super::erase::{Loop, copy_region};
+use super::{Decision, Flaw, Magic, Mode, Pair, Phase, Run, Slot, StatusSource, Stop, SwapStatus, SwapType, status};
 use crate::flash::{Controller, Flash};
 
 /// Whether the sectors of both slots allow a swap; the reason if not (`boot_slots_compatible`).
@@ -58,7 +58,11 @@ pub(super) fn header_place(config: &Pair, flash: &Flash, slot: Slot, status: &Sw
     if status.is_reset() {
         return Ok((slot, 0));
     }
-    let last = last_index(config, status::holder(config, flash)?.read_swap_size(flash)?)?;
+    let last = if config.options.has(Flaw::HeaderPlace, Mode::SwapMove) {
+        u32::MAX
+    } else {
+        last_index(status::holder(config, flash)?.read_swap_size(flash)?, config.sector_size())?
+    };
     let sector = config.sector_size();
     Ok(match (status.phase, slot) {
         (Phase::Move, Slot::Primary) if status.index > last => (Slot::Primary, sector),
@@ -75,7 +79,7 @@ pub(super) fn header_place(config: &Pair, flash: &Flash, slot: Slot, status: &Sw
 /// Starts or continues the swap and brings it to its end (`swap_run`).
 pub(super) fn run(run: &mut Run<'_>, flash: &mut Controller<'_>, status: &mut SwapStatus) -> Result<(), Stop> {
     let config = run.config;
-    let last = last_index(config, status.swap_size)?;
+    let last = last_index(status.swap_size, config.sector_size())?;
     if status.is_reset() {
         let sector = config.sector_size();
         let trailer_sectors = config.trailer(Slot::Primary).len().div_ceil(sector);
@@ -90,17 +94,8 @@ pub(super) fn run(run: &mut Run<'_>, flash: &mut Controller<'_>, status: &mut Sw
     fixup_revert(run, flash, status)?;
     if status.phase == Phase::Move {
         for index in (1..=last).rev() {
-            run.checkpoint(
-                flash,
-                "move",
-                [
-                    status.index,
-                    last,
-                    u32::from(status.source == StatusSource::Primary),
-                    status.swap_type.nibble().into(),
-                ],
-            )?;
             if index <= (last + 1).saturating_sub(status.index) {
+                Loop { pair: run.config, name: "move", status: status.packed(last) }.head(flash, 0)?;
                 move_up(run, flash, status, index)?;
             }
         }
@@ -108,8 +103,8 @@ pub(super) fn run(run: &mut Run<'_>, flash: &mut Controller<'_>, status: &mut Sw
     }
     status.phase = Phase::Swap;
     for index in 1..=last {
-        run.checkpoint(flash, "swap", [status.index, status.state, last, status.swap_type.nibble().into()])?;
         if index >= status.index {
+            Loop { pair: run.config, name: "swap", status: status.packed(last) }.head(flash, 0)?;
             swap_sectors(run, flash, status, index)?;
         }
     }
@@ -120,13 +115,14 @@ pub(super) fn run(run: &mut Run<'_>, flash: &mut Controller<'_>, status: &mut Sw
 fn move_up(run: &mut Run<'_>, flash: &mut Controller<'_>, status: &mut SwapStatus, index: u32) -> Result<(), Stop> {
     let config = run.config;
     if status.index == 1 {
-        if status.source != StatusSource::Primary {
-            run.scramble_trailer(flash, Slot::Primary)?;
-            status::init(config, flash, config.trailer(Slot::Primary), status)?;
+        if status.source != StatusSource::Primary || config.options.has(Flaw::TrailerTwice, Mode::SwapMove) {
+            run.config.scramble_trailer(flash, Slot::Primary)?;
+            status::init(config, flash, config.trailer(Slot::Primary), status, None)?;
         }
-        run.scramble_trailer(flash, Slot::Secondary)?;
+        run.config.scramble_trailer(flash, Slot::Secondary)?;
     }
-    copy_sector(config, flash, (Slot::Primary, index - 1), (Slot::Primary, index))?;
+    let place = Loop { pair: config, name: "move: copy", status: status.packed(0) };
+    copy_sector(place, flash, (Slot::Primary, index - 1), (Slot::Primary, index))?;
     run.write_status(flash, status)?;
     status.index += 1;
     Ok(())
@@ -139,12 +135,13 @@ fn swap_sectors(
     status: &mut SwapStatus,
     index: u32,
 ) -> Result<(), Stop> {
+    let place = |status: &SwapStatus| Loop { pair: run.config, name: "swap: copy", status: status.packed(0) };
     if status.state == 1 {
-        copy_sector(run.config, flash, (Slot::Secondary, index - 1), (Slot::Primary, index - 1))?;
+        copy_sector(place(status), flash, (Slot::Secondary, index - 1), (Slot::Primary, index - 1))?;
         run.write_status(flash, status)?;
         status.state = 2;
     }
-    copy_sector(run.config, flash, (Slot::Primary, index), (Slot::Secondary, index - 1))?;
+    copy_sector(place(status), flash, (Slot::Primary, index), (Slot::Secondary, index - 1))?;
     run.write_status(flash, status)?;
     status.index += 1;
     status.state = 1;
@@ -157,7 +154,7 @@ fn fixup_revert(run: &Run<'_>, flash: &mut Controller<'_>, status: &SwapStatus) 
     }
     let trailer = run.config.trailer(Slot::Secondary);
     if trailer.read(flash.flash())?.magic == Magic::Unset {
-        run.scramble_trailer(flash, Slot::Secondary)?;
+        run.config.scramble_trailer(flash, Slot::Secondary)?;
         trailer.write_image_ok(flash)?;
         trailer.write_swap_size(flash, status.swap_size)?;
         trailer.write_magic(flash)?;
@@ -165,7 +162,8 @@ fn fixup_revert(run: &Run<'_>, flash: &mut Controller<'_>, status: &SwapStatus) 
     Ok(())
 }
 
-fn copy_sector(config: &Pair, flash: &mut Controller<'_>, from: (Slot, u32), to: (Slot, u32)) -> Result<(), Stop> {
+fn copy_sector(place: Loop<'_>, flash: &mut Controller<'_>, from: (Slot, u32), to: (Slot, u32)) -> Result<(), Stop> {
+    let config = place.pair;
     let sector = |(slot, index): (Slot, u32)| {
         config.sectors[slot.index()]
             .get(index as usize)
@@ -175,12 +173,11 @@ fn copy_sector(config: &Pair, flash: &mut Controller<'_>, from: (Slot, u32), to:
     let (source, target) = (sector(from)?, sector(to)?);
     let (source_area, target_area) = (config.area(from.0), config.area(to.0));
     flash.erase(target_area, target.offset, target.size)?;
-    Ok(copy_region(flash, (source_area, source.offset), (target_area, target.offset), source.size)?)
+    Ok(copy_region(flash, place, (source_area, source.offset), (target_area, target.offset), source.size)?)
 }
 
 /// Number of sectors that hold `swap_size` bytes, at least 1 (`find_last_idx`).
-fn last_index(config: &Pair, swap_size: u32) -> Result<u32, Stop> {
-    let sector = config.sector_size();
+pub(super) fn last_index(swap_size: u32, sector: u32) -> Result<u32, Stop> {
     let last = swap_size.div_ceil(sector).max(1);
     if last.checked_mul(sector).is_none() {
         // The C loop adds sector sizes until they reach the swap size; near 2^32 they never do.

@@ -35,8 +35,8 @@
 //! A revert has no good magic in the secondary slot. A power loss between erasing and writing the primary
 //! trailer leaves the short trailer; one more while that is rebuilt forgets the revert.
 
-use super::run::{copy_region, erase_region};
-use super::{Decision, Flag, Pair, Run, Slot, Stop, SwapStatus, SwapType, status};
+use super::erase::{Loop, copy_region, erase_region};
+use super::{Decision, Flag, Flaw, Pair, Run, Slot, Stop, SwapStatus, SwapType, status};
 use crate::flash::{Area, Controller, Flash, FlashError};
 
 /// Where the header of the image that began in `slot` is at this point of a swap
@@ -69,8 +69,8 @@ pub(super) fn run(run: &mut Run<'_>, flash: &mut Controller<'_>, status: &mut Sw
     let mut step = 1;
     while end > 0 {
         let (first, size) = part(run.config, end)?;
-        run.checkpoint(flash, "swap", [status.index, status.state, total, status.swap_type.nibble().into()])?;
         if step >= status.index {
+            Loop { pair: run.config, name: "swap", status: status.packed(total) }.head(flash, 0)?;
             swap_sectors(run, flash, status, first, size)?;
         }
         end = first;
@@ -130,11 +130,17 @@ fn part(pair: &Pair, end: usize) -> Result<(usize, u32), Stop> {
 
 /// `find_swap_count`.
 pub(super) fn step_count(pair: &Pair, swap_size: u32) -> Result<u32, Stop> {
+    steps(pair, swap_size).map(|steps| steps.len() as u32)
+}
+
+/// Offset in the slots and size of each step, in their order.
+pub(super) fn steps(pair: &Pair, swap_size: u32) -> Result<Vec<(u32, u32)>, Stop> {
     let mut end = sector_count(pair, swap_size)?;
-    let mut steps = 0;
+    let mut steps = Vec::new();
     while end > 0 {
-        end = part(pair, end)?.0;
-        steps += 1;
+        let (first, size) = part(pair, end)?;
+        steps.push((pair.sectors[0].get(first).map_or(0, |sector| sector.offset), size));
+        end = first;
     }
     Ok(steps)
 }
@@ -159,6 +165,7 @@ fn swap_sectors(
         copied = primary.len.wrapping_sub(offset).wrapping_sub(trailer_len).min(scratch.status_offset(0));
     }
     status.use_scratch = status.index == 1 && copied != size;
+    let place = |name: &'static str, status: &SwapStatus| Loop { pair, name, status: status.packed(0) };
     if status.state == 1 {
         to_scratch(run, flash, status, offset, copied)?;
     }
@@ -166,28 +173,28 @@ fn swap_sectors(
         let mut erased = size;
         if status.index == 1 {
             // From here on only the primary slot has a trailer.
-            run.scramble_trailer(flash, Slot::Secondary)?;
+            run.config.scramble_trailer(flash, Slot::Secondary)?;
             if status.use_scratch {
                 erased = first_trailer(Slot::Secondary).wrapping_sub(offset);
             }
         }
         if erased > 0 {
-            erase_region(flash, secondary, &pair.sectors[1], offset, erased)?;
+            erase_region(flash, place("swap: erase", status), secondary, &pair.sectors[1], offset, erased)?;
         }
-        copy_region(flash, (primary, offset), (secondary, offset), copied)?;
+        copy_region(flash, place("swap: copy", status), (primary, offset), (secondary, offset), copied)?;
         run.write_status(flash, status)?;
         status.state = 3;
     }
     if status.state == 3 {
         let mut erased = size;
         if status.use_scratch {
-            run.scramble_trailer(flash, Slot::Primary)?;
+            run.config.scramble_trailer(flash, Slot::Primary)?;
             erased = first_trailer(Slot::Primary).wrapping_sub(offset);
         }
         if erased > 0 {
-            erase_region(flash, primary, &pair.sectors[0], offset, erased)?;
+            erase_region(flash, place("swap: erase", status), primary, &pair.sectors[0], offset, erased)?;
         }
-        copy_region(flash, (scratch.area(), 0), (primary, offset), copied)?;
+        copy_region(flash, place("swap: copy", status), (scratch.area(), 0), (primary, offset), copied)?;
         if status.use_scratch {
             trailer_from_scratch(run, flash, status, offset.wrapping_add(copied))?;
         }
@@ -195,7 +202,18 @@ fn swap_sectors(
         run.write_status(flash, status)?;
         status.index += 1;
         status.state = 1;
-        if erase_scratch {
+        if erase_scratch && pair.options.flaw == Some(Flaw::StaleScratchTrailer) {
+            erase_region(flash, place("swap: erase", status), scratch.area(), &pair.scratch_sectors, 0, size)?;
+        } else if erase_scratch && pair.options.flaw == Some(Flaw::ForwardScratchErase) {
+            erase_region(
+                flash,
+                place("swap: erase", status),
+                scratch.area(),
+                &pair.scratch_sectors,
+                0,
+                scratch.area().len,
+            )?;
+        } else if erase_scratch {
             // Backwards, so that the magic goes first: half a trailer would be taken for a whole one.
             for sector in pair.scratch_sectors.iter().rev() {
                 flash.erase(scratch.area(), sector.offset, sector.size)?;
@@ -215,19 +233,22 @@ fn to_scratch(
 ) -> Result<(), Stop> {
     let pair = run.config;
     let scratch = scratch(pair)?;
-    let erase_scratch =
-        |flash: &mut Controller<'_>| erase_region(flash, scratch.area(), &pair.scratch_sectors, 0, scratch.area().len);
-    erase_scratch(flash)?;
+    let place = |name: &'static str| Loop { pair, name, status: status.packed(0) };
+    let erase_scratch = |flash: &mut Controller<'_>, name: &'static str| {
+        erase_region(flash, place(name), scratch.area(), &pair.scratch_sectors, 0, scratch.area().len)
+    };
+    erase_scratch(flash, "scratch: erase")?;
     if status.index == 1 {
         // Even when the status does not go there: the swap info must survive the primary trailer.
-        status::init(pair, flash, scratch, status)?;
+        status::init(pair, flash, scratch, status, None)?;
         if !status.use_scratch {
-            run.scramble_trailer(flash, Slot::Primary)?;
-            status::init(pair, flash, pair.trailer(Slot::Primary), status)?;
-            erase_scratch(flash)?;
+            run.config.scramble_trailer(flash, Slot::Primary)?;
+            status::init(pair, flash, pair.trailer(Slot::Primary), status, None)?;
+            erase_scratch(flash, "scratch: erase the trailer")?;
         }
     }
-    copy_region(flash, (pair.area(Slot::Secondary), offset), (scratch.area(), 0), copied)?;
+    place("scratch: copy").head(flash, u32::MAX)?;
+    copy_region(flash, place("scratch: copy"), (pair.area(Slot::Secondary), offset), (scratch.area(), 0), copied)?;
     run.write_status(flash, status)?;
     status.state = 2;
     Ok(())
@@ -243,7 +264,8 @@ fn trailer_from_scratch(
     let pair = run.config;
     let (scratch, trailer) = (scratch(pair)?, pair.trailer(Slot::Primary));
     let records = (scratch.area(), scratch.status_offset(0));
-    match copy_region(flash, records, (trailer.area(), records_at), 2 * pair.write_size) {
+    let place = Loop { pair, name: "records", status: status.packed(records_at) };
+    match copy_region(flash, place, records, (trailer.area(), records_at), 2 * pair.write_size) {
         Err(FlashError::Refused(refusal)) if pair.options.validate_primary => {
             run.decisions.push(Decision::StatusNotWritten(refusal));
         }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Flag, Magic, TrailerState};
+use super::{Flag, Magic, Mode, TrailerState};
 
 /// What a boot does with the two images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -63,7 +63,8 @@ impl fmt::Display for SwapType {
     }
 }
 
-/// First row that matches (mcuboot: `boot_swap_tables`):
+/// First row that matches (mcuboot: `boot_swap_tables`); swap-offset has a row before them, which asks for a revert
+/// when the secondary magic is good, the secondary image_ok unset and the secondary copy_done set:
 ///
 /// | primary magic | secondary magic | primary image_ok | secondary image_ok | primary copy_done | result |
 /// |---|---|---|---|---|---|
@@ -72,8 +73,13 @@ impl fmt::Display for SwapType {
 /// | good | any | unset | any | set | revert |
 /// | else | | | | | none |
 #[must_use]
-pub fn decide(primary: &TrailerState, secondary: &TrailerState) -> SwapType {
+pub fn decide(mode: Mode, primary: &TrailerState, secondary: &TrailerState) -> SwapType {
     match (primary, secondary) {
+        (_, TrailerState { magic: Magic::Good, image_ok: Flag::Unset, copy_done: Flag::Set, .. })
+            if mode == Mode::SwapOffset =>
+        {
+            SwapType::Revert
+        }
         (_, TrailerState { magic: Magic::Good, image_ok: Flag::Unset, .. }) => SwapType::Test,
         (_, TrailerState { magic: Magic::Good, image_ok: Flag::Set, .. }) => SwapType::Permanent,
         (TrailerState { magic: Magic::Good, image_ok: Flag::Unset, copy_done: Flag::Set, .. }, _) => SwapType::Revert,

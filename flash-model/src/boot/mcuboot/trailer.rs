@@ -12,6 +12,9 @@
 //! | swap size | swap info `- MA` | `MA` | bytes to swap, 32 bits |
 //! | status records | `L - T` | `3 * N * w` | see [`status`](super::status) |
 //!
+//! Swap-offset has `2 * N * w` of records, and one more field of `MA` bytes between swap info and swap size: the sizes of
+//! the unprotected TLV areas, 16 bits each, primary first.
+//!
 //! The scratch area ends with such a trailer too, with room for the records of one sector (`N` = 1).
 //!
 //! `T = 3 * N * w + 4 * MA + up(16)`; `down` and `up` round to `MA`. Every field is written once
@@ -19,7 +22,7 @@
 
 use std::fmt;
 
-use super::SwapType;
+use super::{Mode, Options, SwapType};
 use crate::flash::{Area, Controller, Flash, FlashError, Geometry};
 
 /// Length of the magic in bytes.
@@ -29,8 +32,6 @@ const MAGIC_ALIGN_8: [u8; 16] =
 const MAGIC_ALIGNED_TAIL: [u8; 14] =
     [0x2d, 0xe1, 0x5d, 0x29, 0x41, 0x0b, 0x8d, 0x77, 0x67, 0x9c, 0x11, 0x0f, 0x1f, 0x8a];
 const FLAG_SET: u8 = 0x01;
-/// Status records per sector: one for the move and two for the swap, or three for a swap through scratch.
-pub(super) const STATES_PER_SECTOR: u32 = 3;
 
 /// The magic field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -105,19 +106,32 @@ pub struct Trailer {
     erased: u8,
     /// Number of the image, for the swap info.
     image: u8,
+    /// There is a field for the sizes of the TLV areas: swap-offset.
+    has_tlv_sizes: bool,
 }
 
 impl Trailer {
     /// `sectors`: for how many sectors there are status records. `stride`: their distance in bytes.
-    pub(super) fn new(area: Area, geometry: &Geometry, stride: u32, max_align: u32, sectors: u32, image: u8) -> Self {
+    pub(super) fn new(
+        area: Area,
+        geometry: &Geometry,
+        stride: u32,
+        options: &Options,
+        sectors: u32,
+        image: u8,
+    ) -> Self {
+        let has_tlv_sizes = options.mode == Mode::SwapOffset;
+        // One for the move and two for the swap, or three for a swap through scratch.
+        let states: u32 = if has_tlv_sizes { 2 } else { 3 };
         Self {
             area,
-            max_align,
-            records: STATES_PER_SECTOR.saturating_mul(sectors),
+            max_align: options.max_align,
+            records: states.saturating_mul(sectors),
             unit: geometry.program_unit(),
             stride,
             erased: geometry.erased_value(),
             image,
+            has_tlv_sizes,
         }
     }
 
@@ -136,13 +150,20 @@ impl Trailer {
     /// Length in bytes with status records of this size.
     fn len_with(&self, record: u32) -> u32 {
         let records = self.records.saturating_mul(record);
-        records.saturating_add(4 * self.max_align + MAGIC_LEN.next_multiple_of(self.max_align))
+        let fields = 4 + u32::from(self.has_tlv_sizes);
+        records.saturating_add(fields * self.max_align + MAGIC_LEN.next_multiple_of(self.max_align))
     }
 
     /// Never true.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The erased value of its device.
+    #[must_use]
+    pub fn erased_value(&self) -> u8 {
+        self.erased
     }
 
     /// Offset of the magic in the slot.
@@ -172,7 +193,13 @@ impl Trailer {
     /// Offset of the swap size in the slot.
     #[must_use]
     pub fn swap_size_offset(&self) -> u32 {
-        self.swap_info_offset() - self.max_align
+        self.swap_info_offset() - self.max_align * (1 + u32::from(self.has_tlv_sizes))
+    }
+
+    /// Offset of the sizes of the TLV areas in the slot; swap-offset only.
+    #[must_use]
+    pub fn tlv_sizes_offset(&self) -> Option<u32> {
+        self.has_tlv_sizes.then(|| self.swap_info_offset() - self.max_align)
     }
 
     /// Number of status records there is room for.
@@ -223,6 +250,16 @@ impl Trailer {
         let mut bytes = [0; 4];
         flash.read(self.area, self.swap_size_offset(), &mut bytes)?;
         Ok(u32::from_le_bytes(bytes))
+    }
+
+    /// Sizes of the unprotected TLV areas, primary first, as they stand; 0 where there is no such field.
+    pub(super) fn read_tlv_sizes(&self, flash: &Flash) -> Result<[u16; 2], FlashError> {
+        let mut bytes = [0; 4];
+        if let Some(offset) = self.tlv_sizes_offset() {
+            flash.read(self.area, offset, &mut bytes)?;
+        }
+        let [a, b, c, d] = bytes;
+        Ok([u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])])
     }
 
     /// The swap info byte; `None` when erased.
@@ -286,6 +323,13 @@ impl Trailer {
     /// From the flash.
     pub fn write_swap_size(&self, flash: &mut Controller<'_>, bytes: u32) -> Result<(), FlashError> {
         self.write(flash, self.swap_size_offset(), &bytes.to_le_bytes())
+    }
+
+    /// Programs the sizes of the unprotected TLV areas.
+    pub(super) fn write_tlv_sizes(&self, flash: &mut Controller<'_>, sizes: [u16; 2]) -> Result<(), FlashError> {
+        let Some(offset) = self.tlv_sizes_offset() else { return Ok(()) };
+        let [[a, b], [c, d]] = sizes.map(u16::to_le_bytes);
+        self.write(flash, offset, &[a, b, c, d])
     }
 
     /// The magic of this alignment.

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::header::{HEADER_LEN, IMAGE_MAGIC, ImageHeader};
+use super::header::{HEADER_LEN, IMAGE_MAGIC, ImageHeader, flags};
 use super::keys::{KeyError, SigningKey};
 use super::tlv::{self, Dependency};
 use super::version::ImageVersion;
@@ -15,6 +15,7 @@ pub struct ImageBuilder {
     version: ImageVersion,
     header_size: u16,
     flags: u32,
+    load_address: u32,
     payload: Vec<u8>,
     protected: Vec<(u16, Vec<u8>)>,
 }
@@ -23,7 +24,7 @@ impl ImageBuilder {
     /// An image of this version with an empty payload and a header of 0x200 bytes.
     #[must_use]
     pub fn new(version: ImageVersion) -> Self {
-        Self { version, header_size: 0x200, flags: 0, payload: Vec::new(), protected: Vec::new() }
+        Self { version, header_size: 0x200, flags: 0, load_address: 0, payload: Vec::new(), protected: Vec::new() }
     }
 
     /// Sets the offset of the payload; at least 32 bytes.
@@ -37,6 +38,14 @@ impl ImageBuilder {
     #[must_use]
     pub fn flags(mut self, flags: u32) -> Self {
         self.flags = flags;
+        self
+    }
+
+    /// Links the image for the start of the slot at this address, and nowhere else (imgtool: `--rom-fixed`).
+    #[must_use]
+    pub fn rom_fixed(mut self, address: u32) -> Self {
+        self.load_address = address;
+        self.flags |= flags::ROM_FIXED;
         self
     }
 
@@ -120,7 +129,7 @@ impl ImageBuilder {
         let protected = if entries.is_empty() { Vec::new() } else { emit_area(tlv::PROTECTED_INFO_MAGIC, &entries) };
         let header = ImageHeader {
             magic: IMAGE_MAGIC,
-            load_address: 0,
+            load_address: self.load_address,
             header_size: self.header_size,
             protected_tlv_size: u16::try_from(protected.len()).unwrap_or(u16::MAX),
             image_size: u32::try_from(self.payload.len()).unwrap_or(u32::MAX),

@@ -1,6 +1,6 @@
 //! Slots as the server sees them.
 
-use brickproof_flash_model::boot::mcuboot::{Pair, Slot, Trailer};
+use brickproof_flash_model::boot::mcuboot::{Pair, Slot, SwapType, Trailer};
 use brickproof_flash_model::flash::{Area, Controller};
 use brickproof_flash_model::image::mcuboot::{
     IMAGE_MAGIC, ImageHeader, ImageSource, ImageVersion, SlotSource, header, tlv,
@@ -70,9 +70,14 @@ impl<'a> Slots<'a> {
         self.pair(device, slot).map(|(pair, which)| pair.trailer(which))
     }
 
-    /// Where in a slot the image starts: one sector in, when the bootloader swaps with an offset.
+    /// Where in a slot the image starts: one sector in, when the bootloader swaps with an offset and is not about to
+    /// revert (`boot_get_image_start_offset`). Of a finished swap the old image starts where it is not looked for.
     pub(super) fn image_offset(self, device: &Environment<'_, '_>, slot: u32) -> u32 {
-        if self.config.bootloader != BootloaderMode::SwapOffset || slot & 1 == 0 {
+        let reverts = || {
+            let pair = self.pair(device, slot);
+            pair.is_some_and(|(pair, _)| pair.swap_type(device.flash.flash()) == Ok(SwapType::Revert))
+        };
+        if self.config.bootloader != BootloaderMode::SwapOffset || slot & 1 == 0 || reverts() {
             return 0;
         }
         self.area(device, slot)

@@ -250,6 +250,7 @@ fn take(
         if !config.progressive_erase && !slots::is_erased(device, area) {
             writer.erase_for(slots.trailer(device, slot), size, device)?;
         }
+        writer.erase_front(device)?;
         images.upload = Some(Upload { slot, offset: 0, size, sha: chunk.sha.to_vec(), writer });
     }
     let upload = images.upload.as_mut().ok_or(ImageError::Unknown)?;

@@ -112,6 +112,13 @@ impl ImageWriter {
         slots::erase(device.flash, self.area, start, self.area.len - start)
     }
 
+    /// Erases what is in front of an image that starts further in, or the bootloader would take it for an image there
+    /// (`flash_img_init_id`).
+    pub(super) fn erase_front(&self, device: &mut Environment<'_, '_>) -> Result {
+        let front = Area { len: self.start, ..self.area };
+        if slots::is_erased(device, front) { Ok(()) } else { slots::erase(device.flash, front, 0, self.start) }
+    }
+
     /// Whether the first `size` bytes in flash have this SHA-256 (`flash_img_check`).
     pub(super) fn matches(&self, sha: &[u8], size: u32, device: &Environment<'_, '_>) -> bool {
         let mut expected = [0; 32];

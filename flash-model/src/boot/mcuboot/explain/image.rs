@@ -6,7 +6,7 @@ use super::{bytes, erased_value, hex, raw};
 use crate::boot::mcuboot::{Mcuboot, Pair, Slot};
 use crate::flash::{Area, Flash};
 use crate::image::mcuboot::{
-    IMAGE_MAGIC, ImageError, ImageHeader, ImageInfo, SlotSource, inspect, known_development_key, tlv, words,
+    IMAGE_MAGIC, ImageError, ImageHeader, ImageInfo, inspect, known_development_key, tlv, words,
 };
 
 /// What is in a slot.
@@ -29,6 +29,9 @@ pub enum Contents {
 pub struct ImageText {
     /// Its version.
     pub version: String,
+    /// Where in the slot it begins: an update for swap-offset one sector behind the start.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub begins: u32,
     /// Header, payload and TLVs in bytes; header and payload, when the TLVs cannot be read.
     pub size: u32,
     /// Offset of the payload in bytes.
@@ -74,6 +77,11 @@ pub struct TlvText {
     pub says: Option<String>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 /// Whether a TLV type is a signature.
 fn is_signature(kind: u16) -> bool {
     matches!(kind, 0x20..=0x24)
@@ -81,7 +89,8 @@ fn is_signature(kind: u16) -> bool {
 
 pub(super) fn contents(pair: &Pair, slot: Slot, mcuboot: &Mcuboot, flash: &Flash) -> Contents {
     let area = pair.area(slot);
-    let source = SlotSource { flash, area };
+    let begins = pair.image_offset(flash, slot);
+    let source = pair.image_source(flash, slot);
     let Ok(header) = ImageHeader::read(&source) else { return Contents::Empty };
     if header.magic != IMAGE_MAGIC {
         let body = area.len - pair.trailer(slot).len();
@@ -93,11 +102,12 @@ pub(super) fn contents(pair: &Pair, slot: Slot, mcuboot: &Mcuboot, flash: &Flash
     }
     let info = inspect(&source).ok();
     let verified = pair.verify(flash, slot);
-    let swapping = pair.interrupted_swap(flash).ok().flatten().is_some();
+    let swapping = super::trailer::progress(pair, flash).is_some();
     let (signature, debug_key) = signature(info.as_ref(), verified.as_ref().err(), mcuboot);
     let tlvs = info.as_ref().map_or(&[][..], |info| &info.tlvs).iter();
     Contents::Image(Box::new(ImageText {
         version: header.version.to_string(),
+        begins,
         size: info.as_ref().map_or(header.tlv_offset().unwrap_or(u32::MAX), |info| info.total_len),
         header_size: header.header_size,
         payload: header.image_size,
@@ -174,7 +184,7 @@ fn signature(info: Option<&ImageInfo>, error: Option<&ImageError>, mcuboot: &Mcu
 
 /// Says when the end of an image was never written: an upload or a copy that was not finished.
 pub(super) fn unfinished(flash: &Flash, pair: &Pair, slot: Slot, header: &ImageHeader) -> Option<String> {
-    let area = pair.area(slot);
+    let area = pair.image_source(flash, slot).area;
     let end = header.tlv_offset().filter(|end| *end < area.len)?;
     let erased = erased_value(flash, area);
     let body = bytes(flash, area, 0, end);

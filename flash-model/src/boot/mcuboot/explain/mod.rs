@@ -7,9 +7,11 @@
 //! | [`rows`] | what the trailers ask for: each row of the table, and why it does or does not apply |
 //! | [`wrong`] | what does not fit together |
 //! | [`remedy`] | what would help; each remedy is tried on a copy before it is named |
+//! | `direct_xip` | the last two for slots that are alike |
 //!
 //! Nothing here decides anything: the next boot is the bootloader itself on a copy of the flash.
 
+mod direct_xip;
 pub mod image;
 pub mod remedy;
 pub mod rows;
@@ -94,8 +96,8 @@ pub struct PairText {
     /// How far an interrupted swap has come.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap: Option<String>,
-    /// What the trailers ask for; the first row that applies counts. Empty while a swap is interrupted: then
-    /// nothing is asked.
+    /// What the trailers ask for; the first row that applies counts. Empty while a swap is interrupted, and in
+    /// direct-XIP: then nothing is asked.
     pub rows: Vec<Row>,
 }
 
@@ -136,6 +138,9 @@ pub fn mode_name(mode: Mode) -> &'static str {
     match mode {
         Mode::SwapMove => "swap-move",
         Mode::SwapScratch => "swap-scratch",
+        Mode::SwapOffset => "swap-offset",
+        Mode::DirectXip { revert: false } => "direct-xip",
+        Mode::DirectXip { revert: true } => "direct-xip-with-revert",
         Mode::OverwriteOnly { .. } => "overwrite-only",
     }
 }
@@ -176,8 +181,12 @@ fn next_boot(mcuboot: &Mcuboot, next: Option<(Boot, Flash)>, names: &Names<'_>) 
         };
     };
     let second = boot_copy(mcuboot, &after).map(|(boot, _)| boot);
+    let goes_back = |second: &Boot| match mcuboot.options().mode {
+        Mode::DirectXip { .. } => second.outcome != boot.outcome,
+        _ => second.swapped().is_some(),
+    };
     let after_it = second
-        .filter(|second| boot.outcome.is_boot() && second.swapped().is_some())
+        .filter(|second| boot.outcome.is_boot() && goes_back(second))
         .map(|second| format!("unless the image is confirmed before: {}", end(&second, names, mcuboot)));
     NextBoot {
         outcome: match &boot.outcome {
@@ -195,8 +204,9 @@ fn next_boot(mcuboot: &Mcuboot, next: Option<(Boot, Flash)>, names: &Names<'_>) 
 /// How a boot ends, in words.
 fn end(boot: &Boot, names: &Names<'_>, mcuboot: &Mcuboot) -> String {
     match &boot.outcome {
-        Outcome::Boot { header, .. } => {
-            format!("version {} starts at {}", header.version, names.at(mcuboot.area(Slot::Primary), 0))
+        Outcome::Boot { header, offset, .. } => {
+            let area = mcuboot.area(mcuboot.first().slot_at(*offset));
+            format!("version {} starts at {}", header.version, names.at(area, 0))
         }
         Outcome::NoBootableImage { reason } if names.recovers => {
             format!("no image is started, the serial recovery runs: {reason}")
@@ -206,7 +216,8 @@ fn end(boot: &Boot, names: &Names<'_>, mcuboot: &Mcuboot) -> String {
 }
 
 fn pair_text(pair: &Pair, mcuboot: &Mcuboot, flash: &Flash, names: &Names<'_>) -> PairText {
-    let swap = trailer::progress(pair, flash);
+    let moves = !matches!(pair.options.mode, Mode::DirectXip { .. });
+    let swap = trailer::progress(pair, flash).filter(|_| moves);
     let slots = Slot::ALL
         .into_iter()
         .map(|slot| {
@@ -230,7 +241,7 @@ fn pair_text(pair: &Pair, mcuboot: &Mcuboot, flash: &Flash, names: &Names<'_>) -
             trailer: trailer::explain(pair, Holder::Scratch, flash, names),
         }
     });
-    let rows = if swap.is_some() { Vec::new() } else { rows::explain(pair, flash) };
+    let rows = if swap.is_some() || !moves { Vec::new() } else { rows::explain(pair, flash) };
     PairText { image: pair.image(), slots, scratch, swap, rows }
 }
 

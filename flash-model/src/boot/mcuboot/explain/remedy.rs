@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Names, Oddity, bytes, end, erased_value, wrong};
-use crate::boot::mcuboot::{Boot, Flag, Magic, Mcuboot, Pair, Slot, SwapType, Trailer, pair};
+use crate::boot::mcuboot::{Boot, Flag, Magic, Mcuboot, Mode, Pair, Slot, SwapType, Trailer, pair};
 use crate::flash::{Area, Controller, Flash, Uncut};
 
 /// Something that helps.
@@ -19,7 +19,7 @@ pub struct Remedy {
 }
 
 /// A change from outside, as a debugger makes it.
-enum Edit {
+pub(super) enum Edit {
     /// Offsets in the area.
     Erase { area: Area, from: u32, to: u32 },
     /// Bytes at an offset of the area.
@@ -59,13 +59,13 @@ impl Edit {
 }
 
 /// The offset where the sectors of a trailer begin.
-fn trailer_start(pair: &Pair, slot: Slot) -> u32 {
+pub(super) fn trailer_start(pair: &Pair, slot: Slot) -> u32 {
     let trailer = pair.trailer(slot);
     let start = super::trailer::start(pair, trailer);
     pair.sectors[slot.index()].iter().find(|sector| sector.end() > start).map_or(start, |sector| sector.offset)
 }
 
-fn erase_trailer(pair: &Pair, slot: Slot) -> Edit {
+pub(super) fn erase_trailer(pair: &Pair, slot: Slot) -> Edit {
     let area = pair.area(slot);
     Edit::Erase { area, from: trailer_start(pair, slot), to: area.len }
 }
@@ -77,18 +77,18 @@ fn erase_start(pair: &Pair, slot: Slot, len: u32) -> Edit {
     Edit::Erase { area, from: 0, to: to.unwrap_or(area.len) }
 }
 
-fn write_flag(trailer: &Trailer, at: u32, name: &'static str) -> Edit {
+pub(super) fn write_flag(trailer: &Trailer, at: u32, name: &'static str) -> Edit {
     Edit::Write { area: trailer.area(), at, bytes: vec![1], name }
 }
 
-fn write_magic(trailer: &Trailer) -> Edit {
+pub(super) fn write_magic(trailer: &Trailer) -> Edit {
     Edit::Write { area: trailer.area(), at: trailer.magic_offset(), bytes: trailer.magic().to_vec(), name: "magic" }
 }
 
-struct Search<'a> {
+pub(super) struct Search<'a> {
     mcuboot: &'a Mcuboot,
-    flash: &'a Flash,
-    names: &'a Names<'a>,
+    pub(super) flash: &'a Flash,
+    pub(super) names: &'a Names<'a>,
     found: Vec<Remedy>,
 }
 
@@ -103,6 +103,10 @@ pub(super) fn find(
     let mut search = Search { mcuboot, flash, names, found: Vec::new() };
     let boots = next.is_some_and(|boot| boot.outcome.is_boot());
     for pair in mcuboot.pairs() {
+        if let Mode::DirectXip { revert } = pair.options.mode {
+            search.of_direct_xip(pair, revert, boots);
+            continue;
+        }
         let secondary = pair::partition(Slot::Secondary, pair.image());
         let odd: Vec<&str> = wrong.iter().filter(|oddity| oddity.slot == secondary).map(|oddity| oddity.id).collect();
         if boots {
@@ -116,7 +120,7 @@ pub(super) fn find(
 
 impl Search<'_> {
     /// Names the edits if the device starts an image after them; whether it does.
-    fn offer(&mut self, purpose: &str, edits: &[Edit]) -> bool {
+    pub(super) fn offer(&mut self, purpose: &str, edits: &[Edit]) -> bool {
         let mut copy = self.flash.clone();
         if !edits.iter().all(|edit| edit.apply(&mut copy)) {
             return false;
@@ -134,7 +138,7 @@ impl Search<'_> {
         true
     }
 
-    fn advise(&mut self, purpose: &str, steps: Vec<String>) {
+    pub(super) fn advise(&mut self, purpose: &str, steps: Vec<String>) {
         self.found.push(Remedy { purpose: purpose.into(), steps, then: None });
     }
 
@@ -177,7 +181,8 @@ impl Search<'_> {
                     edits.insert(0, erase_trailer(pair, Slot::Secondary));
                 }
                 if !self.offer(&purpose, &edits) {
-                    let copy = Edit::Copy { from: secondary, at: 0, to: primary, len: verified.total_len };
+                    let at = pair.image_offset(self.flash, Slot::Secondary);
+                    let copy = Edit::Copy { from: secondary, at, to: primary, len: verified.total_len };
                     let edits = [
                         erase_start(pair, Slot::Primary, verified.total_len),
                         erase_trailer(pair, Slot::Primary),
@@ -249,9 +254,16 @@ impl Search<'_> {
                 self.offer("clean the trailer of the slot for updates", &edits);
             }
         }
-        if ["pending-invalid", "secondary-invalid", "swap-offset-image", "tlv-missing", "revert-lost"]
-            .iter()
-            .any(|id| odd.contains(id))
+        if [
+            "pending-invalid",
+            "secondary-invalid",
+            "swap-offset-image",
+            "update-at-wrong-sector",
+            "tlv-missing",
+            "revert-lost",
+        ]
+        .iter()
+        .any(|id| odd.contains(id))
         {
             self.advise(
                 "update",

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::boot::mcuboot::{Flag, Magic, Pair, Slot, SwapType};
+use crate::boot::mcuboot::{Flag, Magic, Mode, Pair, Slot, SwapType};
 use crate::flash::Flash;
 
 /// A row.
@@ -28,6 +28,15 @@ pub(super) fn explain(pair: &Pair, flash: &Flash) -> Vec<Row> {
     let [Ok(primary), Ok(secondary)] = trailers else { return Vec::new() };
     let magic = |name, found: Magic| -> Demand { (name, found.to_string(), "good") };
     let flag = |name, found: Flag, wanted| -> Demand { (name, found.to_string(), wanted) };
+    let offset = (
+        "secondary magic good, image_ok unset, copy_done set",
+        SwapType::Revert,
+        vec![
+            magic("secondary magic", secondary.magic),
+            flag("secondary image_ok", secondary.image_ok, "unset"),
+            flag("secondary copy_done", secondary.copy_done, "set"),
+        ],
+    );
     let rows: [(&'static str, SwapType, Vec<Demand>); 4] = [
         (
             "secondary magic good, image_ok unset",
@@ -51,7 +60,11 @@ pub(super) fn explain(pair: &Pair, flash: &Flash) -> Vec<Row> {
         ("anything else", SwapType::None, Vec::new()),
     ];
     let mut decided = false;
-    rows.into_iter()
+    // Swap-offset has a row of its own, before the others.
+    (pair.options.mode == Mode::SwapOffset)
+        .then_some(offset)
+        .into_iter()
+        .chain(rows)
         .map(|(when, swap, demands)| {
             let why_not = demands
                 .into_iter()

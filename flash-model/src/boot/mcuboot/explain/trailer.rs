@@ -48,8 +48,8 @@ pub(super) enum Holder {
 /// status records.
 pub(super) fn start(pair: &Pair, trailer: &Trailer) -> u32 {
     match pair.options.mode {
-        Mode::OverwriteOnly { .. } => trailer.swap_info_offset(),
-        Mode::SwapMove | Mode::SwapScratch => trailer.area().len - trailer.len(),
+        Mode::OverwriteOnly { .. } | Mode::DirectXip { .. } => trailer.swap_info_offset(),
+        Mode::SwapMove | Mode::SwapScratch | Mode::SwapOffset => trailer.area().len - trailer.len(),
     }
 }
 
@@ -64,6 +64,7 @@ fn meaningful(trailer: &Trailer) -> Vec<(u32, u32)> {
         (trailer.image_ok_offset(), 1),
         (trailer.magic_offset(), MAGIC_LEN),
     ]);
+    places.extend(trailer.tlv_sizes_offset().map(|offset| (offset, 4)));
     places
 }
 
@@ -115,7 +116,7 @@ pub(super) fn explain(pair: &Pair, holder: Holder, flash: &Flash, names: &Names<
     // The scratch area is a part of an image as often as not.
     let counts = holder != Holder::Scratch || state.is_some_and(|state| state.magic == Magic::Good);
     if let Some(state) = state.filter(|_| counts) {
-        if !matches!(pair.options.mode, Mode::OverwriteOnly { .. }) {
+        if has_records(pair.options.mode) {
             records(&mut fields, pair, trailer, flash, names);
         }
         plain_fields(&mut fields, pair, holder, trailer, &state, flash, names);
@@ -125,6 +126,11 @@ pub(super) fn explain(pair: &Pair, holder: Holder, flash: &Flash, names: &Names<
         erased: contents.iter().all(|byte| *byte == erased),
         fields,
     }
+}
+
+/// Whether trailers have status records and sizes.
+pub(super) fn has_records(mode: Mode) -> bool {
+    !matches!(mode, Mode::OverwriteOnly { .. } | Mode::DirectXip { .. })
 }
 
 fn plain_fields(
@@ -143,21 +149,35 @@ fn plain_fields(
         let address = names.address(area, offset);
         fields.push(Field { name, address, raw: raw(&bytes(flash, area, offset, len)), meaning, torn });
     };
-    if !matches!(pair.options.mode, Mode::OverwriteOnly { .. }) {
+    if has_records(pair.options.mode) {
         let size = trailer.swap_size_offset();
         add("swap_size", size, distance, swap_size(pair, state, &bytes(flash, area, size, 4), erased));
+        if let Some(sizes) = trailer.tlv_sizes_offset() {
+            add("tlv_sizes", sizes, distance, tlv_sizes(&bytes(flash, area, sizes, 4), erased));
+        }
     }
     let info = trailer.swap_info_offset();
     add("swap_info", info, distance, swap_info(bytes(flash, area, info, 1)[0], erased, pair.image()));
-    let overwrite = matches!(pair.options.mode, Mode::OverwriteOnly { .. });
+    let overwrite = matches!(pair.options.mode, Mode::OverwriteOnly { .. } | Mode::DirectXip { revert: false });
+    let tried = pair.options.mode == Mode::DirectXip { revert: true };
     let meaning = match (state.copy_done, holder) {
+        (Flag::Set, _) if tried => "set: the image was tried",
+        (Flag::Unset, _) if tried => "erased: the image was not tried yet",
         (Flag::Set, Holder::Slot(Slot::Primary)) if !overwrite => "set: the swap is complete",
+        (Flag::Set, Holder::Slot(Slot::Secondary))
+            if pair.options.mode == Mode::SwapOffset && state.image_ok == Flag::Unset =>
+        {
+            "set: with image_ok erased it asks for a revert"
+        }
         (Flag::Set, _) => "set: nothing reads it here",
         (Flag::Unset, _) => "erased",
         (Flag::Bad, _) => "BAD: neither set nor erased, a torn write",
     };
     add("copy_done", trailer.copy_done_offset(), distance, (meaning.into(), state.copy_done == Flag::Bad));
     let meaning = match (state.image_ok, holder) {
+        (Flag::Set, _) if overwrite => "set: nothing reads it here",
+        (Flag::Set, _) if tried => "set: the image is confirmed",
+        (Flag::Unset, _) if tried => "erased: the image is not confirmed",
         (Flag::Set, Holder::Slot(Slot::Primary)) => "set: the image is confirmed",
         (Flag::Set, Holder::Slot(Slot::Secondary)) => "set: the request is for good",
         (Flag::Set, Holder::Scratch) => "set: goes to the primary trailer with the rest",
@@ -190,6 +210,16 @@ fn swap_size(pair: &Pair, state: &TrailerState, found: &[u8], erased: u8) -> (St
         (format!("BAD: {size} bytes do not fit the slot, a torn write"), true)
     } else {
         (format!("{size} bytes, {}", count(sectors(pair, size), "sector")), false)
+    }
+}
+
+fn tlv_sizes(found: &[u8], erased: u8) -> (String, bool) {
+    match found {
+        [a, b, c, d] if found.iter().any(|byte| *byte != erased) => {
+            let (primary, secondary) = (u16::from_le_bytes([*a, *b]), u16::from_le_bytes([*c, *d]));
+            (format!("TLVs of {primary} bytes in the primary slot, of {secondary} in the secondary"), false)
+        }
+        _ => ("erased".into(), false),
     }
 }
 
@@ -269,7 +299,11 @@ fn run_meaning(pair: &Pair, first: u32, values: &[u8]) -> (String, Option<String
                 format!("{} through the scratch area done, and {third} of 3 parts of the next", count(whole, "step"))
             }
         },
-        Mode::OverwriteOnly { .. } => "this mode writes none".to_owned(),
+        Mode::SwapOffset => match ((first + written) / 2, (first + written) % 2) {
+            (whole, 0) => format!("{} exchanged", count(whole, "sector")),
+            (whole, _) => format!("{} exchanged, and half of the next", count(whole, "sector")),
+        },
+        Mode::OverwriteOnly { .. } | Mode::DirectXip { .. } => "this mode writes none".to_owned(),
     };
     let odd = values.iter().enumerate().find_map(|(index, value)| {
         let record = first + index as u32;
@@ -277,7 +311,8 @@ fn run_meaning(pair: &Pair, first: u32, values: &[u8]) -> (String, Option<String
             Mode::SwapMove if record < max => 1,
             Mode::SwapMove => ((record - max) % 2 + 1) as u8,
             Mode::SwapScratch => (record % 3 + 1) as u8,
-            Mode::OverwriteOnly { .. } => return None,
+            Mode::SwapOffset => (record % 2 + 1) as u8,
+            Mode::OverwriteOnly { .. } | Mode::DirectXip { .. } => return None,
         };
         (*value != expected)
             .then(|| format!("record {record} is {value:#04x} instead of {expected:#04x}: torn, it counts as written"))
@@ -287,7 +322,8 @@ fn run_meaning(pair: &Pair, first: u32, values: &[u8]) -> (String, Option<String
 
 /// How far an interrupted swap has come; `None` when there is none.
 pub(super) fn progress(pair: &Pair, flash: &Flash) -> Option<String> {
-    let status = pair.interrupted_swap(flash).ok().flatten()?;
+    // Without status records nothing can be half done.
+    let status = pair.interrupted_swap(flash).ok().flatten().filter(|_| has_records(pair.options.mode))?;
     let name = match status.swap_type {
         SwapType::None => "a swap of unknown type".to_owned(),
         swap => format!("a {swap} swap"),
@@ -324,6 +360,13 @@ fn steps(pair: &Pair, status: &SwapStatus, all: u32) -> String {
             };
             format!("all sectors have moved up, {exchanged} of {all} are exchanged{halfway}, {done} % done")
         }
+        (Mode::SwapOffset, _) => {
+            let (exchanged, half) = (status.index - 1, status.state - 1);
+            let done = percent((2 * exchanged).saturating_add(half), 2 * all);
+            let halfway =
+                if half > 0 { "; of the next the old half has gone, the new one has not come yet" } else { "" };
+            format!("{exchanged} of {all} sectors are exchanged{halfway}, {done} % done")
+        }
         (Mode::SwapScratch, _) => {
             let (done, part) = (status.index - 1, status.state - 1);
             let Ok(all) = swap_scratch::step_count(pair, status.swap_size) else {
@@ -341,6 +384,8 @@ fn steps(pair: &Pair, status: &SwapStatus, all: u32) -> String {
             };
             format!("{done} of {all} steps through the scratch area are done{part_words}, {percent} % done{place}")
         }
-        (Mode::OverwriteOnly { .. }, _) => format!("step {}, part {}", status.index, status.state),
+        (Mode::OverwriteOnly { .. } | Mode::DirectXip { .. }, _) => {
+            format!("step {}, part {}", status.index, status.state)
+        }
     }
 }

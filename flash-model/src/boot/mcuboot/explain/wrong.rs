@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Names, bytes, trailer};
+use super::{Names, bytes, direct_xip, trailer};
 use crate::boot::mcuboot::{Flag, Magic, Mode, Pair, Slot, StatusSource, SwapType, TrailerState, pair, swap_scratch};
 use crate::flash::{Area, Flash};
 use crate::image::mcuboot::{IMAGE_MAGIC, ImageError, ImageHeader, SlotSource};
@@ -20,6 +20,9 @@ pub struct Oddity {
 
 /// Everything odd about the slots of one image.
 pub(super) fn find(pair: &Pair, flash: &Flash, names: &Names<'_>) -> Vec<Oddity> {
+    if let Mode::DirectXip { revert } = pair.options.mode {
+        return direct_xip::wrong(pair, flash, names, revert);
+    }
     let mut found = Found { pair, flash, names, all: Vec::new() };
     let trailers = Slot::ALL.map(|slot| pair.trailer(slot).read(flash));
     let [Ok(primary), Ok(secondary)] = trailers else { return found.all };
@@ -27,7 +30,7 @@ pub(super) fn find(pair: &Pair, flash: &Flash, names: &Names<'_>) -> Vec<Oddity>
     for (slot, state) in [(Slot::Primary, &primary), (Slot::Secondary, &secondary)] {
         found.trailer(slot, state);
         found.stray(slot);
-        if !swapping && !matches!(pair.options.mode, Mode::OverwriteOnly { .. }) {
+        if !swapping && trailer::has_records(pair.options.mode) {
             found.records(slot, state);
         }
     }
@@ -154,8 +157,10 @@ impl Found<'_> {
         let trailer = self.pair.trailer(slot);
         let area = trailer.area();
         let start = trailer::start(self.pair, trailer);
-        let header = ImageHeader::read(&SlotSource { flash: self.flash, area }).ok();
+        let begins = self.pair.image_offset(self.flash, slot);
+        let header = ImageHeader::read(&self.pair.image_source(self.flash, slot)).ok();
         let end = header.filter(|header| header.magic == IMAGE_MAGIC).and_then(|header| header.tlv_offset());
+        let end = end.and_then(|end| end.checked_add(begins));
         if let Some(end) = end.filter(|end| *end > start && *end < area.len) {
             let words = format!(
                 "the image reaches to {}, into the trailer, which begins at {}: a swap destroys it",
@@ -209,7 +214,8 @@ impl Found<'_> {
         let beyond = |record: u32| match self.pair.options.mode {
             Mode::SwapMove => (record >= all && record < max) || record >= max.saturating_add(2 * all),
             Mode::SwapScratch => record >= steps.saturating_mul(3),
-            Mode::OverwriteOnly { .. } => false,
+            Mode::SwapOffset => record >= all.saturating_mul(2),
+            Mode::OverwriteOnly { .. } | Mode::DirectXip { .. } => false,
         };
         let written = trailer::written(trailer, self.flash);
         if let Some((record, _)) = written.iter().find(|(record, _)| beyond(*record)) {
@@ -259,7 +265,11 @@ impl Found<'_> {
             if !matches!(error, Some(ImageError::Magic { .. })) {
                 continue;
             }
-            if slot == Slot::Primary && self.pair.options.mode != Mode::SwapMove {
+            let looked_at = match slot {
+                Slot::Primary => self.pair.options.mode == Mode::SwapMove,
+                Slot::Secondary => self.pair.options.mode != Mode::SwapOffset,
+            };
+            if !looked_at {
                 continue;
             }
             if let Some((sector, valid)) = late_image(self.pair, slot, self.flash) {
@@ -273,7 +283,16 @@ impl Found<'_> {
                 self.add(if slot == Slot::Primary { "moved-image" } else { "swap-offset-image" }, slot, words);
             }
         }
-        let requests = secondary.magic == Magic::Good;
+        if self.pair.options.mode == Mode::SwapOffset
+            && matches!(asked, SwapType::Test | SwapType::Permanent)
+            && self.pair.image_offset(self.flash, Slot::Secondary) == 0
+        {
+            let words = "its image is requested and begins in the first sector, where this bootloader wants none: the \
+                         next boot erases the slot";
+            self.add("update-at-wrong-sector", Slot::Secondary, words.into());
+        }
+        // Of swap-offset the secondary trailer asks for a revert, too.
+        let requests = secondary.magic == Magic::Good && asked != SwapType::Revert;
         if requests && primary.magic == Magic::Good && primary.copy_done == Flag::Set && primary.image_ok == Flag::Unset
         {
             let words =
@@ -285,13 +304,14 @@ impl Found<'_> {
     fn invalid(&mut self, slot: Slot, error: &ImageError, id: &'static str, means: &str) {
         let area = self.pair.area(slot);
         let erased = super::erased_value(self.flash, area);
+        let source = self.pair.image_source(self.flash, slot);
         if matches!(error, ImageError::Magic { found } if *found == u32::from_ne_bytes([erased; 4])) {
             let rest = bytes(self.flash, area, 0, trailer::start(self.pair, self.pair.trailer(slot)));
             let rest = if rest.iter().all(|byte| *byte == erased) { "" } else { " at its start, and not behind it" };
             self.add(id, slot, format!("the slot is erased{rest}: {means}"));
             return;
         }
-        let header = ImageHeader::read(&SlotSource { flash: self.flash, area }).ok();
+        let header = ImageHeader::read(&source).ok();
         let header = header.filter(|header| header.magic == IMAGE_MAGIC);
         let hint = header.and_then(|header| super::image::unfinished(self.flash, self.pair, slot, &header));
         let hint = hint.map_or(String::new(), |hint| format!(" ({hint})"));

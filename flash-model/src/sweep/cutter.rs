@@ -1,0 +1,295 @@
+//! The hook of an exploration.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::forget::{Exempt, forget_torn, is_blank, spares_fields};
+use super::label::{Action, Cut};
+use super::{CutPlace, FieldSpan, Label, Region, State, Tears};
+use crate::flash::{Flash, Forgotten, Hook, Interruption, Operation, OperationKind, Sector, Step, Tear, Verdict, fold};
+
+/// What a power loss left.
+#[derive(Debug, Clone)]
+pub(super) struct Left<S> {
+    pub(super) key: u128,
+    pub(super) flash: Flash,
+    pub(super) state: S,
+    pub(super) place: CutPlace,
+    pub(super) label: Label,
+}
+
+/// Keys of what has been, and the number of the node that was there.
+pub(super) type Seen = HashMap<u128, u32>;
+
+/// Sectors of which something is not forgotten, because it was read all the same: device and index.
+#[derive(Debug, Default)]
+pub(super) struct Exact {
+    /// What torn operations leave.
+    pub(super) torn: BTreeSet<(u8, usize)>,
+    /// What the next run erases.
+    pub(super) dead: BTreeSet<(u8, usize)>,
+}
+
+/// What does not change during an exploration.
+pub(super) struct Terms<'a> {
+    pub(super) tears: Tears,
+    pub(super) fields: &'a [FieldSpan],
+    pub(super) regions: &'a [Region],
+    pub(super) exempt: &'a Exempt,
+    pub(super) exact: &'a Exact,
+}
+
+/// What the cutter is for.
+enum Task<'a> {
+    /// Finds what power losses leave.
+    Explore {
+        terms: &'a Terms<'a>,
+        /// Sectors of which this node stands for all contents.
+        dead: HashSet<(u8, usize)>,
+    },
+    /// Runs to its end or a merge.
+    Run,
+    /// Runs as far as a bootloader goes.
+    Probe,
+    /// Cuts here, or not at all.
+    Replay(Option<CutPlace>),
+}
+
+/// Watches one run from power-on.
+pub struct Cutter<'a, S> {
+    task: Task<'a>,
+    /// Where to merge.
+    seen: Option<&'a Seen>,
+    state: S,
+    /// Operations since power-on.
+    pub(super) operations: u64,
+    pub(super) edges: u64,
+    /// The state that another run was in.
+    pub(super) merged: Option<u128>,
+    pub(super) was_cut: bool,
+    /// States at loop heads and resets of this run.
+    pub(super) passed: HashSet<u128>,
+    /// Keys of what is in `left`.
+    found: HashSet<u128>,
+    pub(super) left: Vec<Left<S>>,
+    /// Operations at the last reset.
+    at_reset: u64,
+    /// Nothing has changed yet but what this node stands for all contents of: a power loss leaves the node itself.
+    at_home: bool,
+}
+
+/// What a reset is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reset {
+    /// Something new.
+    New,
+    /// What the one before did: nothing.
+    Idle,
+    /// What one before in this run did, and flash was changed since: for ever.
+    Again,
+    /// What another run has done.
+    Merged,
+}
+
+impl<'a, S: State> Cutter<'a, S> {
+    /// `seen`: where to merge, if at all.
+    pub(super) fn explore(seen: Option<&'a Seen>, terms: &'a Terms<'a>, flash: &Flash, state: S) -> Self {
+        Self::new(Task::Explore { terms, dead: flash.dead().collect() }, seen, state)
+    }
+
+    pub(super) fn run(seen: Option<&'a Seen>, state: S) -> Self {
+        Self::new(Task::Run, seen, state)
+    }
+
+    pub(super) fn probe(seen: &'a Seen, state: S) -> Self {
+        Self::new(Task::Probe, Some(seen), state)
+    }
+
+    /// Cuts at one place, or not at all.
+    pub fn replay(place: Option<CutPlace>, state: S) -> Self {
+        Self::new(Task::Replay(place), None, state)
+    }
+
+    fn new(task: Task<'a>, seen: Option<&'a Seen>, state: S) -> Self {
+        Self {
+            task,
+            seen,
+            state,
+            operations: 0,
+            edges: 0,
+            merged: None,
+            was_cut: false,
+            passed: HashSet::new(),
+            found: HashSet::new(),
+            left: Vec::new(),
+            at_reset: 0,
+            at_home: true,
+        }
+    }
+
+    /// The state of the story as the last call of [`Cutter::enter`] left it.
+    #[must_use]
+    pub fn state(&self) -> S {
+        self.state
+    }
+
+    /// From here on a power loss leaves this state.
+    pub fn enter(&mut self, state: S) {
+        self.at_home &= self.state == state;
+        self.state = state;
+    }
+
+    /// Power may be lost here, where a bootloader ends and an application has not begun.
+    ///
+    /// # Errors
+    /// It is.
+    pub fn between(&mut self, flash: &Flash) -> Result<(), Interruption> {
+        match self.task {
+            Task::Explore { .. } => {
+                self.leave(flash, None, Cut::Behind);
+                Ok(())
+            }
+            Task::Run => Ok(()),
+            // What an application erases, another start of it may read first.
+            Task::Probe => Err(Interruption::Merged),
+            Task::Replay(place) => {
+                let here = CutPlace { operation: self.operations, tear: None };
+                self.was_cut = place == Some(here);
+                if self.was_cut { Err(Interruption::PowerLoss) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// The device resets without a power loss.
+    pub fn reset(&mut self, flash: &Flash) -> Reset {
+        if matches!(self.task, Task::Probe) && self.operations > 0 {
+            return Reset::Merged;
+        }
+        let key = self.key(flash, 1);
+        let changed = std::mem::replace(&mut self.at_reset, self.operations) != self.operations;
+        if self.seen.is_some_and(|seen| seen.contains_key(&key)) {
+            self.merged = Some(key);
+            return Reset::Merged;
+        }
+        match (self.passed.insert(key), changed) {
+            (true, _) => Reset::New,
+            (false, false) => Reset::Idle,
+            (false, true) => Reset::Again,
+        }
+    }
+
+    fn key(&self, flash: &Flash, what: u128) -> u128 {
+        node_key(flash, self.state, what)
+    }
+
+    /// What the operation leaves when it is torn.
+    fn tear(&mut self, operation: &Operation<'_>, action: Action, flash: &Flash) {
+        let Task::Explore { terms, dead } = &self.task else { return };
+        let (terms, number) = (*terms, operation.device);
+        let Some(device) = flash.devices().get(usize::from(number)) else { return };
+        let geometry = device.geometry();
+        let range = (operation.offset, operation.offset + operation.len());
+        let first = geometry.sector_at(range.0).map_or(usize::MAX, |sector| sector.index);
+        let touched = geometry.sectors().get(first..).unwrap_or_default();
+        let touched: Vec<Sector> = touched.iter().copied().take_while(|sector| sector.offset < range.1).collect();
+        let fields_in = |sector: &Sector| {
+            let sectors = terms.exempt.get(usize::from(number)).map_or(&[][..], |sectors| sectors);
+            sectors.get(sector.index).map_or(&[][..], Vec::as_slice)
+        };
+        let stays = |sector: &Sector| {
+            dead.contains(&(number, sector.index))
+                && spares_fields(device, sector, range, action.erase, fields_in(sector))
+        };
+        self.at_home &= touched.iter().all(stays);
+        let exact = terms.tears == Tears::Units
+            || touched.iter().any(|sector| terms.exact.torn.contains(&(number, sector.index)));
+        // Of what is torn already, not every unit is tried once more: they would multiply for ever.
+        let again = touched.iter().any(|sector| device.is_torn(sector.index)) && terms.tears != Tears::Units;
+        for tear in terms.tears.of(operation, terms.fields, geometry.program_unit(), exact && !again) {
+            if self.at_home {
+                self.edges += 1;
+                continue;
+            }
+            let Some(mut torn) = flash.torn(operation, tear) else { continue };
+            if terms.tears != Tears::Units
+                && let Some(chip) = torn.device_mut(number)
+            {
+                for sector in &touched {
+                    if exact {
+                        chip.forget(number, sector.index, std::iter::once(0..sector.size), Forgotten::Torn);
+                        continue;
+                    }
+                    // Erased bytes that are erased again stay as they are.
+                    if !(action.erase && is_blank(device, sector, fields_in(sector))) {
+                        forget_torn((number, chip), sector, range, fields_in(sector));
+                    }
+                }
+            }
+            self.leave(&torn, Some(tear), Cut::Torn(action));
+        }
+    }
+
+    fn leave(&mut self, flash: &Flash, tear: Option<Tear>, cut: Cut) {
+        self.edges += 1;
+        if self.at_home {
+            return;
+        }
+        let key = self.key(flash, 0);
+        let seen = self.seen.is_some_and(|seen| seen.contains_key(&key));
+        if !seen && self.found.insert(key) {
+            let place = CutPlace { operation: self.operations, tear };
+            let label = Label { phase: self.state.phase(), cut };
+            self.left.push(Left { key, flash: flash.clone(), state: self.state, place, label });
+        }
+    }
+}
+
+impl<S: State> Hook for Cutter<'_, S> {
+    fn before(&mut self, operation: &Operation<'_>, flash: &Flash) -> Verdict {
+        match &self.task {
+            Task::Explore { terms, .. } => {
+                let action = Action::of(operation, terms.fields, terms.regions);
+                debug_assert_eq!(action.erase, matches!(operation.kind, OperationKind::Erase { .. }));
+                self.leave(flash, None, Cut::Before(action));
+                self.tear(operation, action, flash);
+                Verdict::Proceed
+            }
+            Task::Replay(Some(place)) if place.operation == self.operations => {
+                self.was_cut = true;
+                match place.tear {
+                    None => Verdict::Interrupt(Interruption::PowerLoss),
+                    Some(tear) => Verdict::Tear(tear, Interruption::PowerLoss),
+                }
+            }
+            Task::Run | Task::Probe | Task::Replay(_) => Verdict::Proceed,
+        }
+    }
+
+    fn after(&mut self, _: &Operation<'_>, tear: Option<Tear>) {
+        if tear.is_none() {
+            self.operations += 1;
+        }
+    }
+
+    fn checkpoint(&mut self, step: &Step, flash: &Flash) -> Option<Interruption> {
+        let seen = self.seen?;
+        let [a, b, c, d] = step.status.map(u128::from);
+        let status = fold(a << 96 | b << 64 | c << 32 | d, name_number(step.name));
+        let key = self.key(flash, status | 2);
+        if seen.contains_key(&key) {
+            self.merged = Some(key);
+            return Some(Interruption::Merged);
+        }
+        self.passed.insert(key);
+        None
+    }
+}
+
+/// The key of a state; `what` tells apart what it is a state of.
+pub(super) fn node_key<S: State>(flash: &Flash, state: S, what: u128) -> u128 {
+    fold(flash.fingerprint(), fold(state.code().into(), what))
+}
+
+/// A number for the name of a loop.
+fn name_number(name: &str) -> u128 {
+    name.bytes().fold(0, |sum, byte| fold(sum, byte.into()))
+}

@@ -1,0 +1,287 @@
+//! What is known of bootloaders: findings of a sweep that are theirs, with the evidence. Any other finding is a mistake.
+
+use super::Story;
+use crate::boot::mcuboot::Mode;
+use crate::sweep::Finding;
+use crate::sweep::label::Cut;
+
+/// What a property may depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// The bootloader's mode.
+    pub mode: Mode,
+    /// What the application does.
+    pub story: Story,
+    /// Sectors of the old and the new image.
+    pub sectors: [u32; 2],
+}
+
+/// A property of a bootloader.
+#[derive(Debug, Clone, Copy)]
+pub struct Known {
+    /// Its name.
+    pub id: &'static str,
+    /// What happens, in a sentence.
+    pub title: &'static str,
+    /// How one knows.
+    pub evidence: &'static str,
+    /// What an initiator or a product can do about it.
+    pub remedy: &'static str,
+    /// Which invariant it breaks.
+    pub invariant: &'static str,
+    /// With so many cuts or more.
+    pub cuts: usize,
+    /// Only with a torn operation.
+    pub torn: bool,
+    /// What the last cut interrupts.
+    at: At,
+    applies: fn(&Facts) -> bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum At {
+    /// No cut at all.
+    Nowhere,
+    /// Whatever it is, or no cut.
+    Anywhere,
+    /// Behind the last operation of a boot.
+    Behind,
+    /// Before or inside one of these operations.
+    Of(&'static [&'static str]),
+    /// Inside one of these.
+    Torn(&'static [&'static str]),
+}
+
+impl Known {
+    /// The property that a finding shows.
+    #[must_use]
+    pub fn of(finding: &Finding, facts: &Facts) -> Option<&'static Self> {
+        ALL.iter().find(|known| known.shows_in(finding, facts))
+    }
+
+    fn shows_in(&self, finding: &Finding, facts: &Facts) -> bool {
+        let cuts = &finding.path.0;
+        let here = match (self.at, finding.cause.map(|cause| cause.cut)) {
+            (At::Nowhere, None) | (At::Behind, Some(Cut::Behind)) | (At::Anywhere, _) => true,
+            (At::Of(actions), Some(Cut::Before(action) | Cut::Torn(action)))
+            | (At::Torn(actions), Some(Cut::Torn(action))) => actions.contains(&action.to_string().as_str()),
+            _ => false,
+        };
+        here && self.invariant == finding.violation.invariant
+            && cuts.len() >= self.cuts
+            && (!self.torn || cuts.iter().any(|cut| cut.tear.is_some()))
+            && (self.applies)(facts)
+    }
+}
+
+fn erases(facts: &Facts) -> bool {
+    facts.story == Story::TestThenErase
+}
+
+fn swaps(facts: &Facts) -> bool {
+    matches!(facts.mode, Mode::SwapMove | Mode::SwapScratch | Mode::SwapOffset)
+}
+
+/// All of them.
+pub const ALL: &[Known] = &[
+    Known {
+        id: "no-revert",
+        title: "The mode has no way back: what was installed stays, confirmed or not",
+        evidence: "By design: MCUboot, docs/design.md, \"Overwrite-only\" and \"Direct-xip\"",
+        remedy: "Choose a mode with revert where an update may fail in the field",
+        invariant: "revert",
+        cuts: 0,
+        torn: false,
+        at: At::Nowhere,
+        applies: |facts| matches!(facts.mode, Mode::OverwriteOnly { .. } | Mode::DirectXip { revert: false }),
+    },
+    Known {
+        id: "trial-lost",
+        title: "Power lost between copy_done and the start of the new image is taken for its failure: it is reverted untried",
+        evidence: "Recorded from the real boot code (a torn copy_done whose first byte is written); loader.c, boot_set_copy_done before the image starts; direct-XIP: boot_select_or_erase",
+        remedy: "After the reset, look which image runs; when it is the old one, ask again",
+        invariant: "trial",
+        cuts: 1,
+        torn: false,
+        at: At::Behind,
+        applies: |facts| swaps(facts) || facts.mode == Mode::DirectXip { revert: true },
+    },
+    Known {
+        id: "torn-copy-done",
+        title: "A torn copy_done is neither set nor unset, and no row of the table asks for a revert: the test image stays",
+        evidence: "bootutil_public.c, boot_flag_decode gives BOOT_FLAG_BAD, and boot_swap_tables wants BOOT_FLAG_SET",
+        remedy: "Confirm, or have the image reset itself and check the slot's flags",
+        invariant: "revert",
+        cuts: 1,
+        torn: true,
+        at: At::Torn(&["program of primary copy_done"]),
+        applies: swaps,
+    },
+    Known {
+        id: "torn-image-ok",
+        title: "A torn image_ok of a request for good fits no row of the table: the request and every later one does nothing",
+        evidence: "bootutil_public.c, boot_set_next writes nothing when the magic is good; boot_swap_tables knows no BOOT_FLAG_BAD",
+        remedy: "Erase the slot and upload again when an acknowledged request was not carried out",
+        invariant: "trial",
+        cuts: 1,
+        torn: true,
+        at: At::Torn(&["program of secondary image_ok"]),
+        applies: |facts| swaps(facts) || matches!(facts.mode, Mode::OverwriteOnly { .. }),
+    },
+    Known {
+        id: "revert-forgotten",
+        title: "Two cuts lose the revert: a torn secondary trailer is not written again, and then the primary one is lost",
+        evidence: "swap_move.c and swap_offset.c, fixup_revert mends BOOT_MAGIC_UNSET only (pull request 2100 lets the revert begin with any magic)",
+        remedy: "None for the initiator: the device runs the unconfirmed image; it can be told by its flags",
+        invariant: "revert",
+        cuts: 2,
+        torn: true,
+        at: At::Of(&[
+            "program of primary swap info",
+            "program of primary image_ok",
+            "program of primary swap size",
+            "program of primary TLV sizes",
+            "program of primary magic",
+            "erase of the trailer of the primary slot",
+        ]),
+        applies: |facts| matches!(facts.mode, Mode::SwapMove | Mode::SwapOffset),
+    },
+    Known {
+        id: "revert-forgotten-scratch",
+        title: "Two cuts lose the revert: before the swap info comes to the primary trailer, and while the scratch trailer is built again",
+        evidence: "Recorded from the real boot code (swap-scratch, double-revert)",
+        remedy: "None for the initiator: the device runs the unconfirmed image; it can be told by its flags",
+        invariant: "revert",
+        cuts: 2,
+        torn: false,
+        at: At::Of(&[
+            "program of scratch swap info",
+            "program of scratch image_ok",
+            "program of scratch swap size",
+            "program of scratch magic",
+            "erase of the trailer of the scratch area",
+        ]),
+        applies: |facts| facts.mode == Mode::SwapScratch,
+    },
+    Known {
+        id: "torn-swap-info",
+        title: "A torn swap info that half an erase of the scratch area lets count stops every boot at an assertion",
+        evidence: "loader.c, context_boot_go asserts that the swap type exists",
+        remedy: "None: the device needs a programmer",
+        invariant: "boots",
+        cuts: 2,
+        torn: true,
+        at: At::Of(&[
+            "program of scratch swap info",
+            "program of scratch image_ok",
+            "program of scratch swap size",
+            "program of scratch magic",
+            "erase of the trailer of the scratch area",
+        ]),
+        applies: |facts| facts.mode == Mode::SwapScratch,
+    },
+    Known {
+        id: "torn-scratch-erase",
+        title: "The last erase of a swap is torn so that the data of the scratch area are gone and its trailer is not: the part is copied once more, from nothing",
+        evidence: "swap_scratch.c, boot_swap_sectors erases the scratch area when the primary trailer is whole; data and trailer share its last sector when the images reach the trailer",
+        remedy: "A scratch area with a sector more than a step needs, or images that end before the sector of the trailer",
+        invariant: "boots",
+        cuts: 1,
+        torn: true,
+        at: At::Torn(&["erase of the trailer of the scratch area"]),
+        applies: |facts| facts.mode == Mode::SwapScratch,
+    },
+    Known {
+        id: "offset-no-tlv-area",
+        title: "Two cuts during a revert leave an image whose TLV area is looked for in the wrong sector: nothing boots",
+        evidence: "Recorded from the real boot code (swap-offset, double-revert: five pairs)",
+        remedy: "None: the device needs a programmer. An update with fewer sectors than the installed image is not affected",
+        invariant: "boots",
+        cuts: 2,
+        torn: false,
+        at: At::Of(&["erase of the trailer of the secondary slot"]),
+        applies: |facts| facts.mode == Mode::SwapOffset && facts.sectors[1] >= facts.sectors[0],
+    },
+    Known {
+        id: "offset-shorter-update",
+        title: "One cut in the last step of a swap to a shorter image: the last sector of the old image is not saved, and there is no way back",
+        evidence: "swap_offset.c, boot_read_image_header compares the step, counted from 1, with last_idx, counted from 0: in the last step the header of the new image is taken for that of the old one, and swap_run skips what it takes for unused",
+        remedy: "Pad updates so that they are no two sectors shorter than what is installed",
+        invariant: "revert",
+        cuts: 1,
+        torn: false,
+        at: At::Of(&["erase in the secondary slot", "program in the secondary slot"]),
+        applies: shorter,
+    },
+    Known {
+        id: "offset-shorter-update-for-ever",
+        title: "As offset-shorter-update, with a revert that is asked for at every boot and cannot be done: each boot erases the secondary trailer again",
+        evidence: "As offset-shorter-update; loader.c, boot_validate_slot clears a stuck revert in swap-move only (pull request 2199)",
+        remedy: "Pad updates so that they are no two sectors shorter than what is installed",
+        invariant: "rest",
+        cuts: 1,
+        torn: false,
+        at: At::Of(&["erase in the secondary slot", "program in the secondary slot"]),
+        applies: shorter,
+    },
+    Known {
+        id: "offset-one-sector",
+        title: "When both images fit one sector, one cut while that sector is exchanged leaves no header where it is looked for: nothing boots",
+        evidence: "swap_offset.c, boot_read_image_header compares the step, counted from 1, with last_idx, counted from 0",
+        remedy: "Images of more than one sector",
+        invariant: "boots",
+        cuts: 1,
+        torn: false,
+        at: At::Of(&[
+            "erase of the header of the primary slot",
+            "program of the header of the primary slot",
+            "erase of the header of the secondary slot",
+        ]),
+        applies: |facts| facts.mode == Mode::SwapOffset && facts.sectors == [1, 1],
+    },
+    Known {
+        id: "stuck-revert",
+        title: "The old image was erased before the new one was confirmed: every boot asks for the revert again, and erases the secondary trailer again",
+        evidence: "loader.c, boot_validate_slot clears a stuck revert in swap-move only (pull request 2199)",
+        remedy: "Confirm before the other slot is erased; servers refuse an erase meanwhile",
+        invariant: "rest",
+        cuts: 0,
+        torn: false,
+        at: At::Anywhere,
+        applies: |facts| erases(facts) && matches!(facts.mode, Mode::SwapScratch | Mode::SwapOffset),
+    },
+    Known {
+        id: "erased-before-confirmed",
+        title: "The old image was erased before the new one was confirmed, which is given up at the next reset: nothing boots",
+        evidence: "loader.c, boot_select_or_erase erases an image that was started once and is not confirmed",
+        remedy: "Confirm before the other slot is erased; servers refuse an erase meanwhile",
+        invariant: "boots",
+        cuts: 0,
+        torn: false,
+        at: At::Anywhere,
+        applies: |facts| erases(facts) && facts.mode == Mode::DirectXip { revert: true },
+    },
+    Known {
+        id: "bad-primary-magic",
+        title: "A trailer that was torn while it was being written leaves a bad magic in the primary slot: nothing can be confirmed any more",
+        evidence: "bootutil_public.c, boot_set_next gives BOOT_EBADVECT for BOOT_MAGIC_BAD",
+        remedy: "Update once more: the swap writes the trailer anew",
+        invariant: "request",
+        cuts: 2,
+        torn: true,
+        at: At::Of(&[
+            "program of primary magic",
+            "erase of the trailer of the primary slot",
+            "program of scratch swap info",
+            "program of scratch image_ok",
+            "program of scratch swap size",
+            "program of scratch magic",
+            "erase of the trailer of the scratch area",
+        ]),
+        applies: swaps,
+    },
+];
+
+fn shorter(facts: &Facts) -> bool {
+    facts.mode == Mode::SwapOffset && facts.sectors[0] >= facts.sectors[1] + 2
+}

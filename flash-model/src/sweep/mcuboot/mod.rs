@@ -1,0 +1,303 @@
+//! An MCUboot, an application and a story as a [`Machine`].
+//!
+//! The old image runs, and the new one lies in the other slot. The application asks for it; the device resets; the new
+//! image runs, and does what the [`Story`] says; the device resets, until nothing changes any more. An application that
+//! finds its request undone asks again, and uploads again when the slot was erased.
+//!
+//! | invariant | what must hold |
+//! |---|---|
+//! | `boots` | every boot that is not cut starts an image |
+//! | `known-image` | it is the old or the new one, whole |
+//! | `trial` | a request that was acknowledged is carried out: the new image runs before the old one does again |
+//! | `revert` | a test image that was not confirmed is gone after the next reset |
+//! | `confirmed` | a confirmed image stays |
+//! | `request` | the application can ask for the update, and confirm it |
+//! | `untouched` | what is outside of the slots does not change |
+//! | `rest` | without further cuts, boots stop to change flash |
+
+mod fields;
+pub mod known;
+mod monitor;
+
+pub use known::{Facts, Known};
+pub use monitor::State;
+
+use monitor::{Confirm, Image};
+
+use super::cutter::Reset;
+use super::{Cutter, End, FieldSpan, Machine, Region, Violation};
+use crate::boot::mcuboot::{Mcuboot, Mode, Pair, RequestError, Slot};
+use crate::flash::{Controller, Flash, FlashError, Uncut};
+use crate::layout::Layout;
+
+/// What the application does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Story {
+    /// A test that is not confirmed: it must end where it began.
+    #[default]
+    TestThenRevert,
+    /// A test that is confirmed.
+    TestThenConfirm,
+    /// A request for good.
+    Permanent,
+    /// A test whose image erases the other slot before anything is confirmed, as one does that takes the next upload.
+    TestThenErase,
+}
+
+impl Story {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::TestThenRevert, Self::TestThenConfirm, Self::Permanent, Self::TestThenErase];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TestThenRevert => "test-then-revert",
+            Self::TestThenConfirm => "test-then-confirm",
+            Self::Permanent => "permanent",
+            Self::TestThenErase => "test-then-erase",
+        }
+    }
+}
+
+/// How the old image came to its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Factory {
+    /// As it is: the slot has no trailer.
+    #[default]
+    Bare,
+    /// With magic and `image_ok`, as `imgtool sign --pad --confirm` makes it.
+    Confirmed,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Update<'a> {
+    mcuboot: &'a Mcuboot,
+    flash: Flash,
+    story: Story,
+    new: Vec<u8>,
+    hashes: [[u8; 32]; 2],
+    facts: Facts,
+    fields: Vec<FieldSpan>,
+    regions: Vec<Region>,
+    /// Sectors outside of the slots.
+    others: Vec<(u8, std::ops::Range<usize>)>,
+    untouched: u128,
+}
+
+impl<'a> Update<'a> {
+    /// An update from `old` to `new`, whole image files.
+    ///
+    /// # Errors
+    /// Why the bootloader would not accept one of them.
+    pub fn new(
+        mcuboot: &'a Mcuboot,
+        layout: &Layout,
+        old: &[u8],
+        new: &[u8],
+        story: Story,
+        factory: Factory,
+    ) -> Result<Self, String> {
+        let pair = mcuboot.pair(0).ok_or("a bootloader without images")?;
+        let mut flash = layout.blank_flash();
+        let load = |flash: &mut Flash, slot: Slot, image: &[u8]| {
+            let loaded = flash.load(pair.area(slot), pair.upload_offset(slot), image);
+            loaded.map_err(|error| format!("the {slot} image: {error}"))
+        };
+        load(&mut flash, Slot::Primary, old)?;
+        load(&mut flash, Slot::Secondary, new)?;
+        let mode = mcuboot.options().mode;
+        let mut uncut = Uncut;
+        let mut controller = Controller::new(&mut flash, &mut uncut);
+        let prepared = if mode == (Mode::DirectXip { revert: true }) {
+            pair.set_next_direct_xip(&mut controller, Slot::Primary, true)
+        } else if factory == Factory::Confirmed {
+            let trailer = pair.trailer(Slot::Primary);
+            let written = trailer.write_magic(&mut controller).and_then(|()| trailer.write_image_ok(&mut controller));
+            written.map_err(RequestError::from)
+        } else {
+            Ok(())
+        };
+        prepared.map_err(|error| error.to_string())?;
+        let verify = |slot: Slot| pair.verify(&flash, slot).map_err(|error| format!("the {slot} image: {error}"));
+        let images = [verify(Slot::Primary)?, verify(Slot::Secondary)?];
+        let sector = flash.devices()[usize::from(pair.area(Slot::Primary).device)].geometry().sectors()[0].size;
+        let mut update = Self {
+            mcuboot,
+            hashes: images.map(|image| image.hash),
+            facts: Facts { mode, story, sectors: images.map(|image| image.total_len.div_ceil(sector)) },
+            story,
+            new: new.to_vec(),
+            fields: fields::fields(pair, &[old, new]),
+            regions: fields::regions(pair),
+            others: fields::others(pair, &flash),
+            untouched: 0,
+            flash,
+        };
+        update.untouched = update.others(&update.flash);
+        Ok(update)
+    }
+
+    /// What a [`Known`] property may depend on.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        self.facts
+    }
+
+    fn pair(&self) -> &Pair {
+        &self.mcuboot.pairs()[0]
+    }
+
+    fn others(&self, flash: &Flash) -> u128 {
+        let print = |(device, sectors): &(u8, std::ops::Range<usize>)| {
+            flash.devices().get(usize::from(*device)).map_or(0, |device| device.fingerprint(sectors.clone()))
+        };
+        self.others.iter().map(print).fold(0, |sum, print| sum.rotate_left(1) ^ print)
+    }
+
+    /// What the running image does.
+    fn act(
+        &self,
+        image: Image,
+        slot: Slot,
+        flash: &mut Flash,
+        state: &mut State,
+        cutter: &mut Cutter<'_, State>,
+    ) -> Result<(), RequestError> {
+        match image {
+            Image::Old if !state.requested => {
+                // From here on it counts anew: the request may be durable before it is acknowledged.
+                state.tried = false;
+                cutter.enter(*state);
+                self.request(slot, flash, cutter)?;
+                state.requested = true;
+            }
+            Image::New if self.story == Story::TestThenConfirm && state.confirm != Confirm::Done => {
+                state.confirm = Confirm::Begun;
+                cutter.enter(*state);
+                self.confirm(slot, flash, cutter)?;
+                state.confirm = Confirm::Done;
+            }
+            Image::New if self.story == Story::TestThenErase && !state.erasing => {
+                state.erasing = true;
+                cutter.enter(*state);
+                self.erase(other(slot), flash, cutter)?;
+            }
+            Image::Old | Image::New => {}
+        }
+        Ok(())
+    }
+
+    fn request(&self, slot: Slot, flash: &mut Flash, cutter: &mut Cutter<'_, State>) -> Result<(), RequestError> {
+        let (pair, update) = (self.pair(), other(slot));
+        if !pair.verify(flash, update).is_ok_and(|verified| verified.hash == self.hashes[1]) {
+            self.upload(update, flash);
+        }
+        let permanent = self.story == Story::Permanent;
+        let mut ask = |flash: &mut Flash| {
+            let mut controller = Controller::new(flash, cutter);
+            match self.mcuboot.options().mode {
+                Mode::DirectXip { revert: false } => Ok(()),
+                Mode::DirectXip { revert: true } => pair.set_next_direct_xip(&mut controller, update, permanent),
+                _ => pair.set_next(&mut controller, update, false, permanent),
+            }
+        };
+        match ask(flash) {
+            // The slot is in no state to be asked for: it is uploaded again.
+            Err(RequestError::BadImage) => {
+                self.upload(update, flash);
+                ask(flash)
+            }
+            asked => asked,
+        }
+    }
+
+    fn confirm(&self, slot: Slot, flash: &mut Flash, cutter: &mut Cutter<'_, State>) -> Result<(), RequestError> {
+        let mut controller = Controller::new(flash, cutter);
+        match self.mcuboot.options().mode {
+            Mode::DirectXip { revert: false } => Ok(()),
+            Mode::DirectXip { revert: true } => self.pair().set_next_direct_xip(&mut controller, slot, true),
+            _ => self.pair().set_next(&mut controller, slot, true, true),
+        }
+    }
+
+    /// Erases a slot, the first sector first.
+    fn erase(&self, slot: Slot, flash: &mut Flash, cutter: &mut Cutter<'_, State>) -> Result<(), RequestError> {
+        let mut controller = Controller::new(flash, cutter);
+        for sector in self.pair().sectors(slot) {
+            controller.erase(self.pair().area(slot), sector.offset, sector.size)?;
+        }
+        Ok(())
+    }
+
+    /// Erases a slot and puts the new image there, as an upload does that is not cut.
+    fn upload(&self, slot: Slot, flash: &mut Flash) {
+        let (pair, area) = (self.pair(), self.pair().area(slot));
+        let erased = vec![pair.trailer(slot).erased_value(); area.len as usize];
+        // Both fitted when the story began.
+        let _ = flash.load(area, 0, &erased);
+        let _ = flash.load(area, pair.upload_offset(slot), &self.new);
+    }
+}
+
+fn other(slot: Slot) -> Slot {
+    if slot == Slot::Primary { Slot::Secondary } else { Slot::Primary }
+}
+
+impl Machine for Update<'_> {
+    type State = State;
+
+    fn start(&self) -> (Flash, State) {
+        (self.flash.clone(), State::begin())
+    }
+
+    fn fields(&self) -> &[FieldSpan] {
+        &self.fields
+    }
+
+    fn regions(&self) -> &[Region] {
+        &self.regions
+    }
+
+    fn run(&self, flash: &mut Flash, mut state: State, cutter: &mut Cutter<'_, State>) -> End {
+        let primary = self.pair().area(Slot::Primary).offset;
+        let violation = |invariant, what: &str| End::Violation(Violation { invariant, what: what.into() });
+        let mut running = Image::Old;
+        loop {
+            let mut offset = primary;
+            if !std::mem::take(&mut state.begins) {
+                match cutter.reset(flash) {
+                    Reset::New => {}
+                    Reset::Idle => return End::Rest(running.runs()),
+                    Reset::Merged => return End::Interrupted,
+                    Reset::Again => return violation("rest", "boots change flash for ever"),
+                }
+                let Ok(boot) = self.mcuboot.boot(&mut Controller::new(flash, cutter)) else { return End::Interrupted };
+                if cutter.between(flash).is_err() {
+                    return End::Interrupted;
+                }
+                if self.others(flash) != self.untouched {
+                    return violation("untouched", "flash outside of the slots has changed");
+                }
+                match state.judge(self.story, &self.hashes, &boot.outcome) {
+                    Ok(started) => (running, offset) = started,
+                    Err(violation) => return End::Violation(violation),
+                }
+            }
+            cutter.enter(state);
+            let slot = if offset == primary { Slot::Primary } else { Slot::Secondary };
+            match self.act(running, slot, flash, &mut state, cutter) {
+                Ok(()) => cutter.enter(state),
+                Err(RequestError::Flash(FlashError::Interrupted(_))) => return End::Interrupted,
+                Err(RequestError::BadVector) if running == Image::New => {
+                    return violation(
+                        "request",
+                        "the new image cannot confirm itself: the primary trailer has a bad magic",
+                    );
+                }
+                Err(_) => return violation("request", "the application cannot ask for the update"),
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What must hold while an update goes on.
+
+use super::Story;
+use crate::boot::mcuboot::Outcome;
+use crate::sweep::{self, Violation};
+
+/// What the invariants remember.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// The old image runs already: nothing has booted yet.
+    pub(super) begins: bool,
+    /// A request was acknowledged.
+    pub(super) requested: bool,
+    /// The new image has run since.
+    pub(super) tried: bool,
+    /// The new image has begun to erase the old one.
+    pub(super) erasing: bool,
+    pub(super) confirm: Confirm,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Confirm {
+    No,
+    /// It may be durable, or not.
+    Begun,
+    Done,
+}
+
+/// One of the two images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Image {
+    Old,
+    New,
+}
+
+impl Image {
+    pub(super) fn runs(self) -> &'static str {
+        match self {
+            Self::Old => "the old image runs",
+            Self::New => "the new image runs",
+        }
+    }
+}
+
+impl sweep::State for State {
+    fn code(&self) -> u64 {
+        let bit = |flag: bool, at: u32| u64::from(flag) << at;
+        let flags = bit(self.begins, 0) | bit(self.requested, 1) | bit(self.tried, 2) | bit(self.erasing, 3);
+        flags | (self.confirm as u64) << 4
+    }
+
+    fn phase(&self) -> &'static str {
+        match self {
+            Self { confirm: Confirm::Begun, .. } => "while it is confirmed",
+            Self { confirm: Confirm::Done, .. } => "after it was confirmed",
+            Self { erasing: true, .. } => "while the old image is erased",
+            Self { tried: true, .. } => "after the new image has run",
+            Self { requested: true, .. } => "before the new image has run",
+            Self { .. } => "while it is requested",
+        }
+    }
+}
+
+impl State {
+    pub(super) fn begin() -> Self {
+        Self { begins: true, requested: false, tried: false, erasing: false, confirm: Confirm::No }
+    }
+
+    /// Which image a boot has started and where, and what is wrong with that.
+    pub(super) fn judge(
+        &mut self,
+        story: Story,
+        [old, new]: &[[u8; 32]; 2],
+        outcome: &Outcome,
+    ) -> Result<(Image, u32), Violation> {
+        let broken = |invariant, what: &str| Err(Violation { invariant, what: what.into() });
+        let (image, offset) = match outcome {
+            Outcome::Boot { hash: Some(hash), offset, .. } if hash == old => (Image::Old, *offset),
+            Outcome::Boot { hash: Some(hash), offset, .. } if hash == new => (Image::New, *offset),
+            Outcome::Boot { .. } => return broken("known-image", "another image runs than the old or the new one"),
+            Outcome::NoBootableImage { .. } => return broken("boots", "no image is valid: nothing boots"),
+            Outcome::Halt { reason } => return broken("boots", reason),
+        };
+        let permanent = story == Story::Permanent;
+        match image {
+            Image::New if self.tried && self.confirm == Confirm::No && !permanent && !self.erasing => {
+                broken("revert", "the new image runs once more, unconfirmed")
+            }
+            Image::New => {
+                self.tried = true;
+                Ok((image, offset))
+            }
+            Image::Old if self.confirm == Confirm::Done => broken("confirmed", "the old image runs"),
+            Image::Old if self.requested && !self.tried => {
+                broken("trial", "the old image runs again, and the new one has not run")
+            }
+            Image::Old if self.requested && permanent => broken("confirmed", "the old image runs"),
+            Image::Old => Ok((image, offset)),
+        }
+    }
+}

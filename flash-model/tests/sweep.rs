@@ -1,0 +1,245 @@
+//! The exhaustive sweep: that it leaves out nothing, what it finds, and which mistakes it would find.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use brickproof_flash_model::boot::mcuboot::{Flaw, Mcuboot, Mode, Options};
+use brickproof_flash_model::image::mcuboot::{ImageBuilder, SigningKey, Verifier};
+use brickproof_flash_model::layout::Layout;
+use brickproof_flash_model::sweep::mcuboot::{Factory, Known, Story, Update};
+use brickproof_flash_model::sweep::{Depth, End, Limits, Settings, Sweep, Tears, explore, replay};
+
+const MODES: [Mode; 7] = [
+    Mode::SwapMove,
+    Mode::SwapScratch,
+    Mode::SwapOffset,
+    Mode::OverwriteOnly { fast: false },
+    Mode::OverwriteOnly { fast: true },
+    Mode::DirectXip { revert: false },
+    Mode::DirectXip { revert: true },
+];
+
+/// A bootloader with an old and a new image.
+struct Case {
+    layout: Layout,
+    mcuboot: Mcuboot,
+    images: [Vec<u8>; 2],
+    factory: Factory,
+}
+
+impl Case {
+    fn new(layout: Layout, options: Options, payloads: [usize; 2]) -> Self {
+        let key = SigningKey::from_seed(b"sweep").unwrap();
+        let image = |version: &str, len: usize| {
+            let builder = ImageBuilder::new(version.parse().unwrap()).header_size(32);
+            builder.generated_payload(len).sign(&key).unwrap()
+        };
+        let images = [image("1.0.0", payloads[0]), image("2.0.0", payloads[1])];
+        let mcuboot = Mcuboot::new(&layout, options, Verifier::new(vec![key.public().clone()])).unwrap();
+        Self { layout, mcuboot, images, factory: Factory::Bare }
+    }
+
+    fn tiny(mode: Mode, payloads: [usize; 2]) -> Self {
+        Self::new(Layout::preset("tiny4-a4").unwrap(), Options { mode, ..Options::default() }, payloads)
+    }
+
+    fn update(&self, story: Story) -> Update<'_> {
+        let [old, new] = &self.images;
+        Update::new(&self.mcuboot, &self.layout, old, new, story, self.factory).unwrap()
+    }
+
+    fn sweep(&self, story: Story, settings: Settings) -> Sweep {
+        explore(&self.update(story), settings, |_| true)
+    }
+}
+
+/// Invariants and what happens, with how many cuts at least. Which cut it was is left out: two may leave the same state.
+fn kinds(sweep: &Sweep) -> BTreeMap<(&'static str, String), usize> {
+    let mut kinds = BTreeMap::new();
+    for finding in &sweep.findings {
+        let cuts = finding.path.0.len();
+        let least = kinds.entry((finding.violation.invariant, finding.violation.what.clone())).or_insert(cuts);
+        *least = cuts.min(*least);
+    }
+    kinds
+}
+
+fn without_classes(merge: bool, tears: Tears) -> Settings {
+    Settings { tears, merge, classes: false, ..Settings::default() }
+}
+
+#[test]
+fn merging_leaves_out_no_node() {
+    for mode in MODES {
+        let case = Case::tiny(mode, [2500, 5000]);
+        for story in Story::ALL {
+            for tears in [Tears::None, Tears::Fields] {
+                let merged = case.sweep(story, without_classes(true, tears));
+                let whole = case.sweep(story, without_classes(false, tears));
+                let all = |sweep: &Sweep| (sweep.layers.clone(), sweep.digest, sweep.ends.clone(), kinds(sweep));
+                assert_eq!(all(&merged), all(&whole), "{mode:?} {} {}", story.name(), tears.name());
+                assert!(merged.totals.operations < whole.totals.operations || whole.totals.operations < 10);
+            }
+        }
+    }
+}
+
+#[test]
+fn classes_leave_out_no_finding_and_no_end() {
+    for mode in MODES {
+        for payloads in [[2500, 5000], [5000, 5000], [5000, 2500]] {
+            let case = Case::tiny(mode, payloads);
+            for story in Story::ALL {
+                let of_classes = case.sweep(story, Settings::default());
+                let whole = case.sweep(story, without_classes(true, Tears::Fields));
+                let all = |sweep: &Sweep| (kinds(sweep), sweep.ends.keys().cloned().collect::<BTreeSet<_>>());
+                assert_eq!(all(&of_classes), all(&whole), "{mode:?} {payloads:?} {}", story.name());
+            }
+        }
+    }
+}
+
+/// 16 sectors of 128 bytes, written in 8: small enough to try every unit.
+const SMALLEST: &str = r#"
+schema = 1
+name = "smallest"
+
+[[device]]
+name = "internal"
+sectors = [[16, 128]]
+program-unit = 8
+
+[[partition]]
+name = "primary"
+device = "internal"
+offset = 0x0
+size = 0x300
+
+[[partition]]
+name = "secondary"
+device = "internal"
+offset = 0x300
+size = 0x300
+
+[[partition]]
+name = "scratch"
+device = "internal"
+offset = 0x600
+size = 0x100
+"#;
+
+/// Two cuts, wherever they fall: with more, the units of torn sectors multiply.
+#[test]
+fn fields_stand_for_every_unit() {
+    for mode in MODES {
+        let options = Options { mode, max_sectors: 6, ..Options::default() };
+        let case = Case::new(Layout::parse("smallest", SMALLEST).unwrap(), options, [16, 64]);
+        for story in Story::ALL {
+            let depth = Depth::AtMost(2);
+            let fields = case.sweep(story, Settings { depth, tears: Tears::Adversarial, ..Settings::default() });
+            let units = case.sweep(story, Settings { depth, ..without_classes(true, Tears::Units) });
+            let all = |sweep: &Sweep| (kinds(sweep), sweep.ends.keys().cloned().collect::<BTreeSet<_>>());
+            assert_eq!(all(&fields), all(&units), "{mode:?} {}", story.name());
+            assert!(fields.totals.nodes <= units.totals.nodes);
+        }
+    }
+}
+
+#[test]
+fn the_same_at_any_number_of_threads() {
+    let case = Case::tiny(Mode::SwapOffset, [5000, 2500]);
+    let sweep = |threads: usize| {
+        let limits = Limits { threads, ..Settings::default().limits };
+        case.sweep(Story::TestThenRevert, Settings { limits, ..Settings::default() })
+    };
+    let one = sweep(1);
+    assert_eq!(one, sweep(2));
+    assert_eq!(one, sweep(7));
+}
+
+/// What a sweep of every story finds that is not known, or is: each with a shortest way, run again.
+fn told(case: &Case, settings: Settings, known: bool) -> String {
+    let mut told = String::new();
+    for story in Story::ALL {
+        let update = case.update(story);
+        let mut shown = BTreeSet::new();
+        for finding in explore(&update, settings, |_| true).findings {
+            let property = Known::of(&finding, &update.facts());
+            let (end, _) = replay(&update, &finding.path).unwrap();
+            assert_eq!(end, End::Violation(finding.violation.clone()), "{}", finding.path);
+            let id = property.map_or("not known", |property| property.id);
+            if property.is_some() == known && shown.insert((id, finding.violation.what.clone())) {
+                let cause = finding.cause.map_or_else(|| "no cut".to_owned(), |cause| cause.to_string());
+                let path = if finding.path.0.is_empty() { String::new() } else { format!(" ({})", finding.path) };
+                writeln!(told, "{}: {id}: {}: {cause}{path}", story.name(), finding.violation.what).unwrap();
+            }
+        }
+    }
+    told
+}
+
+/// Whatever is found is known, for every mode and for images that are shorter, as long, and longer.
+#[test]
+fn what_is_found_is_known() {
+    for mode in MODES {
+        for payloads in [[900, 1000], [2500, 5000], [5000, 5000], [11000, 2500]] {
+            let case =
+                Case::new(Layout::preset("small8s2-a8").unwrap(), Options { mode, ..Options::default() }, payloads);
+            assert_eq!(told(&case, Settings::default(), false), "", "{mode:?} {payloads:?}");
+        }
+    }
+    let mut all = String::new();
+    for (mode, payloads) in [
+        (Mode::SwapMove, [5000, 5000]),
+        (Mode::SwapScratch, [2500, 2500]),
+        (Mode::SwapOffset, [5000, 5000]),
+        (Mode::OverwriteOnly { fast: true }, [5000, 5000]),
+        (Mode::DirectXip { revert: false }, [5000, 5000]),
+        (Mode::DirectXip { revert: true }, [5000, 5000]),
+    ] {
+        let case = Case::tiny(mode, payloads);
+        write!(all, "{mode:?} {payloads:?}\n{}\n", told(&case, Settings::default(), true)).unwrap();
+    }
+    let shorter = Case::new(
+        Layout::preset("small8s2-a8").unwrap(),
+        Options { mode: Mode::SwapOffset, ..Options::default() },
+        [11000, 2500],
+    );
+    write!(all, "SwapOffset, shorter\n{}", told(&shorter, Settings::default(), true)).unwrap();
+    insta::assert_snapshot!(all);
+}
+
+/// Each mistake is found, and it is said which ones single clean cuts show, as in the simulators of today.
+#[test]
+fn mistakes_of_the_past_are_found() {
+    let linear = Settings { depth: Depth::AtMost(1), tears: Tears::None, ..Settings::default() };
+    let mut table = String::new();
+    for flaw in Flaw::ALL {
+        let (layout, mode, payloads) = match flaw {
+            Flaw::SwapTypeForgotten => ("tiny4-a4", Mode::SwapScratch, [2500, 2500]),
+            Flaw::StaleScratchTrailer => ("one1s2-a4", Mode::SwapScratch, [1000, 1500]),
+            Flaw::ForwardScratchErase => ("small8s2-a8", Mode::SwapScratch, [29000, 29000]),
+            _ => ("tiny4-a4", Mode::SwapMove, [2500, 2500]),
+        };
+        let case = |flaw: Option<Flaw>| {
+            let options = Options { mode, flaw, ..Options::default() };
+            let mut case = Case::new(Layout::preset(layout).unwrap(), options, payloads);
+            if needs_factory(flaw) {
+                case.factory = Factory::Confirmed;
+            }
+            case
+        };
+        let found = told(&case(Some(flaw)), Settings::default(), false);
+        assert_ne!(found, "", "{}", flaw.name());
+        assert_eq!(told(&case(None), Settings::default(), false), "", "without {}", flaw.name());
+        let today = told(&case(Some(flaw)), linear, false);
+        let first = found.lines().next().unwrap_or_default();
+        let today = if today.is_empty() { "missed" } else { "found" };
+        writeln!(table, "{}: single clean cuts: {today}\n    {first}", flaw.name()).unwrap();
+    }
+    insta::assert_snapshot!(table);
+}
+
+fn needs_factory(flaw: Option<Flaw>) -> bool {
+    flaw == Some(Flaw::PaddedPrimary)
+}
