@@ -110,7 +110,7 @@ mod smp;
 
 use std::path::{Path, PathBuf};
 
-use brickproof_flash_model::boot::mcuboot::{Downgrade, Mcuboot, Mode, Options, Slot, SwapType};
+use brickproof_flash_model::boot::mcuboot::{Downgrade, Flaw, Mcuboot, Mode, Options, Slot, SwapType};
 use brickproof_flash_model::flash::{Controller, Flash, FlashError};
 use brickproof_flash_model::image::mcuboot::{ImageVersion, PublicKey, SignatureType, SigningKey, Verifier};
 use brickproof_flash_model::layout::Layout;
@@ -272,6 +272,13 @@ impl Target {
     #[must_use]
     pub fn trusting(mut self, key: PublicKey) -> Self {
         self.keys.push(key);
+        self
+    }
+
+    /// Puts a mistake of the past back into the bootloader.
+    #[must_use]
+    pub fn with_flaw(mut self, flaw: Option<Flaw>) -> Self {
+        self.options.flaw = flaw;
         self
     }
 

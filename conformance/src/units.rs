@@ -44,7 +44,11 @@ impl Duration {
 }
 
 impl Size {
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Reads a size.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let expected = || format!("`{text}` is no size: expected bytes, or something like \"96 KiB\" or \"1 MiB\"");
         let (number, unit) = split(text).ok_or_else(expected)?;
         let factor = match unit {

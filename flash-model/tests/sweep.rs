@@ -45,7 +45,7 @@ impl Case {
 
     fn update(&self, story: Story) -> Update<'_> {
         let [old, new] = &self.images;
-        Update::new(&self.mcuboot, &self.layout, old, new, story, self.factory).unwrap()
+        Update::new(&self.mcuboot, self.layout.blank_flash(), old, new, story, self.factory).unwrap()
     }
 
     fn sweep(&self, story: Story, settings: Settings) -> Sweep {
@@ -164,9 +164,10 @@ fn told(case: &Case, settings: Settings, known: bool) -> String {
         let update = case.update(story);
         let mut shown = BTreeSet::new();
         for finding in explore(&update, settings, |_| true).findings {
-            let property = Known::of(&finding, &update.facts());
-            let (end, _) = replay(&update, &finding.path).unwrap();
-            assert_eq!(end, End::Violation(finding.violation.clone()), "{}", finding.path);
+            let property = Known::of(&finding, &update.facts(), settings.tears);
+            let replayed = replay(&update, &finding.path).unwrap();
+            assert_eq!(replayed.runs.iter().filter_map(|run| run.cut).collect::<Vec<_>>(), finding.labels);
+            assert_eq!(replayed.end, End::Violation(finding.violation.clone()), "{}", finding.path);
             let id = property.map_or("not known", |property| property.id);
             if property.is_some() == known && shown.insert((id, finding.violation.what.clone())) {
                 let cause = finding.cause.map_or_else(|| "no cut".to_owned(), |cause| cause.to_string());

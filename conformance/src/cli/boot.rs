@@ -161,7 +161,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         let mut text = explain_text::explain(&target.name, &answer.explanation, of, style(&std::io::stdout()));
         match of {
             Of::Dump if operations > 0 => after(&mut text, &answer),
-            Of::Dump | Of::Cut { .. } => hashes(&mut text, "", &answer),
+            Of::Dump | Of::Cut { .. } | Of::State(_) => hashes(&mut text, "", &answer),
         }
         print(&text)?;
     }

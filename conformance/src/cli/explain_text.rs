@@ -19,6 +19,8 @@ pub(super) enum Of<'a> {
         /// Operations before it.
         operations: u64,
     },
+    /// Something else, in words.
+    State(&'a str),
 }
 
 /// Characters of raw bytes beside a meaning.
@@ -29,6 +31,7 @@ pub(super) fn explain(target: &str, explanation: &Explanation, of: Of<'_>, style
     let mut text = String::new();
     let what = match of {
         Of::Dump => "this dump".to_owned(),
+        Of::State(state) => state.to_owned(),
         Of::Cut { interruption, operations } => {
             format!("{interruption} after {operations} flash operations; this is left")
         }

@@ -11,6 +11,7 @@ mod new;
 mod options;
 mod run;
 mod simulate;
+mod sweep;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -48,6 +49,9 @@ enum Command {
     Simulate(simulate::Arguments),
     /// Say what the bootloader would do with a flash dump, and why
     Boot(boot::Arguments),
+    /// Try every power loss there is, however many, while an update is installed
+    #[command(after_help = sweep::AFTER_HELP)]
+    Sweep(sweep::Arguments),
     /// Look at update images, check and sign them
     #[command(subcommand)]
     Image(image::Command),
@@ -106,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Boot(arguments) => boot::run(&arguments),
+        Command::Sweep(arguments) => sweep::run(&arguments),
         Command::Image(command) => image::run(&command),
         Command::List(arguments) => list::run(&arguments),
         Command::New(arguments) => new::run(&arguments),

@@ -485,8 +485,8 @@ fn place(
     flash.load(area, start, &bytes).map_err(|error| Mistake::new(what(), error.to_string()))
 }
 
-fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,{}".contains(c);
+pub(crate) fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@{}".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
     } else {

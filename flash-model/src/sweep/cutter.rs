@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::forget::{Exempt, forget_torn, is_blank, spares_fields};
 use super::label::{Action, Cut};
+use super::replay::Step as Told;
 use super::{CutPlace, FieldSpan, Label, Region, State, Tears};
 use crate::flash::{Flash, Forgotten, Hook, Interruption, Operation, OperationKind, Sector, Step, Tear, Verdict, fold};
 
@@ -50,8 +51,15 @@ enum Task<'a> {
     Run,
     /// Runs as far as a bootloader goes.
     Probe,
-    /// Cuts here, or not at all.
-    Replay(Option<CutPlace>),
+    /// Cuts at one place, or not at all, and writes down what happens.
+    Replay {
+        place: Option<CutPlace>,
+        fields: &'a [FieldSpan],
+        regions: &'a [Region],
+        steps: Vec<Told>,
+        /// What was cut.
+        cut: Option<Cut>,
+    },
 }
 
 /// Watches one run from power-on.
@@ -62,10 +70,11 @@ pub struct Cutter<'a, S> {
     state: S,
     /// Operations since power-on.
     pub(super) operations: u64,
+    /// Boots since power-on that have ended.
+    boots: u64,
     pub(super) edges: u64,
     /// The state that another run was in.
     pub(super) merged: Option<u128>,
-    pub(super) was_cut: bool,
     /// States at loop heads and resets of this run.
     pub(super) passed: HashSet<u128>,
     /// Keys of what is in `left`.
@@ -105,8 +114,23 @@ impl<'a, S: State> Cutter<'a, S> {
     }
 
     /// Cuts at one place, or not at all.
-    pub fn replay(place: Option<CutPlace>, state: S) -> Self {
-        Self::new(Task::Replay(place), None, state)
+    pub(super) fn replay(place: Option<CutPlace>, state: S, fields: &'a [FieldSpan], regions: &'a [Region]) -> Self {
+        Self::new(Task::Replay { place, fields, regions, steps: Vec::new(), cut: None }, None, state)
+    }
+
+    /// What has happened, and what was cut.
+    pub(super) fn replayed(self) -> (Vec<Told>, Option<Cut>) {
+        match self.task {
+            Task::Replay { steps, cut, .. } => (steps, cut),
+            Task::Explore { .. } | Task::Run | Task::Probe => (Vec::new(), None),
+        }
+    }
+
+    /// Says what the machine does, to whoever replays a path.
+    pub fn tell(&mut self, what: impl FnOnce() -> String) {
+        if let Task::Replay { steps, .. } = &mut self.task {
+            steps.push(Told::Told(what()));
+        }
     }
 
     fn new(task: Task<'a>, seen: Option<&'a Seen>, state: S) -> Self {
@@ -115,9 +139,9 @@ impl<'a, S: State> Cutter<'a, S> {
             seen,
             state,
             operations: 0,
+            boots: 0,
             edges: 0,
             merged: None,
-            was_cut: false,
             passed: HashSet::new(),
             found: HashSet::new(),
             left: Vec::new(),
@@ -143,18 +167,23 @@ impl<'a, S: State> Cutter<'a, S> {
     /// # Errors
     /// It is.
     pub fn between(&mut self, flash: &Flash) -> Result<(), Interruption> {
-        match self.task {
+        let here = CutPlace::Start(self.boots);
+        self.boots += 1;
+        match &mut self.task {
             Task::Explore { .. } => {
-                self.leave(flash, None, Cut::Behind);
+                self.leave(flash, here, Cut::Behind);
                 Ok(())
             }
             Task::Run => Ok(()),
             // What an application erases, another start of it may read first.
             Task::Probe => Err(Interruption::Merged),
-            Task::Replay(place) => {
-                let here = CutPlace { operation: self.operations, tear: None };
-                self.was_cut = place == Some(here);
-                if self.was_cut { Err(Interruption::PowerLoss) } else { Ok(()) }
+            Task::Replay { place, cut, steps, .. } => {
+                if *place != Some(here) {
+                    steps.push(Told::Start);
+                    return Ok(());
+                }
+                *cut = Some(Cut::Behind);
+                Err(Interruption::PowerLoss)
             }
         }
     }
@@ -224,11 +253,11 @@ impl<'a, S: State> Cutter<'a, S> {
                     }
                 }
             }
-            self.leave(&torn, Some(tear), Cut::Torn(action));
+            self.leave(&torn, CutPlace::Inside(self.operations, tear), Cut::Torn(action));
         }
     }
 
-    fn leave(&mut self, flash: &Flash, tear: Option<Tear>, cut: Cut) {
+    fn leave(&mut self, flash: &Flash, place: CutPlace, cut: Cut) {
         self.edges += 1;
         if self.at_home {
             return;
@@ -236,7 +265,6 @@ impl<'a, S: State> Cutter<'a, S> {
         let key = self.key(flash, 0);
         let seen = self.seen.is_some_and(|seen| seen.contains_key(&key));
         if !seen && self.found.insert(key) {
-            let place = CutPlace { operation: self.operations, tear };
             let label = Label { phase: self.state.phase(), cut };
             self.left.push(Left { key, flash: flash.clone(), state: self.state, place, label });
         }
@@ -245,22 +273,33 @@ impl<'a, S: State> Cutter<'a, S> {
 
 impl<S: State> Hook for Cutter<'_, S> {
     fn before(&mut self, operation: &Operation<'_>, flash: &Flash) -> Verdict {
-        match &self.task {
+        let n = self.operations;
+        match &mut self.task {
             Task::Explore { terms, .. } => {
                 let action = Action::of(operation, terms.fields, terms.regions);
                 debug_assert_eq!(action.erase, matches!(operation.kind, OperationKind::Erase { .. }));
-                self.leave(flash, None, Cut::Before(action));
+                self.leave(flash, CutPlace::Before(n), Cut::Before(action));
                 self.tear(operation, action, flash);
                 Verdict::Proceed
             }
-            Task::Replay(Some(place)) if place.operation == self.operations => {
-                self.was_cut = true;
-                match place.tear {
-                    None => Verdict::Interrupt(Interruption::PowerLoss),
-                    Some(tear) => Verdict::Tear(tear, Interruption::PowerLoss),
+            Task::Replay { place, fields, regions, steps, cut } => {
+                let action = Action::of(operation, fields, regions);
+                match place {
+                    Some(CutPlace::Before(here)) if *here == n => {
+                        *cut = Some(Cut::Before(action));
+                        Verdict::Interrupt(Interruption::PowerLoss)
+                    }
+                    Some(CutPlace::Inside(here, tear)) if *here == n => {
+                        *cut = Some(Cut::Torn(action));
+                        Verdict::Tear(*tear, Interruption::PowerLoss)
+                    }
+                    _ => {
+                        Told::add(steps, action.to_string(), n);
+                        Verdict::Proceed
+                    }
                 }
             }
-            Task::Run | Task::Probe | Task::Replay(_) => Verdict::Proceed,
+            Task::Run | Task::Probe => Verdict::Proceed,
         }
     }
 

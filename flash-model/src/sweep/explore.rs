@@ -90,6 +90,8 @@ pub struct Finding {
     pub cause: Option<Label>,
     /// The cuts.
     pub path: Path,
+    /// What they interrupt, one for each.
+    pub labels: Vec<Label>,
     /// Nodes that end so by such a cut.
     pub nodes: u64,
 }
@@ -111,6 +113,8 @@ pub struct Sweep {
     pub digest: u128,
     /// Nodes that a limit has left out; 0 when all were run.
     pub left_out: usize,
+    /// The fewest cuts of a node that was left out: everything with fewer was run.
+    pub left_out_from: Option<usize>,
     /// Sectors of which every unit was tried, because something reads them when they are torn: device and index.
     pub exact: Vec<(u8, usize)>,
     /// Sectors that were not forgotten although a run erases them before it reads them, because another does not.
@@ -220,8 +224,9 @@ impl<'a, M: Machine> Search<'a, M> {
                 rest -= batch.len();
                 self.batch(batch, last, &mut next)?;
                 self.sweep.totals.remaining = rest + next.len() + self.sweep.left_out;
-                if !watch(&self.sweep.totals) {
+                if !watch(&self.sweep.totals) && rest + next.len() > 0 {
                     self.sweep.left_out += rest + next.len();
+                    self.leave_out_from(if rest > 0 { depth } else { depth + 1 });
                     return Ok(());
                 }
             }
@@ -271,6 +276,11 @@ impl<'a, M: Machine> Search<'a, M> {
         Ok(())
     }
 
+    fn leave_out_from(&mut self, depth: usize) {
+        let least = self.sweep.left_out_from.map_or(depth, |least| least.min(depth));
+        self.sweep.left_out_from = Some(least);
+    }
+
     fn record(&mut self, node: &Node<M::State>, ran: Ran<M::State>, next: &mut Vec<Node<M::State>>) {
         let totals = &mut self.sweep.totals;
         totals.edges += ran.edges;
@@ -292,6 +302,7 @@ impl<'a, M: Machine> Search<'a, M> {
             }
             if self.come.len() >= self.settings.limits.nodes {
                 self.sweep.left_out += 1;
+                self.leave_out_from(self.sweep.totals.depth + 1);
                 continue;
             }
             let id = self.come.len() as u32;
@@ -369,12 +380,18 @@ impl<'a, M: Machine> Search<'a, M> {
                 continue;
             }
             let cause = come.by.map(|(_, label)| label);
-            let path = self.path(node);
-            let new = || Finding { violation: violation.clone(), cause, path: path.clone(), nodes: 0 };
+            let (path, labels) = self.path(node);
+            let new = || Finding {
+                violation: violation.clone(),
+                cause,
+                path: path.clone(),
+                labels: labels.clone(),
+                nodes: 0,
+            };
             let finding = findings.entry((violation.clone(), cause)).or_insert_with(new);
             finding.nodes += 1;
             if path.weight() < finding.path.weight() {
-                finding.path = path;
+                (finding.path, finding.labels) = (path, labels);
             }
         }
         sweep.findings = findings.into_values().collect();
@@ -382,14 +399,14 @@ impl<'a, M: Machine> Search<'a, M> {
         sweep
     }
 
-    fn path(&self, mut node: u32) -> Path {
-        let mut places = Vec::new();
-        while let Some(Come { from, by: Some((place, _)), .. }) = self.come.get(node as usize) {
-            places.push(*place);
+    fn path(&self, mut node: u32) -> (Path, Vec<Label>) {
+        let mut cuts = Vec::new();
+        while let Some(Come { from, by: Some(cut), .. }) = self.come.get(node as usize) {
+            cuts.push(*cut);
             node = *from;
         }
-        places.reverse();
-        Path(places)
+        let (places, labels) = cuts.into_iter().rev().unzip();
+        (Path(places), labels)
     }
 }
 
@@ -412,23 +429,4 @@ fn in_parallel<T: Sync, R: Send>(threads: usize, all: &[T], work: impl Fn(&T) ->
         }
     });
     results.into_iter().filter_map(|result| result.into_inner().ok().flatten()).collect()
-}
-
-/// Runs one path with nothing forgotten: the end of its last run, and the flash after it.
-///
-/// # Errors
-/// A place that its run does not come to.
-pub fn replay<M: Machine>(machine: &M, path: &Path) -> Result<(End, Flash), String> {
-    let (mut flash, mut state) = machine.start();
-    for place in &path.0 {
-        let mut cutter = Cutter::replay(Some(*place), state);
-        machine.run(&mut flash, state, &mut cutter);
-        if !cutter.was_cut {
-            return Err(format!("the run has ended before `{place}`: it has {} operations", cutter.operations));
-        }
-        state = cutter.state();
-    }
-    let mut cutter = Cutter::replay(None, state);
-    let end = machine.run(&mut flash, state, &mut cutter);
-    Ok((end, flash))
 }

@@ -41,14 +41,16 @@ mod forget;
 pub mod label;
 pub mod mcuboot;
 pub mod place;
+mod replay;
 pub mod tear;
 
 use crate::flash::{Area, Flash};
 
 pub use cutter::Cutter;
-pub use explore::{Depth, Finding, Limits, Progress, Settings, Sweep, explore, replay};
+pub use explore::{Depth, Finding, Limits, Progress, Settings, Sweep, explore};
 pub use label::Label;
 pub use place::{CutPlace, Path};
+pub use replay::{Replay, Run, Step, replay};
 pub use tear::{FieldKind, FieldSpan, Tears};
 
 /// Something that runs from power-on and can lose its power.

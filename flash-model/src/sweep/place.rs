@@ -1,17 +1,28 @@
-//! Places of cuts as text: `412`, `412p512`, `17,412bf0`.
+//! Places of cuts as text: `412`, `412p512`, `@0`, `17,412bf0`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::flash::Tear;
 
-/// A power loss at one exact place: before operation `operation` of a run, or inside it.
+/// A power loss at one exact place of a run. Operations and boots are counted from 0 at power-on, over resets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct CutPlace {
-    /// Counted from 0 at power-on, over resets.
-    pub operation: u64,
-    /// What the operation leaves; `None` before it.
-    pub tear: Option<Tear>,
+pub enum CutPlace {
+    /// Before this operation: `412`.
+    Before(u64),
+    /// Inside it, and what that leaves: `412p512` (a prefix in bytes), `s` (a suffix), `bf0` (these bits), `g` (garbage),
+    /// `n` (noise from a seed).
+    Inside(u64, Tear),
+    /// When this boot has ended, and what it starts has not begun: `@0`.
+    Start(u64),
+}
+
+impl CutPlace {
+    /// Whether an operation is torn.
+    #[must_use]
+    pub fn is_torn(self) -> bool {
+        matches!(self, Self::Inside(..))
+    }
 }
 
 /// Power losses in order, each counted from the one before.
@@ -22,20 +33,23 @@ impl Path {
     /// Cuts, and torn operations among them: the less, the simpler.
     #[must_use]
     pub fn weight(&self) -> (usize, usize) {
-        (self.0.len(), self.0.iter().filter(|cut| cut.tear.is_some()).count())
+        (self.0.len(), self.0.iter().filter(|cut| cut.is_torn()).count())
     }
 }
 
 impl fmt::Display for CutPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.operation)?;
-        match self.tear {
-            None => Ok(()),
-            Some(Tear::Prefix(bytes)) => write!(f, "p{bytes}"),
-            Some(Tear::Suffix(bytes)) => write!(f, "s{bytes}"),
-            Some(Tear::Bits(mask)) => write!(f, "b{mask:02x}"),
-            Some(Tear::Garbage) => write!(f, "g"),
-            Some(Tear::Noise(seed)) => write!(f, "n{seed}"),
+        let (operation, tear) = match self {
+            Self::Before(operation) => return write!(f, "{operation}"),
+            Self::Start(boot) => return write!(f, "@{boot}"),
+            Self::Inside(operation, tear) => (operation, tear),
+        };
+        match tear {
+            Tear::Prefix(bytes) => write!(f, "{operation}p{bytes}"),
+            Tear::Suffix(bytes) => write!(f, "{operation}s{bytes}"),
+            Tear::Bits(mask) => write!(f, "{operation}b{mask:02x}"),
+            Tear::Garbage => write!(f, "{operation}g"),
+            Tear::Noise(seed) => write!(f, "{operation}n{seed}"),
         }
     }
 }
@@ -44,8 +58,12 @@ impl FromStr for CutPlace {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mistake =
-            || format!("`{text}` is no place of a cut: a number, and p, s, b or n with another for a torn operation");
+        let mistake = || {
+            format!("`{text}` is no place of a cut: 412 (before an operation), 412p512 (inside it), @0 (behind a boot)")
+        };
+        if let Some(boot) = text.strip_prefix('@') {
+            return boot.parse().map(Self::Start).map_err(|_| mistake());
+        }
         let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
         let (operation, tear) = text.split_at(digits);
         let operation = operation.parse().map_err(|_| mistake())?;
@@ -54,15 +72,15 @@ impl FromStr for CutPlace {
         let rest = letters.as_str();
         let number = || rest.parse::<u32>().map_err(|_| mistake());
         let tear = match kind {
-            None => None,
-            Some('p') => Some(Tear::Prefix(number()?)),
-            Some('s') => Some(Tear::Suffix(number()?)),
-            Some('b') => Some(Tear::Bits(u8::from_str_radix(rest, 16).map_err(|_| mistake())?)),
-            Some('g') if rest.is_empty() => Some(Tear::Garbage),
-            Some('n') => Some(Tear::Noise(rest.parse().map_err(|_| mistake())?)),
+            None => return Ok(Self::Before(operation)),
+            Some('p') => Tear::Prefix(number()?),
+            Some('s') => Tear::Suffix(number()?),
+            Some('b') => Tear::Bits(u8::from_str_radix(rest, 16).map_err(|_| mistake())?),
+            Some('g') if rest.is_empty() => Tear::Garbage,
+            Some('n') => Tear::Noise(rest.parse().map_err(|_| mistake())?),
             Some(_) => return Err(mistake()),
         };
-        Ok(Self { operation, tear })
+        Ok(Self::Inside(operation, tear))
     }
 }
 
@@ -93,10 +111,10 @@ mod tests {
 
     #[test]
     fn places_come_back() {
-        for text in ["", "0", "412", "17,412p512,3s2048", "9bf0,1g,2n18446744073709551615"] {
+        for text in ["", "0", "412", "@0,3", "17,412p512,3s2048,@12", "9bf0,1g,2n18446744073709551615"] {
             assert_eq!(text.parse::<Path>().unwrap().to_string(), text);
         }
-        for wrong in [",", "1,", "x", "-1", "1q", "1p", "1b1ff", "1g2", "1p-3", "99999999999999999999"] {
+        for wrong in [",", "1,", "x", "-1", "1q", "1p", "1b1ff", "1g2", "1p-3", "@", "@1p3", "99999999999999999999"] {
             let error = wrong.parse::<Path>().unwrap_err();
             assert!(error.contains("is no place of a cut"), "{wrong}: {error}");
         }

@@ -2,8 +2,8 @@
 
 use super::Story;
 use crate::boot::mcuboot::Mode;
-use crate::sweep::Finding;
-use crate::sweep::label::Cut;
+use crate::sweep::label::{Cut, Part};
+use crate::sweep::{Finding, Tears};
 
 /// What a property may depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +27,8 @@ pub struct Known {
     pub evidence: &'static str,
     /// What an initiator or a product can do about it.
     pub remedy: &'static str,
-    /// Which invariant it breaks.
-    pub invariant: &'static str,
+    /// Which invariants it breaks.
+    pub invariants: &'static [&'static str],
     /// With so many cuts or more.
     pub cuts: usize,
     /// Only with a torn operation.
@@ -50,26 +50,32 @@ enum At {
     Of(&'static [&'static str]),
     /// Inside one of these.
     Torn(&'static [&'static str]),
+    /// Anywhere behind an erase of a trailer that was torn at a field; only in tear models that have that.
+    HalfErasedTrailer,
 }
 
 impl Known {
-    /// The property that a finding shows.
+    /// The property that a finding shows, of a sweep with these tears.
     #[must_use]
-    pub fn of(finding: &Finding, facts: &Facts) -> Option<&'static Self> {
-        ALL.iter().find(|known| known.shows_in(finding, facts))
+    pub fn of(finding: &Finding, facts: &Facts, tears: Tears) -> Option<&'static Self> {
+        ALL.iter().find(|known| known.shows_in(finding, facts, tears))
     }
 
-    fn shows_in(&self, finding: &Finding, facts: &Facts) -> bool {
+    fn shows_in(&self, finding: &Finding, facts: &Facts, tears: Tears) -> bool {
         let cuts = &finding.path.0;
         let here = match (self.at, finding.cause.map(|cause| cause.cut)) {
             (At::Nowhere, None) | (At::Behind, Some(Cut::Behind)) | (At::Anywhere, _) => true,
             (At::Of(actions), Some(Cut::Before(action) | Cut::Torn(action)))
             | (At::Torn(actions), Some(Cut::Torn(action))) => actions.contains(&action.to_string().as_str()),
+            (At::HalfErasedTrailer, _) => {
+                let half = |cut| matches!(cut, Cut::Torn(action) if action.erase && action.part == Part::Trailer);
+                matches!(tears, Tears::Adversarial | Tears::Units) && finding.labels.iter().any(|label| half(label.cut))
+            }
             _ => false,
         };
-        here && self.invariant == finding.violation.invariant
+        here && self.invariants.contains(&finding.violation.invariant)
             && cuts.len() >= self.cuts
-            && (!self.torn || cuts.iter().any(|cut| cut.tear.is_some()))
+            && (!self.torn || cuts.iter().any(|cut| cut.is_torn()))
             && (self.applies)(facts)
     }
 }
@@ -89,7 +95,7 @@ pub const ALL: &[Known] = &[
         title: "The mode has no way back: what was installed stays, confirmed or not",
         evidence: "By design: MCUboot, docs/design.md, \"Overwrite-only\" and \"Direct-xip\"",
         remedy: "Choose a mode with revert where an update may fail in the field",
-        invariant: "revert",
+        invariants: &["revert"],
         cuts: 0,
         torn: false,
         at: At::Nowhere,
@@ -100,7 +106,7 @@ pub const ALL: &[Known] = &[
         title: "Power lost between copy_done and the start of the new image is taken for its failure: it is reverted untried",
         evidence: "Recorded from the real boot code (a torn copy_done whose first byte is written); loader.c, boot_set_copy_done before the image starts; direct-XIP: boot_select_or_erase",
         remedy: "After the reset, look which image runs; when it is the old one, ask again",
-        invariant: "trial",
+        invariants: &["trial"],
         cuts: 1,
         torn: false,
         at: At::Behind,
@@ -111,7 +117,7 @@ pub const ALL: &[Known] = &[
         title: "A torn copy_done is neither set nor unset, and no row of the table asks for a revert: the test image stays",
         evidence: "bootutil_public.c, boot_flag_decode gives BOOT_FLAG_BAD, and boot_swap_tables wants BOOT_FLAG_SET",
         remedy: "Confirm, or have the image reset itself and check the slot's flags",
-        invariant: "revert",
+        invariants: &["revert"],
         cuts: 1,
         torn: true,
         at: At::Torn(&["program of primary copy_done"]),
@@ -122,7 +128,7 @@ pub const ALL: &[Known] = &[
         title: "A torn image_ok of a request for good fits no row of the table: the request and every later one does nothing",
         evidence: "bootutil_public.c, boot_set_next writes nothing when the magic is good; boot_swap_tables knows no BOOT_FLAG_BAD",
         remedy: "Erase the slot and upload again when an acknowledged request was not carried out",
-        invariant: "trial",
+        invariants: &["trial"],
         cuts: 1,
         torn: true,
         at: At::Torn(&["program of secondary image_ok"]),
@@ -133,7 +139,7 @@ pub const ALL: &[Known] = &[
         title: "Two cuts lose the revert: a torn secondary trailer is not written again, and then the primary one is lost",
         evidence: "swap_move.c and swap_offset.c, fixup_revert mends BOOT_MAGIC_UNSET only (pull request 2100 lets the revert begin with any magic)",
         remedy: "None for the initiator: the device runs the unconfirmed image; it can be told by its flags",
-        invariant: "revert",
+        invariants: &["revert"],
         cuts: 2,
         torn: true,
         at: At::Of(&[
@@ -151,7 +157,7 @@ pub const ALL: &[Known] = &[
         title: "Two cuts lose the revert: before the swap info comes to the primary trailer, and while the scratch trailer is built again",
         evidence: "Recorded from the real boot code (swap-scratch, double-revert)",
         remedy: "None for the initiator: the device runs the unconfirmed image; it can be told by its flags",
-        invariant: "revert",
+        invariants: &["revert"],
         cuts: 2,
         torn: false,
         at: At::Of(&[
@@ -168,7 +174,7 @@ pub const ALL: &[Known] = &[
         title: "A torn swap info that half an erase of the scratch area lets count stops every boot at an assertion",
         evidence: "loader.c, context_boot_go asserts that the swap type exists",
         remedy: "None: the device needs a programmer",
-        invariant: "boots",
+        invariants: &["boots"],
         cuts: 2,
         torn: true,
         at: At::Of(&[
@@ -185,7 +191,7 @@ pub const ALL: &[Known] = &[
         title: "The last erase of a swap is torn so that the data of the scratch area are gone and its trailer is not: the part is copied once more, from nothing",
         evidence: "swap_scratch.c, boot_swap_sectors erases the scratch area when the primary trailer is whole; data and trailer share its last sector when the images reach the trailer",
         remedy: "A scratch area with a sector more than a step needs, or images that end before the sector of the trailer",
-        invariant: "boots",
+        invariants: &["boots"],
         cuts: 1,
         torn: true,
         at: At::Torn(&["erase of the trailer of the scratch area"]),
@@ -196,7 +202,7 @@ pub const ALL: &[Known] = &[
         title: "Two cuts during a revert leave an image whose TLV area is looked for in the wrong sector: nothing boots",
         evidence: "Recorded from the real boot code (swap-offset, double-revert: five pairs)",
         remedy: "None: the device needs a programmer. An update with fewer sectors than the installed image is not affected",
-        invariant: "boots",
+        invariants: &["boots"],
         cuts: 2,
         torn: false,
         at: At::Of(&["erase of the trailer of the secondary slot"]),
@@ -207,7 +213,7 @@ pub const ALL: &[Known] = &[
         title: "One cut in the last step of a swap to a shorter image: the last sector of the old image is not saved, and there is no way back",
         evidence: "swap_offset.c, boot_read_image_header compares the step, counted from 1, with last_idx, counted from 0: in the last step the header of the new image is taken for that of the old one, and swap_run skips what it takes for unused",
         remedy: "Pad updates so that they are no two sectors shorter than what is installed",
-        invariant: "revert",
+        invariants: &["revert"],
         cuts: 1,
         torn: false,
         at: At::Of(&["erase in the secondary slot", "program in the secondary slot"]),
@@ -218,7 +224,7 @@ pub const ALL: &[Known] = &[
         title: "As offset-shorter-update, with a revert that is asked for at every boot and cannot be done: each boot erases the secondary trailer again",
         evidence: "As offset-shorter-update; loader.c, boot_validate_slot clears a stuck revert in swap-move only (pull request 2199)",
         remedy: "Pad updates so that they are no two sectors shorter than what is installed",
-        invariant: "rest",
+        invariants: &["rest"],
         cuts: 1,
         torn: false,
         at: At::Of(&["erase in the secondary slot", "program in the secondary slot"]),
@@ -229,7 +235,7 @@ pub const ALL: &[Known] = &[
         title: "When both images fit one sector, one cut while that sector is exchanged leaves no header where it is looked for: nothing boots",
         evidence: "swap_offset.c, boot_read_image_header compares the step, counted from 1, with last_idx, counted from 0",
         remedy: "Images of more than one sector",
-        invariant: "boots",
+        invariants: &["boots"],
         cuts: 1,
         torn: false,
         at: At::Of(&[
@@ -244,7 +250,7 @@ pub const ALL: &[Known] = &[
         title: "The old image was erased before the new one was confirmed: every boot asks for the revert again, and erases the secondary trailer again",
         evidence: "loader.c, boot_validate_slot clears a stuck revert in swap-move only (pull request 2199)",
         remedy: "Confirm before the other slot is erased; servers refuse an erase meanwhile",
-        invariant: "rest",
+        invariants: &["rest"],
         cuts: 0,
         torn: false,
         at: At::Anywhere,
@@ -255,7 +261,7 @@ pub const ALL: &[Known] = &[
         title: "The old image was erased before the new one was confirmed, which is given up at the next reset: nothing boots",
         evidence: "loader.c, boot_select_or_erase erases an image that was started once and is not confirmed",
         remedy: "Confirm before the other slot is erased; servers refuse an erase meanwhile",
-        invariant: "boots",
+        invariants: &["boots"],
         cuts: 0,
         torn: false,
         at: At::Anywhere,
@@ -266,7 +272,7 @@ pub const ALL: &[Known] = &[
         title: "A trailer that was torn while it was being written leaves a bad magic in the primary slot: nothing can be confirmed any more",
         evidence: "bootutil_public.c, boot_set_next gives BOOT_EBADVECT for BOOT_MAGIC_BAD",
         remedy: "Update once more: the swap writes the trailer anew",
-        invariant: "request",
+        invariants: &["request"],
         cuts: 2,
         torn: true,
         at: At::Of(&[
@@ -278,6 +284,17 @@ pub const ALL: &[Known] = &[
             "program of scratch magic",
             "erase of the trailer of the scratch area",
         ]),
+        applies: swaps,
+    },
+    Known {
+        id: "half-erased-trailer",
+        title: "An erase that ends between two fields of a trailer leaves some of them, which are believed",
+        evidence: "Found by this sweep in the model of the real code, and not recorded from it; MCUboot looks at each field of a trailer for itself. A NOR sector is erased as a whole: no data sheet promises, or rules out, that one part of it is erased first",
+        remedy: "Where the flash may do so: none in MCUboot; sweep with the tears `fields` for all else",
+        invariants: &["boots", "trial", "revert", "confirmed", "request", "rest"],
+        cuts: 1,
+        torn: true,
+        at: At::HalfErasedTrailer,
         applies: swaps,
     },
 ];

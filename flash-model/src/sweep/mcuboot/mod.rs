@@ -26,9 +26,8 @@ use monitor::{Confirm, Image};
 
 use super::cutter::Reset;
 use super::{Cutter, End, FieldSpan, Machine, Region, Violation};
-use crate::boot::mcuboot::{Mcuboot, Mode, Pair, RequestError, Slot};
+use crate::boot::mcuboot::{Boot, Mcuboot, Mode, Outcome, Pair, RequestError, Slot};
 use crate::flash::{Controller, Flash, FlashError, Uncut};
-use crate::layout::Layout;
 
 /// What the application does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -84,23 +83,27 @@ pub struct Update<'a> {
     /// Sectors outside of the slots.
     others: Vec<(u8, std::ops::Range<usize>)>,
     untouched: u128,
+    recovers: bool,
 }
 
 impl<'a> Update<'a> {
-    /// An update from `old` to `new`, whole image files.
+    /// An update from `old` to `new`, whole image files, of image 0; `flash` is empty but for what is beside its slots.
     ///
     /// # Errors
-    /// Why the bootloader would not accept one of them.
+    /// Why the bootloader would not accept one of them, or that it has security counters in the device: a power loss
+    /// does not take them back, and they are no part of a node.
     pub fn new(
         mcuboot: &'a Mcuboot,
-        layout: &Layout,
+        mut flash: Flash,
         old: &[u8],
         new: &[u8],
         story: Story,
         factory: Factory,
     ) -> Result<Self, String> {
+        if mcuboot.options().hardware_rollback_protection {
+            return Err("a bootloader with security counters in the device is not swept".into());
+        }
         let pair = mcuboot.pair(0).ok_or("a bootloader without images")?;
-        let mut flash = layout.blank_flash();
         let load = |flash: &mut Flash, slot: Slot, image: &[u8]| {
             let loaded = flash.load(pair.area(slot), pair.upload_offset(slot), image);
             loaded.map_err(|error| format!("the {slot} image: {error}"))
@@ -133,16 +136,29 @@ impl<'a> Update<'a> {
             regions: fields::regions(pair),
             others: fields::others(pair, &flash),
             untouched: 0,
+            recovers: false,
             flash,
         };
         update.untouched = update.others(&update.flash);
         Ok(update)
     }
 
+    /// A device whose bootloader runs a recovery when no image can be started.
+    #[must_use]
+    pub fn with_recovery(mut self, recovers: bool) -> Self {
+        self.recovers = recovers;
+        self
+    }
+
     /// What a [`Known`] property may depend on.
     #[must_use]
     pub fn facts(&self) -> Facts {
         self.facts
+    }
+
+    /// The slot that begins here.
+    fn slot(&self, offset: u32) -> Slot {
+        if offset == self.pair().area(Slot::Primary).offset { Slot::Primary } else { Slot::Secondary }
     }
 
     fn pair(&self) -> &Pair {
@@ -167,6 +183,7 @@ impl<'a> Update<'a> {
     ) -> Result<(), RequestError> {
         match image {
             Image::Old if !state.requested => {
+                cutter.tell(|| format!("{}; it asks for the update", image.runs()));
                 // From here on it counts anew: the request may be durable before it is acknowledged.
                 state.tried = false;
                 cutter.enter(*state);
@@ -174,17 +191,19 @@ impl<'a> Update<'a> {
                 state.requested = true;
             }
             Image::New if self.story == Story::TestThenConfirm && state.confirm != Confirm::Done => {
+                cutter.tell(|| format!("{}; it confirms itself", image.runs()));
                 state.confirm = Confirm::Begun;
                 cutter.enter(*state);
                 self.confirm(slot, flash, cutter)?;
                 state.confirm = Confirm::Done;
             }
             Image::New if self.story == Story::TestThenErase && !state.erasing => {
+                cutter.tell(|| format!("{}; it erases the other slot", image.runs()));
                 state.erasing = true;
                 cutter.enter(*state);
                 self.erase(other(slot), flash, cutter)?;
             }
-            Image::Old | Image::New => {}
+            Image::Old | Image::New => cutter.tell(|| image.runs().into()),
         }
         Ok(())
     }
@@ -241,6 +260,12 @@ impl<'a> Update<'a> {
     }
 }
 
+/// A boot in a line.
+fn told(boot: &Boot) -> String {
+    let decisions: Vec<String> = boot.decisions.iter().map(ToString::to_string).collect();
+    if decisions.is_empty() { "it has nothing to do".to_owned() } else { decisions.join("; ") }
+}
+
 fn other(slot: Slot) -> Slot {
     if slot == Slot::Primary { Slot::Secondary } else { Slot::Primary }
 }
@@ -273,6 +298,7 @@ impl Machine for Update<'_> {
                     Reset::Merged => return End::Interrupted,
                     Reset::Again => return violation("rest", "boots change flash for ever"),
                 }
+                cutter.tell(|| "the bootloader starts".into());
                 let Ok(boot) = self.mcuboot.boot(&mut Controller::new(flash, cutter)) else { return End::Interrupted };
                 if cutter.between(flash).is_err() {
                     return End::Interrupted;
@@ -280,13 +306,23 @@ impl Machine for Update<'_> {
                 if self.others(flash) != self.untouched {
                     return violation("untouched", "flash outside of the slots has changed");
                 }
-                match state.judge(self.story, &self.hashes, &boot.outcome) {
-                    Ok(started) => (running, offset) = started,
-                    Err(violation) => return End::Violation(violation),
+                cutter.tell(|| told(&boot));
+                match &boot.outcome {
+                    Outcome::Boot { offset: at, hash, .. } => {
+                        // A bootloader that does not validate has not looked at it.
+                        let found = || self.pair().verify(flash, self.slot(*at)).ok().map(|verified| verified.hash);
+                        match state.judge(self.story, &self.hashes, hash.or_else(found)) {
+                            Ok(image) => (running, offset) = (image, *at),
+                            Err(violation) => return End::Violation(violation),
+                        }
+                    }
+                    Outcome::NoBootableImage { .. } if self.recovers => return End::Rest("the recovery runs"),
+                    Outcome::NoBootableImage { .. } => return violation("boots", "no image is valid: nothing boots"),
+                    Outcome::Halt { reason } => return violation("boots", reason),
                 }
             }
             cutter.enter(state);
-            let slot = if offset == primary { Slot::Primary } else { Slot::Secondary };
+            let slot = self.slot(offset);
             match self.act(running, slot, flash, &mut state, cutter) {
                 Ok(()) => cutter.enter(state),
                 Err(RequestError::Flash(FlashError::Interrupted(_))) => return End::Interrupted,

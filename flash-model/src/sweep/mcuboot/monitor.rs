@@ -1,7 +1,6 @@
 //! What must hold while an update goes on.
 
 use super::Story;
-use crate::boot::mcuboot::Outcome;
 use crate::sweep::{self, Violation};
 
 /// What the invariants remember.
@@ -66,20 +65,18 @@ impl State {
         Self { begins: true, requested: false, tried: false, erasing: false, confirm: Confirm::No }
     }
 
-    /// Which image a boot has started and where, and what is wrong with that.
+    /// Which image a boot has started, by its hash, and what is wrong with that.
     pub(super) fn judge(
         &mut self,
         story: Story,
         [old, new]: &[[u8; 32]; 2],
-        outcome: &Outcome,
-    ) -> Result<(Image, u32), Violation> {
+        hash: Option<[u8; 32]>,
+    ) -> Result<Image, Violation> {
         let broken = |invariant, what: &str| Err(Violation { invariant, what: what.into() });
-        let (image, offset) = match outcome {
-            Outcome::Boot { hash: Some(hash), offset, .. } if hash == old => (Image::Old, *offset),
-            Outcome::Boot { hash: Some(hash), offset, .. } if hash == new => (Image::New, *offset),
-            Outcome::Boot { .. } => return broken("known-image", "another image runs than the old or the new one"),
-            Outcome::NoBootableImage { .. } => return broken("boots", "no image is valid: nothing boots"),
-            Outcome::Halt { reason } => return broken("boots", reason),
+        let image = match hash {
+            Some(hash) if hash == *old => Image::Old,
+            Some(hash) if hash == *new => Image::New,
+            _ => return broken("known-image", "another image runs than the old or the new one"),
         };
         let permanent = story == Story::Permanent;
         match image {
@@ -88,14 +85,14 @@ impl State {
             }
             Image::New => {
                 self.tried = true;
-                Ok((image, offset))
+                Ok(image)
             }
             Image::Old if self.confirm == Confirm::Done => broken("confirmed", "the old image runs"),
             Image::Old if self.requested && !self.tried => {
                 broken("trial", "the old image runs again, and the new one has not run")
             }
             Image::Old if self.requested && permanent => broken("confirmed", "the old image runs"),
-            Image::Old => Ok((image, offset)),
+            Image::Old => Ok(image),
         }
     }
 }

@@ -1,0 +1,227 @@
+//! `brickproof sweep`.
+
+mod answer;
+mod limits;
+mod options;
+mod path;
+mod picture;
+mod text;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use brickproof_flash_model::boot::mcuboot::Mcuboot;
+use brickproof_flash_model::boot::mcuboot::explain::mode_name;
+use brickproof_flash_model::flash::Flash;
+use brickproof_flash_model::image::mcuboot::{ImageVersion, inspect};
+use brickproof_flash_model::sweep::mcuboot::{Factory, Story, Update};
+use brickproof_flash_model::sweep::{Depth, Limits, Settings, explore};
+
+use super::options::{keys, style};
+use super::{Failure, print, print_json, read_file, write_file};
+use crate::library;
+use crate::runner::case::quote;
+use crate::target::Target;
+
+use answer::{Answer, Image, Made, StoryAnswer};
+use limits::Watch;
+pub(super) use options::{AFTER_HELP, Arguments};
+use options::{Cuts, ImageSize, StoryName};
+
+/// A person has stopped it: as a shell reports it.
+const EXIT_STOPPED: u8 = 130;
+
+/// The target, and what is in its slots.
+struct Setup {
+    target: Target,
+    mcuboot: Mcuboot,
+    /// Everything but the slots of image 0.
+    flash: Flash,
+    installed: Vec<u8>,
+    update: Vec<u8>,
+    factory: Factory,
+}
+
+impl Setup {
+    fn new(arguments: &Arguments) -> Result<Self, Failure> {
+        let target = keys(&arguments.keys)?
+            .into_iter()
+            .fold(library::target(&arguments.target)?, |target, key| target.trusting(key))
+            .with_flaw(arguments.flaw);
+        let mcuboot = target.mcuboot()?;
+        let mut flash = target.layout.blank_flash();
+        target.fill_other_images(&mut flash, &mcuboot)?;
+        let image = |installed: bool, minor: u8, size: ImageSize| {
+            let mut files = arguments.slots.iter().filter(|slot| slot.installed == installed);
+            match (files.next(), files.next()) {
+                (Some(slot), None) => read_file(&slot.path),
+                (Some(_), Some(_)) => {
+                    Err(Failure::Usage("a slot is given two images\n  remedy: one --slot for each".into()))
+                }
+                (None, _) => {
+                    let version = ImageVersion { major: 1, minor, ..ImageVersion::default() };
+                    let size = match size {
+                        ImageSize::Bytes(bytes) => bytes,
+                        ImageSize::Max => mcuboot.max_image_size(),
+                    };
+                    target.maker()?.image_of_size(version, size).map_err(Failure::Harness)
+                }
+            }
+        };
+        let (installed, update) = (image(true, 0, arguments.installed)?, image(false, 1, arguments.update)?);
+        let confirmed = arguments.slots.iter().any(|slot| slot.confirmed);
+        let factory = if confirmed { Factory::Confirmed } else { Factory::Bare };
+        Ok(Self { target, mcuboot, flash, installed, update, factory })
+    }
+
+    fn story(&self, story: Story) -> Result<Update<'_>, Failure> {
+        let update = Update::new(&self.mcuboot, self.flash.clone(), &self.installed, &self.update, story, self.factory);
+        let update = update.map_err(|error| Failure::Usage(format!("{}: {error}", self.target.name)))?;
+        Ok(update.with_recovery(self.target.recovers()))
+    }
+
+    fn images(&self) -> Result<[Image; 2], Failure> {
+        let sectors = self.story(Story::default())?.facts().sectors;
+        let version = |bytes: &Vec<u8>| {
+            inspect(&bytes.as_slice()).map_or_else(|_| "?".into(), |info| info.header.version.to_string())
+        };
+        let image =
+            |role, bytes: &Vec<u8>, sectors| Image { role, version: version(bytes), size: bytes.len(), sectors };
+        Ok([image("installed", &self.installed, sectors[0]), image("update", &self.update, sectors[1])])
+    }
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    let setup = Setup::new(arguments)?;
+    match &arguments.cuts {
+        Cuts::Path(path) => path::run(arguments, &setup, path),
+        Cuts::Explore(depth) => sweep(arguments, &setup, *depth),
+    }
+}
+
+fn sweep(arguments: &Arguments, setup: &Setup, depth: Depth) -> Result<u8, Failure> {
+    if !arguments.flash_out.is_empty() {
+        return Err(Failure::Usage(
+            "--flash-out is for one path: a sweep ends in many states\n  remedy: --cuts id:PATH".into(),
+        ));
+    }
+    let mut answer = Answer {
+        schema: 1,
+        target: setup.target.name.clone(),
+        mode: mode_name(setup.mcuboot.options().mode),
+        flaw: arguments.flaw.map(|flaw| flaw.name()),
+        tears: arguments.tears.name(),
+        images: setup.images()?,
+        stories: Vec::new(),
+    };
+    let interrupted = limits::on_interrupt();
+    let (words, output) = (style(&std::io::stdout()), !arguments.json);
+    if output {
+        print(&text::heading(&answer, arguments.tears, words))?;
+    }
+    let mut pictures = Vec::new();
+    for name in stories(arguments) {
+        let (story, picture) = one(arguments, setup, name, depth, &interrupted)?;
+        if output {
+            print(&text::story(&story, words))?;
+        }
+        pictures.extend(picture);
+        answer.stories.push(story);
+        if interrupted.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    if let Some(file) = &arguments.svg {
+        write_file(file, picture::document(&answer, &pictures).as_bytes())?;
+    }
+    if output {
+        print(&text::verdict(&answer, words))?;
+    } else {
+        print_json(&answer)?;
+    }
+    if interrupted.load(Ordering::Relaxed) {
+        return Ok(EXIT_STOPPED);
+    }
+    let fine = |story: &StoryAnswer| story.violations.is_empty() && story.complete;
+    Ok(u8::from(!answer.stories.iter().all(fine)))
+}
+
+/// One story: what was found, and its picture where one is wanted.
+fn one(
+    arguments: &Arguments,
+    setup: &Setup,
+    story: Story,
+    depth: Depth,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<(StoryAnswer, Option<picture::Picture>), Failure> {
+    let update = setup.story(story)?;
+    let threads = arguments.threads.map_or(Settings::default().limits.threads, usize::from);
+    let limits = Limits { nodes: arguments.max_states as usize, threads };
+    let settings = Settings { depth, tears: arguments.tears, limits, ..Settings::default() };
+    let max_time = arguments.max_time.map(|time| std::time::Duration::from_micros(time.us));
+    let mut watch = Watch::new(story.name(), arguments.max_memory, max_time, Arc::clone(interrupted));
+    let sweep = explore(&update, settings, |progress| watch.report(progress));
+    let took = watch.finish();
+    eprintln!("{}: {:.1} s", story.name(), took.as_secs_f64());
+    let stopped = watch.stopped.take().or_else(|| {
+        (sweep.left_out > 0).then(|| format!("the {} states of --max-states are reached", arguments.max_states))
+    });
+    let answer = StoryAnswer::new(&Made {
+        story: story.name(),
+        depth,
+        tears: arguments.tears,
+        facts: &update.facts(),
+        sweep: &sweep,
+        stopped,
+        replay: &|path| replay_line(arguments, story, path),
+    });
+    let picture = match arguments.svg {
+        Some(_) => Some(picture::Picture::new(&update, &sweep, &answer).map_err(Failure::Harness)?),
+        None => None,
+    };
+    Ok((answer, picture))
+}
+
+/// The stories that were asked for, each once.
+fn stories(arguments: &Arguments) -> Vec<Story> {
+    let mut stories: Vec<Story> = Vec::new();
+    for story in arguments.stories.iter().copied().flat_map(StoryName::stories) {
+        if !stories.contains(&story) {
+            stories.push(story);
+        }
+    }
+    stories
+}
+
+/// The line that tells a path step by step.
+fn replay_line(arguments: &Arguments, story: Story, path: &str) -> String {
+    let mut words = vec!["brickproof".to_owned(), "sweep".into(), "--target".into(), arguments.target.clone()];
+    let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
+    if story != Story::default() {
+        add("--story", story.name().into());
+    }
+    let made = |size: ImageSize| match size {
+        ImageSize::Bytes(bytes) => bytes.to_string(),
+        ImageSize::Max => "max".into(),
+    };
+    for slot in &arguments.slots {
+        add("--slot", slot.text.clone());
+    }
+    if !arguments.slots.iter().any(|slot| slot.installed) {
+        add("--installed", made(arguments.installed));
+    }
+    if arguments.slots.iter().all(|slot| slot.installed) {
+        add("--update", made(arguments.update));
+    }
+    for key in &arguments.keys {
+        add("--key", key.display().to_string());
+    }
+    if let Some(flaw) = arguments.flaw {
+        add("--flaw", flaw.name().into());
+    }
+    if arguments.tears != Settings::default().tears {
+        add("--tears", arguments.tears.name().into());
+    }
+    add("--cuts", format!("id:{path}"));
+    words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,248 @@
+//! What is swept, and how.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use brickproof_flash_model::boot::mcuboot::Flaw;
+use brickproof_flash_model::sweep::mcuboot::Story;
+use brickproof_flash_model::sweep::{Depth, Path, Tears};
+use clap::{Args, ValueEnum};
+
+use super::super::dump::{DeviceFile, device_file};
+use crate::units::{Duration, Size};
+
+/// Most threads.
+const THREADS_MAX: i64 = 256;
+
+#[derive(Debug, Args)]
+pub(in super::super) struct Arguments {
+    /// The board and its bootloader: a profile or a path to a .toml file
+    #[arg(long, default_value = "nrf52840-mcuboot-swap-move")]
+    pub(super) target: String,
+    /// What happens without a power loss; may be given several times
+    #[arg(long = "story", value_enum, default_values_t = [StoryName::TestThenRevert])]
+    pub(super) stories: Vec<StoryName>,
+    /// Which power losses: none, linear (one), depth:N (up to N), exhaustive (any number), id:PATH (exactly these, told
+    /// step by step)
+    #[arg(long, default_value = "exhaustive")]
+    pub(super) cuts: Cuts,
+    /// What an interrupted operation leaves: see below
+    #[arg(long, default_value = "fields", value_parser = tears)]
+    pub(super) tears: Tears,
+    /// An image file in a slot: primary=FILE[:confirmed] is installed, secondary=FILE is the update
+    #[arg(long = "slot", value_name = "NAME=FILE[:confirmed]", value_parser = slot)]
+    pub(super) slots: Vec<SlotImage>,
+    /// Size of the installed image that is made when no file is given: "96 KiB", 98304, or max
+    #[arg(long, value_name = "SIZE", default_value = "96 KiB")]
+    pub(super) installed: ImageSize,
+    /// Size of the update that is made when no file is given
+    #[arg(long, value_name = "SIZE", default_value = "100 KiB")]
+    pub(super) update: ImageSize,
+    /// A PEM file with a key that the bootloader trusts besides its own
+    #[arg(long = "key", value_name = "FILE")]
+    pub(super) keys: Vec<PathBuf>,
+    /// Put a mistake of the past back into the bootloader, to see it found
+    #[arg(long, value_name = "NAME", value_parser = flaw)]
+    pub(super) flaw: Option<Flaw>,
+    /// Threads; findings, ids and counts are the same with any number [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=THREADS_MAX))]
+    pub(super) threads: Option<u16>,
+    /// Stop after so many states
+    #[arg(long, value_name = "N", default_value_t = 50_000_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) max_states: u32,
+    /// Stop at so much memory
+    #[arg(long, value_name = "SIZE", default_value = "2 GiB", value_parser = memory)]
+    pub(super) max_memory: u64,
+    /// Stop after so long: "30 s", "10 min" [default: never]
+    #[arg(long, value_name = "TIME", value_parser = Duration::parse)]
+    pub(super) max_time: Option<Duration>,
+    /// Draw the story, the power losses that leave it, and where they end, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub(super) svg: Option<PathBuf>,
+    /// With --cuts id:PATH: write the flash at the end, raw or Intel HEX by extension
+    #[arg(long, value_name = "[DEVICE=]FILE", value_parser = device_file)]
+    pub(super) flash_out: Vec<DeviceFile>,
+    /// The answer as JSON on standard output
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// What `--help` says behind the options.
+pub(in super::super) const AFTER_HELP: &str = "\
+Tears, what an interrupted operation leaves:
+  none         power is lost between operations only
+  fields       one value for each that code can tell apart: trailer fields, headers, bulk; erases in halves
+  adversarial  likewise, and erases end at every field
+  units        every program unit of every operation: for the smallest layouts
+
+Exit codes: 0 nothing but known properties of the bootloader; 1 a violation, or not everything was covered; \
+2 bad usage or input; 3 the harness itself; 130 Ctrl-C.";
+
+/// A story that can be swept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum StoryName {
+    /// A test that is not confirmed: it must end where it began
+    TestThenRevert,
+    /// A test that is confirmed
+    TestThenConfirm,
+    /// A request for good
+    Permanent,
+    /// A test whose image erases the other slot before it is confirmed
+    TestThenErase,
+    /// Every one of these
+    All,
+}
+
+impl StoryName {
+    pub(super) fn stories(self) -> Vec<Story> {
+        match self {
+            Self::TestThenRevert => vec![Story::TestThenRevert],
+            Self::TestThenConfirm => vec![Story::TestThenConfirm],
+            Self::Permanent => vec![Story::Permanent],
+            Self::TestThenErase => vec![Story::TestThenErase],
+            Self::All => Story::ALL.to_vec(),
+        }
+    }
+}
+
+/// Which power losses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Cuts {
+    /// All up to a number, or all.
+    Explore(Depth),
+    /// These.
+    Path(Path),
+}
+
+/// The path without a power loss, where a path is asked for.
+const UNCUT: &str = "uncut";
+
+impl FromStr for Cuts {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let depth = |depth| Ok(Self::Explore(depth));
+        match (text, text.split_once(':')) {
+            ("none", _) => depth(Depth::AtMost(0)),
+            ("linear", _) => depth(Depth::AtMost(1)),
+            ("exhaustive", _) => depth(Depth::Exhaustive),
+            (_, Some(("depth", number))) => match number.parse() {
+                Ok(number) => depth(Depth::AtMost(number)),
+                Err(_) => Err(format!("`{number}` is no number of power losses")),
+            },
+            (_, Some(("id", UNCUT))) => Ok(Self::Path(Path::default())),
+            (_, Some(("id", ""))) => Err(format!("a path is missing: id:412,17p512 or id:{UNCUT}")),
+            (_, Some(("id", path))) => path.parse().map(Self::Path),
+            _ => Err("expected none, linear, depth:N, exhaustive or id:PATH".into()),
+        }
+    }
+}
+
+/// What `--cuts` takes.
+pub(super) fn id(path: &Path) -> String {
+    if path.0.is_empty() { UNCUT.into() } else { path.to_string() }
+}
+
+/// The size of an image that is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ImageSize {
+    Bytes(u32),
+    /// As much as the bootloader takes.
+    Max,
+}
+
+impl FromStr for ImageSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "max" => Ok(Self::Max),
+            _ => Size::parse(text).map(|size| Self::Bytes(size.0)).map_err(|error| format!("{error}, or max")),
+        }
+    }
+}
+
+/// An image file for a slot.
+#[derive(Debug, Clone)]
+pub(super) struct SlotImage {
+    pub(super) installed: bool,
+    pub(super) confirmed: bool,
+    pub(super) path: PathBuf,
+    /// As it was given.
+    pub(super) text: String,
+}
+
+fn slot(text: &str) -> Result<SlotImage, String> {
+    let (name, rest) = text.split_once('=').ok_or("expected NAME=FILE, like secondary=app.signed.bin")?;
+    let installed = match name {
+        "primary" => true,
+        "secondary" => false,
+        other => return Err(format!("no slot is called `{other}`: primary or secondary")),
+    };
+    let (path, confirmed) = match rest.strip_suffix(":confirmed") {
+        Some(path) => (path, true),
+        None => (rest, false),
+    };
+    if rest.ends_with(":pending") || rest.ends_with(":testing") {
+        return Err("the story says what is asked for and tested: see --story".into());
+    }
+    if confirmed && !installed {
+        return Err("`confirmed` is for the primary slot".into());
+    }
+    Ok(SlotImage { installed, confirmed, path: path.into(), text: text.into() })
+}
+
+fn tears(text: &str) -> Result<Tears, String> {
+    let names = || Tears::ALL.map(Tears::name).join(", ");
+    Tears::ALL.into_iter().find(|tears| tears.name() == text).ok_or_else(|| format!("one of: {}", names()))
+}
+
+fn flaw(text: &str) -> Result<Flaw, String> {
+    let names = || Flaw::ALL.map(Flaw::name).join(", ");
+    Flaw::ALL.into_iter().find(|flaw| flaw.name() == text).ok_or_else(|| format!("one of: {}", names()))
+}
+
+/// Bytes; unlike the sizes of images, up to what a machine has.
+fn memory(text: &str) -> Result<u64, String> {
+    const GIB: u64 = 1 << 30;
+    let gib = text.trim().strip_suffix("GiB").and_then(|number| number.trim().parse::<u32>().ok());
+    match gib {
+        Some(gib) => Ok(u64::from(gib) * GIB),
+        None => Size::parse(text).map(|size| size.0.into()).map_err(|error| format!("{error}, or \"2 GiB\"")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_are_read() {
+        let read = |text: &str| text.parse::<Cuts>();
+        assert_eq!(read("none"), Ok(Cuts::Explore(Depth::AtMost(0))));
+        assert_eq!(read("linear"), read("depth:1"));
+        assert_eq!(read("exhaustive"), Ok(Cuts::Explore(Depth::Exhaustive)));
+        assert_eq!(read("id:uncut"), Ok(Cuts::Path(Path::default())));
+        let Ok(Cuts::Path(path)) = read("id:@0,17p512") else { panic!() };
+        assert_eq!(id(&path), "@0,17p512");
+        for wrong in ["", "all", "depth", "depth:", "depth:x", "id:", "id:x", "id:1,", "linear:2"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn slots_and_sizes_are_read() {
+        let confirmed = slot("primary=a.bin:confirmed").unwrap();
+        assert!(confirmed.installed && confirmed.confirmed && confirmed.path == *"a.bin");
+        assert!(!slot("secondary=a:b.bin").unwrap().installed);
+        for wrong in ["a.bin", "scratch=a.bin", "secondary=a.bin:confirmed", "secondary=a.bin:pending"] {
+            assert!(slot(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!("96 KiB".parse(), Ok(ImageSize::Bytes(98_304)));
+        assert_eq!("max".parse(), Ok(ImageSize::Max));
+        assert!("much".parse::<ImageSize>().is_err());
+        assert_eq!(memory("3 GiB"), Ok(3 << 30));
+        assert_eq!(memory("64 MiB"), Ok(64 << 20));
+        assert!(memory("x").is_err());
+    }
+}

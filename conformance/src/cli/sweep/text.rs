@@ -1,0 +1,149 @@
+//! What a sweep has found, for people.
+
+use std::fmt::Write;
+
+use brickproof_flash_model::sweep::Tears;
+
+use super::answer::{Answer, Covered, StoryAnswer, Way};
+use crate::report::terminal::Style;
+
+/// What is swept.
+pub(super) fn heading(answer: &Answer, tears: Tears, style: Style) -> String {
+    let Answer { target, mode, flaw, images: [installed, update], .. } = answer;
+    let mut text = format!("{}, MCUboot {mode}\n", style.bold(target));
+    if let Some(flaw) = flaw {
+        let _ = writeln!(text, "  flaw       {flaw}, put back on purpose");
+    }
+    for image in [installed, update] {
+        let sectors = if image.sectors == 1 { "sector" } else { "sectors" };
+        let _ =
+            writeln!(text, "  {:<10} {}, {} bytes, {} {sectors}", image.role, image.version, image.size, image.sectors);
+    }
+    let leaves = match tears {
+        Tears::None => "power is lost between flash operations only",
+        Tears::Fields => "an interrupted operation leaves one value for each that code can tell apart",
+        Tears::Adversarial => "as `fields`, and an interrupted erase ends at every field",
+        Tears::Units => "an interrupted operation ends at every program unit",
+    };
+    let _ = writeln!(text, "  tears      {}: {leaves}", tears.name());
+    text
+}
+
+/// What was found in a story.
+pub(super) fn story(answer: &StoryAnswer, style: Style) -> String {
+    let mut text = format!("\n{}\n", style.bold(answer.story));
+    let _ = writeln!(
+        text,
+        "  covered    {}: {} states, {} power losses tried, {} runs merged",
+        covered(answer.covered),
+        number(answer.states as u64),
+        number(answer.edges),
+        number(answer.merged)
+    );
+    if let Some(because) = &answer.left_out_because {
+        let states = number(answer.left_out as u64);
+        let _ = writeln!(text, "  {}   {states} states that were found and not run: {because}", style.bold("LEFT OUT"));
+    }
+    let most = answer.ends.values().copied().max().map_or(0, |most| number(most).len());
+    for (index, (end, states)) in answer.ends.iter().enumerate() {
+        let title = if index == 0 { "ends" } else { "" };
+        let _ = writeln!(text, "  {title:<10} {:>most$}  {end}", number(*states));
+    }
+    for property in &answer.known {
+        let _ = writeln!(text, "  known      {}: {}", style.bold(property.id), property.title);
+        // One way is enough to see it; the others are in the JSON.
+        if let Some(shortest) = property.ways.first() {
+            way(&mut text, shortest);
+        }
+        let _ = writeln!(text, "    evidence   {}", property.evidence);
+        let _ = writeln!(text, "    remedy     {}", property.remedy);
+    }
+    for violation in &answer.violations {
+        let _ = writeln!(text, "  {}  {}: {}", style.bold("VIOLATION"), violation.invariant, violation.way.what);
+        way(&mut text, &violation.way);
+    }
+    text
+}
+
+fn way(text: &mut String, way: &Way) {
+    if way.interrupted.is_empty() {
+        let _ = writeln!(text, "    happens    without any power loss");
+    }
+    for (index, interrupted) in way.interrupted.iter().enumerate() {
+        let title = if index == 0 { "power lost" } else { "then" };
+        let _ = writeln!(text, "    {title:<10} {interrupted}");
+    }
+    let _ = writeln!(text, "    replay     {}", way.replay);
+}
+
+/// The answer to the question.
+pub(super) fn verdict(answer: &Answer, style: Style) -> String {
+    let violations: usize = answer.stories.iter().map(|story| story.violations.len()).sum();
+    let known: std::collections::BTreeSet<&str> =
+        answer.stories.iter().flat_map(|story| &story.known).map(|property| property.id).collect();
+    let complete = answer.stories.iter().all(|story| story.complete);
+    let least = answer.stories.iter().map(|story| story.covered).min().unwrap_or(Covered::Nothing);
+    let verdict = if violations > 0 {
+        let s = if violations == 1 {
+            "violation that is no known property"
+        } else {
+            "violations that are no known property"
+        };
+        format!("{violations} {s} of this bootloader")
+    } else {
+        let whatever = match least {
+            Covered::Everything => "no sequence of power losses bricks this or boots a wrong image".to_owned(),
+            Covered::UpTo(0) => "the story holds without a power loss".to_owned(),
+            Covered::UpTo(1) => "no single power loss bricks this or boots a wrong image".to_owned(),
+            Covered::UpTo(cuts) => {
+                format!("no sequence of up to {cuts} power losses bricks this or boots a wrong image")
+            }
+            Covered::Nothing => "nothing was covered".to_owned(),
+        };
+        match known.len() {
+            0 => whatever,
+            1 => format!("{whatever}, but for 1 known property of its bootloader"),
+            count => format!("{whatever}, but for {count} known properties of its bootloader"),
+        }
+    };
+    let partly = if complete { "" } else { "; not everything was covered" };
+    format!("\n{}\n", style.bold(&format!("{verdict}{partly}")))
+}
+
+fn covered(covered: Covered) -> String {
+    match covered {
+        Covered::Nothing => "nothing".into(),
+        Covered::UpTo(0) => "the story without a power loss".into(),
+        Covered::UpTo(1) => "every single power loss".into(),
+        Covered::UpTo(cuts) => format!("every sequence of up to {cuts} power losses"),
+        Covered::Everything => "every sequence of power losses".into(),
+    }
+}
+
+/// A number with its thousands apart.
+pub(super) fn number(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_apart() {
+        assert_eq!([0, 999, 1000, 27_228, 1_234_567].map(number), ["0", "999", "1,000", "27,228", "1,234,567"]);
+    }
+
+    #[test]
+    fn less_is_covered_the_earlier_it_stops() {
+        assert!(Covered::Nothing < Covered::UpTo(0) && Covered::UpTo(3) < Covered::Everything);
+    }
+}
