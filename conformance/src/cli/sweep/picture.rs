@@ -11,7 +11,7 @@ use super::text::number;
 /// Pixels.
 const WIDTH: f64 = 1200.0;
 /// Where the line of a story begins and ends.
-const LEFT: f64 = 250.0;
+const LEFT: f64 = 300.0;
 const RIGHT: f64 = WIDTH - 130.0;
 /// From one row to the next.
 const ROW: f64 = 22.0;
@@ -148,18 +148,27 @@ impl Canvas {
 
     /// The run that is not cut, with a number for each thing that happens; where its line is.
     fn story(&mut self, steps: &[Step], scale: f64) -> f64 {
-        let mut told: Vec<(u64, &str)> = Vec::new();
+        let mut told: Vec<(u64, Vec<&str>)> = Vec::new();
         let mut at = 0;
         for step in steps {
             match step {
-                Step::Told(what) => told.push((at, what)),
+                Step::Told(what) => match told.last_mut() {
+                    Some((there, all)) if *there == at => all.push(what),
+                    _ => told.push((at, vec![what])),
+                },
                 Step::Operations { count, .. } => at += count,
                 Step::Start => {}
             }
         }
-        for (index, (at, what)) in told.iter().enumerate() {
-            self.y += ROW - 4.0;
-            self.text(LEFT, "quiet", &format!("{}  from operation {at}: {what}", index + 1));
+        for (index, (at, all)) in told.iter().enumerate() {
+            for (line, what) in all.iter().enumerate() {
+                self.y += ROW - 4.0;
+                if line == 0 {
+                    self.text(LEFT, "", &format!("{}", index + 1));
+                    self.text(LEFT + 24.0, "quiet", &format!("operation {at}"));
+                }
+                self.text(LEFT + 130.0, "quiet", &short(what, 115));
+            }
         }
         self.y += ROW * 2.0;
         let y = self.y;
@@ -167,7 +176,7 @@ impl Canvas {
         self.line((LEFT, RIGHT), y, "#222", 3.0);
         let mut before = f64::MIN;
         let mut raised = 0.0;
-        for (index, (at, what)) in told.iter().enumerate() {
+        for (index, (at, all)) in told.iter().enumerate() {
             let x = LEFT + *at as f64 * scale;
             raised = if x - before < 18.0 { raised + 1.0 } else { 0.0 };
             before = x;
@@ -176,7 +185,7 @@ impl Canvas {
                 self.body,
                 "<g><title>{}</title><circle cx=\"{x:.1}\" cy=\"{top:.1}\" r=\"8\"/><text x=\"{x:.1}\" y=\"{:.1}\" \
                  class=\"mark\">{}</text></g>",
-                escape(what),
+                escape(&all.join("; ")),
                 top + 3.5,
                 index + 1
             );
@@ -215,7 +224,7 @@ impl Canvas {
                 "<text x=\"16\" y=\"{y:.1}\" style=\"fill:{colour}\"><title>{0}</title>{1}</text>\
                  <text x=\"{2}\" y=\"{y:.1}\" class=\"quiet end\">{3} states</text>",
                 escape(end),
-                escape(&short(end, 36)),
+                escape(&short(end, 40)),
                 WIDTH - 16.0,
                 number(*states)
             );
@@ -241,7 +250,7 @@ impl Canvas {
                 "<text x=\"16\" y=\"{:.1}\" style=\"fill:{}\">{}</text>",
                 self.y,
                 row.colour,
-                escape(&short(&row.title, 34))
+                escape(&short(&row.title, 42))
             );
             let gaps = GAP * (row.runs.len() - 1) as f64;
             let total = row.runs.iter().sum::<u64>().max(1) as f64;

@@ -76,6 +76,9 @@ fn way(text: &mut String, way: &Way) {
     let _ = writeln!(text, "    replay     {}", way.replay);
 }
 
+/// What must not come of it.
+const HARMS: &str = "bricks this, boots a wrong image or loses the way back";
+
 /// The answer to the question.
 pub(super) fn verdict(answer: &Answer, style: Style) -> String {
     let violations: usize = answer.stories.iter().map(|story| story.violations.len()).sum();
@@ -92,11 +95,11 @@ pub(super) fn verdict(answer: &Answer, style: Style) -> String {
         format!("{violations} {s} of this bootloader")
     } else {
         let whatever = match least {
-            Covered::Everything => "no sequence of power losses bricks this or boots a wrong image".to_owned(),
+            Covered::Everything => format!("no sequence of power losses {HARMS}"),
             Covered::UpTo(0) => "the story holds without a power loss".to_owned(),
-            Covered::UpTo(1) => "no single power loss bricks this or boots a wrong image".to_owned(),
+            Covered::UpTo(1) => format!("no single power loss {HARMS}"),
             Covered::UpTo(cuts) => {
-                format!("no sequence of up to {cuts} power losses bricks this or boots a wrong image")
+                format!("no sequence of up to {cuts} power losses {HARMS}")
             }
             Covered::Nothing => "nothing was covered".to_owned(),
         };

@@ -14,6 +14,10 @@ pub struct Facts {
     pub story: Story,
     /// Sectors of the old and the new image.
     pub sectors: [u32; 2],
+    /// Older images are refused.
+    pub downgrade_prevention: bool,
+    /// There are several images.
+    pub several: bool,
 }
 
 /// A property of a bootloader.
@@ -142,14 +146,7 @@ pub const ALL: &[Known] = &[
         invariants: &["revert"],
         cuts: 2,
         torn: true,
-        at: At::Of(&[
-            "program of primary swap info",
-            "program of primary image_ok",
-            "program of primary swap size",
-            "program of primary TLV sizes",
-            "program of primary magic",
-            "erase of the trailer of the primary slot",
-        ]),
+        at: At::Of(&PRIMARY_TRAILER),
         applies: |facts| matches!(facts.mode, Mode::SwapMove | Mode::SwapOffset),
     },
     Known {
@@ -160,13 +157,7 @@ pub const ALL: &[Known] = &[
         invariants: &["revert"],
         cuts: 2,
         torn: false,
-        at: At::Of(&[
-            "program of scratch swap info",
-            "program of scratch image_ok",
-            "program of scratch swap size",
-            "program of scratch magic",
-            "erase of the trailer of the scratch area",
-        ]),
+        at: At::Of(&SCRATCH_TRAILER),
         applies: |facts| facts.mode == Mode::SwapScratch,
     },
     Known {
@@ -177,13 +168,7 @@ pub const ALL: &[Known] = &[
         invariants: &["boots"],
         cuts: 2,
         torn: true,
-        at: At::Of(&[
-            "program of scratch swap info",
-            "program of scratch image_ok",
-            "program of scratch swap size",
-            "program of scratch magic",
-            "erase of the trailer of the scratch area",
-        ]),
+        at: At::Of(&SCRATCH_TRAILER),
         applies: |facts| facts.mode == Mode::SwapScratch,
     },
     Known {
@@ -287,6 +272,28 @@ pub const ALL: &[Known] = &[
         applies: swaps,
     },
     Known {
+        id: "revert-refused-as-downgrade",
+        title: "With downgrade prevention, one cut at the start of a revert loses it: the next boot finds a request for good, refuses it as a downgrade, and erases the old image",
+        evidence: "swap_move.c, fixup_revert marks the old image as a request for good before the primary trailer says revert; loader.c, check_downgrade_prevention is asked for that, and is not for a revert",
+        remedy: "None for the initiator: the device runs the unconfirmed image; it can be told by its flags",
+        invariants: &["revert"],
+        cuts: 1,
+        torn: false,
+        at: At::Of(&REVERT_BEGINS),
+        applies: |facts| facts.downgrade_prevention && facts.mode == Mode::SwapMove,
+    },
+    Known {
+        id: "several-images-trailer-twice",
+        title: "In a bootloader for several images, a swap that is resumed at its start writes its trailer once more: a second cut there loses the request when the secondary trailer was torn",
+        evidence: "loader.c, context_boot_go resets the status that was read when there are several images, so that swap_run begins with the trailer (as pull request 830 did for one image)",
+        remedy: "After the reset, look which image runs; when it is the old one, ask again",
+        invariants: &["trial"],
+        cuts: 2,
+        torn: true,
+        at: At::Of(&PRIMARY_TRAILER),
+        applies: |facts| facts.several && facts.mode == Mode::SwapMove,
+    },
+    Known {
         id: "half-erased-trailer",
         title: "An erase that ends between two fields of a trailer leaves some of them, which are believed",
         evidence: "Found by this sweep in the model of the real code, and not recorded from it; MCUboot looks at each field of a trailer for itself. A NOR sector is erased as a whole: no data sheet promises, or rules out, that one part of it is erased first",
@@ -297,6 +304,35 @@ pub const ALL: &[Known] = &[
         at: At::HalfErasedTrailer,
         applies: swaps,
     },
+];
+
+/// What is done to the trailer of the scratch area when its part of a swap begins.
+const SCRATCH_TRAILER: [&str; 5] = [
+    "program of scratch swap info",
+    "program of scratch image_ok",
+    "program of scratch swap size",
+    "program of scratch magic",
+    "erase of the trailer of the scratch area",
+];
+
+/// What is done to the primary trailer when a swap begins.
+const PRIMARY_TRAILER: [&str; 6] = [
+    "program of primary swap info",
+    "program of primary image_ok",
+    "program of primary swap size",
+    "program of primary TLV sizes",
+    "program of primary magic",
+    "erase of the trailer of the primary slot",
+];
+
+/// The same up to where the request for good in the secondary trailer is gone.
+const REVERT_BEGINS: [&str; 6] = [
+    "program of primary swap info",
+    "program of primary image_ok",
+    "program of primary swap size",
+    "program of primary magic",
+    "erase of the trailer of the primary slot",
+    "erase of the trailer of the secondary slot",
 ];
 
 fn shorter(facts: &Facts) -> bool {

@@ -26,7 +26,7 @@ use monitor::{Confirm, Image};
 
 use super::cutter::Reset;
 use super::{Cutter, End, FieldSpan, Machine, Region, Violation};
-use crate::boot::mcuboot::{Boot, Mcuboot, Mode, Outcome, Pair, RequestError, Slot};
+use crate::boot::mcuboot::{Boot, Downgrade, Mcuboot, Mode, Outcome, Pair, RequestError, Slot};
 use crate::flash::{Controller, Flash, FlashError, Uncut};
 
 /// What the application does.
@@ -129,7 +129,13 @@ impl<'a> Update<'a> {
         let mut update = Self {
             mcuboot,
             hashes: images.map(|image| image.hash),
-            facts: Facts { mode, story, sectors: images.map(|image| image.total_len.div_ceil(sector)) },
+            facts: Facts {
+                mode,
+                story,
+                sectors: images.map(|image| image.total_len.div_ceil(sector)),
+                downgrade_prevention: mcuboot.options().downgrade != Downgrade::Allowed,
+                several: mcuboot.pairs().len() > 1,
+            },
             story,
             new: new.to_vec(),
             fields: fields::fields(pair, &[old, new]),
