@@ -48,7 +48,7 @@ enum At {
     Nowhere,
     /// Whatever it is, or no cut.
     Anywhere,
-    /// Behind the last operation of a boot.
+    /// Behind the last operation of a boot, or inside the one that sets copy_done, when enough of it is written.
     Behind,
     /// Before or inside one of these operations.
     Of(&'static [&'static str]),
@@ -69,6 +69,7 @@ impl Known {
         let cuts = &finding.path.0;
         let here = match (self.at, finding.cause.map(|cause| cause.cut)) {
             (At::Nowhere, None) | (At::Behind, Some(Cut::Behind)) | (At::Anywhere, _) => true,
+            (At::Behind, Some(Cut::Torn(action))) => action.target.ends_with("copy_done"),
             (At::Of(actions), Some(Cut::Before(action) | Cut::Torn(action)))
             | (At::Torn(actions), Some(Cut::Torn(action))) => actions.contains(&action.to_string().as_str()),
             (At::HalfErasedTrailer, _) => {
@@ -107,7 +108,7 @@ pub const ALL: &[Known] = &[
     },
     Known {
         id: "trial-lost",
-        title: "Power lost between copy_done and the start of the new image is taken for its failure: it is reverted untried",
+        title: "Power lost between copy_done, whole or torn behind its first byte, and the start of the new image is taken for a failure of that: it is reverted untried",
         evidence: "Recorded from the real boot code (a torn copy_done whose first byte is written); loader.c, boot_set_copy_done before the image starts; direct-XIP: boot_select_or_erase",
         remedy: "After the reset, look which image runs; when it is the old one, ask again",
         invariants: &["trial"],
