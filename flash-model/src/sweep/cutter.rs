@@ -60,6 +60,8 @@ pub struct Cutter<'a, S> {
     /// Where to merge.
     seen: Option<&'a Seen>,
     state: S,
+    /// What is known outside of flash, as a number.
+    known_outside: u64,
     /// Operations since power-on.
     pub(super) operations: u64,
     pub(super) edges: u64,
@@ -114,6 +116,7 @@ impl<'a, S: State> Cutter<'a, S> {
             task,
             seen,
             state,
+            known_outside: 0,
             operations: 0,
             edges: 0,
             merged: None,
@@ -136,6 +139,12 @@ impl<'a, S: State> Cutter<'a, S> {
     pub fn enter(&mut self, state: S) {
         self.at_home &= self.state == state;
         self.state = state;
+    }
+
+    /// From here on loop heads and resets are the same only where this number is, too: it stands for what the code at
+    /// work knows beside its status and the flash, and what a power loss takes away. 0 at power-on.
+    pub fn remember(&mut self, number: u64) {
+        self.known_outside = number;
     }
 
     /// Power may be lost here, where a bootloader ends and an application has not begun.
@@ -164,7 +173,7 @@ impl<'a, S: State> Cutter<'a, S> {
         if matches!(self.task, Task::Probe) && self.operations > 0 {
             return Reset::Merged;
         }
-        let key = self.key(flash, 1);
+        let key = self.key(flash, u128::from(self.known_outside) << 64 | 1);
         let changed = std::mem::replace(&mut self.at_reset, self.operations) != self.operations;
         if self.seen.is_some_and(|seen| seen.contains_key(&key)) {
             self.merged = Some(key);
@@ -274,7 +283,7 @@ impl<S: State> Hook for Cutter<'_, S> {
         let seen = self.seen?;
         let [a, b, c, d] = step.status.map(u128::from);
         let status = fold(a << 96 | b << 64 | c << 32 | d, name_number(step.name));
-        let key = self.key(flash, status | 2);
+        let key = self.key(flash, fold(status, self.known_outside.into()) | 2);
         if seen.contains_key(&key) {
             self.merged = Some(key);
             return Some(Interruption::Merged);

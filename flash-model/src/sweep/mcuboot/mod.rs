@@ -15,7 +15,7 @@
 //! | `untouched` | what is outside of the slots does not change |
 //! | `rest` | without further cuts, boots stop to change flash |
 
-mod fields;
+pub mod fields;
 pub mod known;
 mod monitor;
 
