@@ -17,8 +17,9 @@ use brickproof_simulator::trace::{Cause, InitiatorEvent};
 use super::Upload;
 use super::script::Script;
 use super::state::{Confirm, Image, Phase, State, violation};
-use crate::initiator::update::{self, Report};
+use crate::initiator::update::{self, Job, Report};
 use crate::initiator::wire::Wire;
+use crate::scenario::Task;
 
 /// The device, whether it has power or not.
 enum Supply {
@@ -122,7 +123,7 @@ impl<'a, 's> Line<'a, 's> {
         };
         let supply = self.supply.insert(supply);
         let flash = supply.flash();
-        if self.cutter.between(flash).is_err() {
+        if self.cutter.started(flash).is_err() {
             return Err(End::Interrupted);
         }
         if upload.others(flash) != upload.untouched {
@@ -149,14 +150,16 @@ impl<'a, 's> Line<'a, 's> {
     }
 
     /// Runs the initiator, from its beginning or from where it waits for this answer of a script.
-    pub(super) fn update(&mut self, waits_for: Option<usize>) -> Result<Report, End> {
+    pub(super) fn update(&mut self, job: &Job, waits_for: Option<usize>) -> Result<Report, End> {
         self.told = DefaultHasher::new();
+        // Two tasks are two initiators.
+        self.told.write_u8(u8::from(job.task == Task::EraseAndUpdate));
         self.answers.clear();
         self.scripted = waits_for.map(|open| (0, open));
         self.now_us = 0;
         let upload = self.upload;
         let polled = {
-            let run = pin!(update::run(self, &upload.job, upload.initiator.policy));
+            let run = pin!(update::run(self, job, upload.initiator.policy));
             run.poll(&mut Context::from_waker(Waker::noop()))
         };
         self.cutter.remember(0);
@@ -185,7 +188,9 @@ impl<'a, 's> Line<'a, 's> {
         if self.upload.initiator.again == super::Again::GoesOn {
             state.waiting = if self.upload.script.open(phase).is_some() { phase } else { Phase::Look };
         }
-        if phase == Phase::Confirm && state.confirm == Confirm::No {
+        // Without a hash the image that runs is meant.
+        let confirms = phase == Phase::Confirm && self.runs() == Some(Image::New);
+        if confirms && state.confirm == Confirm::No {
             state.confirm = Confirm::Begun;
         }
         self.enter(state);
@@ -199,7 +204,7 @@ impl<'a, 's> Line<'a, 's> {
         let answer = device
             .handle(&upload.board, Battery::default(), self.now_us, packet, self.cutter)
             .map_err(|_| End::Interrupted)?;
-        if phase == Phase::Confirm && answer.packets.first().is_some_and(|packet| succeeds(packet)) {
+        if confirms && answer.packets.first().is_some_and(|packet| succeeds(packet)) {
             self.enter(State { confirm: Confirm::Done, ..self.state });
         }
         self.answers.extend(answer.packets);

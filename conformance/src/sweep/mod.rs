@@ -9,14 +9,17 @@
 //! | [`upload`] | the machine, and the argument why its states are merged rightly |
 //! | `line` | a wire to a device that may lose its power |
 //! | `script` | how an initiator that was not started again is brought to where it was |
+//! | [`known`] | what is known to be found |
 //! | [`state`] | what survives beside the flash, and what must hold |
 //! | `fields` | what the server reads of an image in flash |
 
 mod fields;
+pub mod known;
 mod line;
 mod script;
 pub mod state;
 pub mod upload;
 
+pub use known::Known;
 pub use state::{Phase, State};
 pub use upload::{Again, Initiator, Upload};

@@ -1,4 +1,49 @@
 //! A target that is updated over SMP as a [`Machine`].
+//!
+//! A run begins when power comes back. The bootloader runs, then the image that it found, with its server; the built-in
+//! initiator updates it, with all resets that this takes. An initiator that reports a failure is started again; when it
+//! fails twice from the same state, that is a violation. After its success the device resets until nothing changes any
+//! more. Power is cut at each flash operation of server and bootloader, and between a boot and the start of its image.
+//!
+//! | invariant | what must hold |
+//! |---|---|
+//! | `boots` | every boot that is not cut starts an image |
+//! | `known-image` | it is the old or the new one, whole |
+//! | `way-back` | where the mode has a way back: while the new image runs unconfirmed, the old one lies whole in the other slot |
+//! | `confirmed` | once a confirmation was acknowledged, the new image runs |
+//! | `update` | the initiator, started again, succeeds |
+//! | `report` | what it reports is true, and stays true |
+//! | `untouched` | what is outside of the slots does not change |
+//! | `rest` | without further cuts, resets stop to change flash |
+//!
+//! # What survives
+//!
+//! The flash, and [`State`]. The RAM of the server does not: an upload that was under way is forgotten (`Server::new` has
+//! none), and every chunk of it but a first one is answered with offset 0 and changes nothing (`Action::Ignore`).
+//!
+//! # An initiator that is not started again
+//!
+//! [`Again::FromTheStart`] and [`Again::GoesOn`] are two machines, because they are not the same seen from the flash: who
+//! begins anew looks first, and marks an image that lies there already; who goes on after the loss of its link sends the
+//! chunk again that was not answered, is told offset 0, and uploads what may lie there already. So the second is run as it
+//! is: it is brought by the answers of an update without a cut to the request that had no answer ([`Phase`]), and goes on
+//! with the device that has started again.
+//!
+//! * Which chunk it was makes no difference to flash: whatever its offset, it is ignored. The second one stands for all.
+//! * How often it has been patient is not carried over a cut: it never gives up because of those before. One that does is
+//!   one that is started again.
+//! * Power is back when the request times out. Were it not, the initiator would call the device, which changes nothing, and
+//!   send a first chunk, which is what offset 0 leads to as well.
+//! * Before the first chunk it has only read: there it is the same as one that is started again.
+//!
+//! # Merging
+//!
+//! A run is merged at each request and at each reset, where flash and [`State`] are what they were in another run, and a
+//! number for all else is, too: for what the server has in RAM ([`Device::volatile`]), and for all that the initiator was
+//! told since its start (packets, and the time that it let pass). The initiator is a function of that, and of what is the
+//! same for all runs. The number is 0 while a device starts after a power loss, when nobody knows anything.
+//!
+//! [`Device::volatile`]: brickproof_simulator::device::Device::volatile
 
 use std::ops::Range;
 
@@ -7,6 +52,7 @@ use brickproof_flash_model::flash::{Controller, Flash, Uncut};
 use brickproof_flash_model::image::mcuboot::inspect;
 use brickproof_flash_model::sweep::cutter::Reset;
 use brickproof_flash_model::sweep::mcuboot::fields::{others, regions};
+use brickproof_flash_model::sweep::mcuboot::{Facts, Story};
 use brickproof_flash_model::sweep::{Cutter, End, FieldSpan, Machine, Region};
 use brickproof_simulator::device::Board;
 use brickproof_simulator::trace::Cause;
@@ -40,11 +86,13 @@ pub struct Initiator<'p> {
     pub reporter: &'p dyn Reporter,
     /// What it does after a power loss.
     pub again: Again,
+    /// What fails is tried once more with an erase of the slot before the upload ([`Task::EraseAndUpdate`]).
+    pub erases: bool,
 }
 
 impl Default for Initiator<'_> {
     fn default() -> Self {
-        Self { policy: &WellBehaved, reporter: &Truthful, again: Again::default() }
+        Self { policy: &WellBehaved, reporter: &Truthful, again: Again::default(), erases: false }
     }
 }
 
@@ -53,6 +101,9 @@ pub struct Upload<'p> {
     pub(super) board: Board,
     pub(super) initiator: Initiator<'p>,
     pub(super) job: Job,
+    /// The same with an erase before it.
+    with_erase: Job,
+    facts: Facts,
     pub(super) script: Script,
     /// Of the old and the new image.
     pub(super) hashes: [[u8; 32]; 2],
@@ -86,7 +137,8 @@ impl<'p> Upload<'p> {
             loaded.map_err(|error| format!("the image for the {slot} slot: {error}"))
         };
         let hash = |flash: &Flash, slot: Slot| {
-            let verified = pair.verify(flash, slot).map_err(|error| format!("the image for the {slot} slot: {error}"))?;
+            let verified =
+                pair.verify(flash, slot).map_err(|error| format!("the image for the {slot} slot: {error}"))?;
             Ok::<_, String>(verified.hash)
         };
         let mut flash = board.layout.blank_flash();
@@ -98,17 +150,22 @@ impl<'p> Upload<'p> {
         let mut with_both = flash.clone();
         load(&mut with_both, Slot::Secondary, new)?;
         let hashes = [hash(&flash, Slot::Primary)?, hash(&with_both, Slot::Secondary)?];
-                let regions = regions(pair);
+        let regions = regions(pair);
+        let sector = pair.sectors(Slot::Primary).first().map_or(1, |sector| sector.size);
+        let sectors = [old, new].map(|image| (image.len() as u32).div_ceil(sector));
+        let job = Job {
+            image: new.to_vec(),
+            sha256: Sha256::digest(new).into(),
+            tlv_hash: hashes[1],
+            version: inspect(&new).ok().map(|info| info.header.version),
+            task: Task::Update,
+            number: None,
+            further: Vec::new(),
+        };
         let mut upload = Self {
-            job: Job {
-                image: new.to_vec(),
-                sha256: Sha256::digest(new).into(),
-                tlv_hash: hashes[1],
-                version: inspect(&new).ok().map(|info| info.header.version),
-                task: Task::Update,
-                number: None,
-                further: Vec::new(),
-            },
+            with_erase: Job { task: Task::EraseAndUpdate, ..job.clone() },
+            job,
+            facts: Facts { mode: options.mode, story: Story::TestThenConfirm, sectors },
             script: Script::default(),
             hashes,
             reverts: !matches!(options.mode, Mode::OverwriteOnly { .. } | Mode::DirectXip { revert: false }),
@@ -123,6 +180,12 @@ impl<'p> Upload<'p> {
         upload.untouched = upload.others(&upload.flash);
         upload.script = upload.record();
         Ok(upload)
+    }
+
+    /// What a property that is known may depend on.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        self.facts
     }
 
     fn pair(&self) -> &Pair {
@@ -148,41 +211,52 @@ impl<'p> Upload<'p> {
         let mut cutter = Cutter::replay(None, state);
         let mut line = Line::new(self, &mut cutter, self.flash.clone(), state);
         line.record = Some(Script::default());
-        let _ = line.start(Cause::PowerOn).and_then(|()| line.update(None));
+        let _ = line.start(Cause::PowerOn).and_then(|()| line.update(&self.job, None));
         line.record.unwrap_or_default()
+    }
+
+    /// Starts the initiator again and again; `open` is the answer that it waits for when it goes on.
+    fn until_success(&self, line: &mut Line<'_, '_>, mut open: Option<usize>) -> Result<(), End> {
+        let mut begun = Vec::new();
+        let mut erased = false;
+        let mut job = &self.job;
+        let mut said = String::new();
+        loop {
+            if open.is_none() {
+                let here = line.fingerprint();
+                if begun.contains(&here) {
+                    if !self.initiator.erases || erased {
+                        return Err(End::Violation(violation("update", &said)));
+                    }
+                    (job, erased) = (&self.with_erase, true);
+                }
+                begun.push(here);
+                line.enter(State { phase: Phase::Start, waiting: Phase::Look, ..line.state });
+            }
+            let report = line.update(job, open.take())?;
+            match (report.success, line.runs()) {
+                (true, Some(Image::New)) => return Ok(()),
+                (true, _) => {
+                    let what = "success is reported, and the old image runs";
+                    return Err(End::Violation(violation("report", what)));
+                }
+                (false, _) if line.state.confirm == Confirm::Done => {
+                    let what = format!("the new image is confirmed, and it is said: {}", report.message);
+                    return Err(End::Violation(violation("report", &what)));
+                }
+                (false, _) => said = report.message,
+            }
+            job = &self.job;
+        }
     }
 
     /// From power-on to rest; what ends it before is an error here.
     fn story(&self, line: &mut Line<'_, '_>) -> Result<&'static str, End> {
-        let mut open = self.script.open(line.state.waiting);
+        let open = self.script.open(line.state.waiting);
         line.enter(State { phase: Phase::Start, ..line.state });
         line.start(Cause::PowerOn)?;
         if !line.state.reported {
-            let mut begun = Vec::new();
-            let mut said = String::new();
-            loop {
-                if open.is_none() {
-                    let here = line.fingerprint();
-                    if begun.contains(&here) {
-                        return Err(End::Violation(violation("update", &said)));
-                    }
-                    begun.push(here);
-                    line.enter(State { phase: Phase::Start, waiting: Phase::Look, ..line.state });
-                }
-                let report = line.update(open.take())?;
-                match (report.success, line.runs()) {
-                    (true, Some(Image::New)) => break,
-                    (true, _) => {
-                        let what = "success is reported, and the old image runs";
-                        return Err(End::Violation(violation("report", what)));
-                    }
-                    (false, _) if line.state.confirm == Confirm::Done => {
-                        let what = format!("the new image is confirmed, and it is said: {}", report.message);
-                        return Err(End::Violation(violation("report", &what)));
-                    }
-                    (false, _) => said = report.message,
-                }
-            }
+            self.until_success(line, open)?;
             line.enter(State { phase: Phase::Done, waiting: Phase::Look, reported: true, ..line.state });
         }
         loop {

@@ -48,7 +48,7 @@ enum Task<'a> {
     },
     /// Runs to its end or a merge.
     Run,
-    /// Runs as far as a bootloader goes.
+    /// Runs as far as a bootloader goes, or to the first reset.
     Probe,
     /// Cuts here, or not at all.
     Replay(Option<CutPlace>),
@@ -149,17 +149,30 @@ impl<'a, S: State> Cutter<'a, S> {
 
     /// Power may be lost here, where a bootloader ends and an application has not begun.
     ///
+    /// What the application erases, another start of it may read first: classes are not made of it. See
+    /// [`Cutter::started`].
+    ///
     /// # Errors
     /// It is.
     pub fn between(&mut self, flash: &Flash) -> Result<(), Interruption> {
+        match self.task {
+            Task::Probe => Err(Interruption::Merged),
+            _ => self.started(flash),
+        }
+    }
+
+    /// The same for an application that begins in the same way each time: classes are made of what it erases, too, up to
+    /// the next reset.
+    ///
+    /// # Errors
+    /// Power is lost.
+    pub fn started(&mut self, flash: &Flash) -> Result<(), Interruption> {
         match self.task {
             Task::Explore { .. } => {
                 self.leave(flash, None, Cut::Behind);
                 Ok(())
             }
-            Task::Run => Ok(()),
-            // What an application erases, another start of it may read first.
-            Task::Probe => Err(Interruption::Merged),
+            Task::Run | Task::Probe => Ok(()),
             Task::Replay(place) => {
                 let here = CutPlace { operation: self.operations, tear: None };
                 self.was_cut = place == Some(here);
@@ -200,6 +213,11 @@ impl<'a, S: State> Cutter<'a, S> {
         let first = geometry.sector_at(range.0).map_or(usize::MAX, |sector| sector.index);
         let touched = geometry.sectors().get(first..).unwrap_or_default();
         let touched: Vec<Sector> = touched.iter().copied().take_while(|sector| sector.offset < range.1).collect();
+        let is_erased = |sector: &Sector| device.is_blank(sector.offset..sector.end());
+        if action.erase && touched.iter().all(is_erased) {
+            // Erased bytes that are erased again stay as they are.
+            return;
+        }
         let fields_in = |sector: &Sector| {
             let sectors = terms.exempt.get(usize::from(number)).map_or(&[][..], |sectors| sectors);
             sectors.get(sector.index).map_or(&[][..], Vec::as_slice)

@@ -312,7 +312,9 @@ impl<'a, M: Machine> Search<'a, M> {
         let mut class = node.flash.clone();
         for (device, sector) in flash.erased_first() {
             let Some(chip) = class.device_mut(device) else { continue };
-            if !self.terms.exact.dead.contains(&(device, sector)) {
+            let whole = chip.geometry().sectors().get(sector).map_or(0..0, |sector| sector.offset..sector.end());
+            // What is erased already is one state; forgotten, it would be another one wherever it is not erased again.
+            if !chip.is_blank(whole) && !self.terms.exact.dead.contains(&(device, sector)) {
                 let fields = exempt.get(usize::from(device)).and_then(|sectors| sectors.get(sector));
                 chip.forget(device, sector, fields.cloned().unwrap_or_default(), Forgotten::Dead);
             }
