@@ -284,6 +284,11 @@ impl Machine for Upload<'_> {
         &self.regions
     }
 
+    /// The bootloader and a mark that is refused erase the whole slot, an upload only what the image needs of it.
+    fn erased_stays_erased(&self) -> bool {
+        true
+    }
+
     fn run(&self, flash: &mut Flash, state: State, cutter: &mut Cutter<'_, State>) -> End {
         let mut line = Line::new(self, cutter, std::mem::replace(flash, Flash::new(Vec::new())), state);
         let end = self.story(&mut line).map_or_else(|end| end, End::Rest);

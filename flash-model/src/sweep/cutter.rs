@@ -36,6 +36,8 @@ pub(super) struct Terms<'a> {
     pub(super) regions: &'a [Region],
     pub(super) exempt: &'a Exempt,
     pub(super) exact: &'a Exact,
+    /// See [`Machine::erased_stays_erased`](super::Machine::erased_stays_erased).
+    pub(super) erased_stays: bool,
 }
 
 /// What the cutter is for.
@@ -214,8 +216,7 @@ impl<'a, S: State> Cutter<'a, S> {
         let touched = geometry.sectors().get(first..).unwrap_or_default();
         let touched: Vec<Sector> = touched.iter().copied().take_while(|sector| sector.offset < range.1).collect();
         let is_erased = |sector: &Sector| device.is_blank(sector.offset..sector.end());
-        if action.erase && touched.iter().all(is_erased) {
-            // Erased bytes that are erased again stay as they are.
+        if terms.erased_stays && action.erase && touched.iter().all(is_erased) {
             return;
         }
         let fields_in = |sector: &Sector| {
