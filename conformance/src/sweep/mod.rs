@@ -1,7 +1,7 @@
 //! Sweeps of uploads: every power loss there is, while the built-in initiator updates a target.
 //!
 //! [`Upload`] is a [`Machine`](brickproof_flash_model::sweep::Machine): bootloader, application with its server, and
-//! initiator. [`explore`](brickproof_flash_model::sweep::explore) cuts power at every flash operation of all of them, any
+//! initiator. [`explore`](fn@brickproof_flash_model::sweep::explore) cuts power at every flash operation of all of them, any
 //! number of times.
 //!
 //! | module | what it holds |
