@@ -12,6 +12,7 @@
 //! * [`runner`]: one scenario, one world, one initiator; many at once.
 //! * [`judge`]: traces in, findings out. Knows neither runner nor tool.
 //! * [`mutant`]: initiators that are broken on purpose: they prove that the checks catch what they say.
+//! * [`sweep`]: whole uploads under every power loss there is.
 //! * [`report`]: the terminal and JSON. [`control`]: a running target over HTTP. [`cli`]: the commands.
 //!
 //! # Exit codes
@@ -35,5 +36,6 @@ pub mod profile;
 pub mod report;
 pub mod runner;
 pub mod scenario;
+pub mod sweep;
 pub mod target;
 pub mod units;

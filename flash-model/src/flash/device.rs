@@ -433,6 +433,11 @@ impl Device {
         }
     }
 
+    /// Whether these are the contents that all sectors share since they were erased.
+    pub(super) fn is_shared_erased(&self, sector: &Arc<Contents>) -> bool {
+        self.erased.iter().any(|(_, erased)| Arc::ptr_eq(sector, erased))
+    }
+
     fn erased_contents(&self, size: u32) -> Arc<Contents> {
         let known = self.erased.iter().find(|(known, _)| *known == size);
         known.map_or_else(|| Arc::new(Contents::erased(size, &self.geometry)), |(_, contents)| Arc::clone(contents))

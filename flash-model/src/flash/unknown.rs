@@ -173,6 +173,9 @@ impl Device {
         let erased = self.geometry().erased_value();
         self.pieces(range).all(|(index, from, to)| {
             let contents = &self.sectors[index];
+            if self.is_shared_erased(contents) {
+                return true;
+            }
             contents.covers(from, to) && contents.bytes[from as usize..to as usize].iter().all(|byte| *byte == erased)
         })
     }

@@ -37,6 +37,8 @@ pub(super) struct Terms<'a> {
     pub(super) regions: &'a [Region],
     pub(super) exempt: &'a Exempt,
     pub(super) exact: &'a Exact,
+    /// See [`Machine::erased_stays_erased`](super::Machine::erased_stays_erased).
+    pub(super) erased_stays: bool,
 }
 
 /// What the cutter is for.
@@ -49,7 +51,7 @@ enum Task<'a> {
     },
     /// Runs to its end or a merge.
     Run,
-    /// Runs as far as a bootloader goes.
+    /// Runs as far as a bootloader goes, or to the first reset.
     Probe,
     /// Cuts at one place, or not at all, and writes down what happens.
     Replay {
@@ -68,6 +70,8 @@ pub struct Cutter<'a, S> {
     /// Where to merge.
     seen: Option<&'a Seen>,
     state: S,
+    /// What is known outside of flash, as a number.
+    known_outside: u64,
     /// Operations since power-on.
     pub(super) operations: u64,
     /// Boots since power-on that have ended.
@@ -118,6 +122,11 @@ impl<'a, S: State> Cutter<'a, S> {
         Self::new(Task::Replay { place, fields, regions, steps: Vec::new(), cut: None }, None, state)
     }
 
+    /// For a run that is not cut, and of which nobody is told.
+    pub fn uncut(state: S) -> Self {
+        Self::new(Task::Run, None, state)
+    }
+
     /// What has happened, and what was cut.
     pub(super) fn replayed(self) -> (Vec<Told>, Option<Cut>) {
         match self.task {
@@ -138,6 +147,7 @@ impl<'a, S: State> Cutter<'a, S> {
             task,
             seen,
             state,
+            known_outside: 0,
             operations: 0,
             boots: 0,
             edges: 0,
@@ -162,11 +172,32 @@ impl<'a, S: State> Cutter<'a, S> {
         self.state = state;
     }
 
+    /// From here on loop heads and resets are the same only where this number is, too: it stands for what the code at
+    /// work knows beside its status and the flash, and what a power loss takes away. 0 at power-on.
+    pub fn remember(&mut self, number: u64) {
+        self.known_outside = number;
+    }
+
     /// Power may be lost here, where a bootloader ends and an application has not begun.
+    ///
+    /// What the application erases, another start of it may read first: classes are not made of it. See
+    /// [`Cutter::started`].
     ///
     /// # Errors
     /// It is.
     pub fn between(&mut self, flash: &Flash) -> Result<(), Interruption> {
+        match self.task {
+            Task::Probe => Err(Interruption::Merged),
+            _ => self.started(flash),
+        }
+    }
+
+    /// The same for an application that begins in the same way each time: classes are made of what it erases, too, up to
+    /// the next reset.
+    ///
+    /// # Errors
+    /// Power is lost.
+    pub fn started(&mut self, flash: &Flash) -> Result<(), Interruption> {
         let here = CutPlace::Start(self.boots);
         self.boots += 1;
         match &mut self.task {
@@ -174,9 +205,7 @@ impl<'a, S: State> Cutter<'a, S> {
                 self.leave(flash, here, Cut::Behind);
                 Ok(())
             }
-            Task::Run => Ok(()),
-            // What an application erases, another start of it may read first.
-            Task::Probe => Err(Interruption::Merged),
+            Task::Run | Task::Probe => Ok(()),
             Task::Replay { place, cut, steps, .. } => {
                 if *place != Some(here) {
                     steps.push(Told::Start);
@@ -193,7 +222,7 @@ impl<'a, S: State> Cutter<'a, S> {
         if matches!(self.task, Task::Probe) && self.operations > 0 {
             return Reset::Merged;
         }
-        let key = self.key(flash, 1);
+        let key = self.key(flash, u128::from(self.known_outside) << 64 | 1);
         let changed = std::mem::replace(&mut self.at_reset, self.operations) != self.operations;
         if self.seen.is_some_and(|seen| seen.contains_key(&key)) {
             self.merged = Some(key);
@@ -220,6 +249,10 @@ impl<'a, S: State> Cutter<'a, S> {
         let first = geometry.sector_at(range.0).map_or(usize::MAX, |sector| sector.index);
         let touched = geometry.sectors().get(first..).unwrap_or_default();
         let touched: Vec<Sector> = touched.iter().copied().take_while(|sector| sector.offset < range.1).collect();
+        let is_erased = |sector: &Sector| device.is_blank(sector.offset..sector.end());
+        if terms.erased_stays && action.erase && touched.iter().all(is_erased) {
+            return;
+        }
         let fields_in = |sector: &Sector| {
             let sectors = terms.exempt.get(usize::from(number)).map_or(&[][..], |sectors| sectors);
             sectors.get(sector.index).map_or(&[][..], Vec::as_slice)
@@ -313,7 +346,7 @@ impl<S: State> Hook for Cutter<'_, S> {
         let seen = self.seen?;
         let [a, b, c, d] = step.status.map(u128::from);
         let status = fold(a << 96 | b << 64 | c << 32 | d, name_number(step.name));
-        let key = self.key(flash, status | 2);
+        let key = self.key(flash, fold(status, self.known_outside.into()) | 2);
         if seen.contains_key(&key) {
             self.merged = Some(key);
             return Some(Interruption::Merged);

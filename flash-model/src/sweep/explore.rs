@@ -193,8 +193,14 @@ struct Search<'a, M: Machine> {
 
 impl<'a, M: Machine> Search<'a, M> {
     fn new(machine: &'a M, settings: Settings, exempt: &'a Exempt, exact: &'a Exact) -> Self {
-        let terms =
-            Terms { tears: settings.tears, fields: machine.fields(), regions: machine.regions(), exempt, exact };
+        let terms = Terms {
+            tears: settings.tears,
+            fields: machine.fields(),
+            regions: machine.regions(),
+            exempt,
+            exact,
+            erased_stays: machine.erased_stays_erased(),
+        };
         Self {
             machine,
             settings,
@@ -323,6 +329,10 @@ impl<'a, M: Machine> Search<'a, M> {
         let mut class = node.flash.clone();
         for (device, sector) in flash.erased_first() {
             let Some(chip) = class.device_mut(device) else { continue };
+            let whole = chip.geometry().sectors().get(sector).map_or(0..0, |sector| sector.offset..sector.end());
+            if self.terms.erased_stays && chip.is_blank(whole) {
+                continue;
+            }
             if !self.terms.exact.dead.contains(&(device, sector)) {
                 let fields = exempt.get(usize::from(device)).and_then(|sectors| sectors.get(sector));
                 chip.forget(device, sector, fields.cloned().unwrap_or_default(), Forgotten::Dead);

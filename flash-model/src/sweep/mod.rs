@@ -17,8 +17,8 @@
 //!
 //! * *Merging.* At a loop head all that code knows is in its status and in flash, so two runs that are there in the same
 //!   state go on alike. Without merging each of `n` nodes would be run to its end, `n` operations each.
-//! * *Classes.* Before a node is explored, it is run once, up to its first merge and no further than the bootloader goes,
-//!   and it is noted which sectors that run erases before anything reads them. They are forgotten. Should any run read
+//! * *Classes.* Before a node is explored, it is run once, up to its first merge and no further than the bootloader goes
+//!   (or, with [`Cutter::started`], than the first reset), and it is noted which sectors that run erases before anything reads them. They are forgotten. Should any run read
 //!   there all the same, the exploration begins again without forgetting that sector: then it was no such sector.
 //! * *What torn operations leave in bulk* is forgotten in the same way. A copy of it makes other bytes unknown, a hash
 //!   over it is not that of the image; where anything else reads it, the exploration begins again, and tries every unit.
@@ -66,6 +66,14 @@ pub trait Machine: Sync {
 
     /// What the parts of the flash are called.
     fn regions(&self) -> &[Region];
+
+    /// Whether erased sectors stay as they are when an erase of them is cut, and are not forgotten because one is to come.
+    ///
+    /// For machines that erase a region and then use a part of it: what was left in the rest would be there for ever, and
+    /// multiply all that comes after. Off, more is tried than can be.
+    fn erased_stays_erased(&self) -> bool {
+        false
+    }
 
     /// One run from power-on, over as many resets as the story has, until nothing changes any more.
     ///

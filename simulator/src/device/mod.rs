@@ -10,6 +10,8 @@ mod battery;
 mod board;
 mod peripheral;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use brickproof_flash_model::boot::mcuboot::{Boot, Counters, Outcome, Slot};
 use brickproof_flash_model::flash::{Controller, Flash, Hook, Interruption};
 use brickproof_flash_model::image::mcuboot::{SlotSource, inspect};
@@ -240,6 +242,23 @@ impl Device {
             Program::Application { server, .. } => server.config().reset_delay_us,
             Program::Recovery { .. } => recovery::RESET_DELAY_US,
         }
+    }
+
+    /// A number for all that a power loss takes: what runs, what its server keeps in RAM, and the retained RAM. The
+    /// same for the same contents, in one build of this program. Settings and files are left out.
+    #[must_use]
+    pub fn volatile(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let Retained { boot_mode, clock } = self.persistent.retained;
+        (boot_mode, clock.map(|clock| (clock.unix_ms, clock.set_at_us))).hash(&mut hasher);
+        match &self.program {
+            Program::Application { image, running_slot, server } => {
+                (image.hash, running_slot).hash(&mut hasher);
+                server.hash_ram(&mut hasher);
+            }
+            Program::Recovery { server, .. } => server.hash_ram(&mut hasher),
+        }
+        hasher.finish()
     }
 
     /// Handles one packet that arrived at `now_us`.

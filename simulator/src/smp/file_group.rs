@@ -23,7 +23,7 @@ const CHUNK_OVERHEAD: usize = 8 + 10 + (1 + 3 + 5) + (1 + 4 + 5) + (1 + 2 + 1) +
 type Result<T = ()> = std::result::Result<T, Failure>;
 
 /// The file that is open for an upload or a download.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Transfer {
     path: String,
     upload: bool,

@@ -21,6 +21,8 @@
 //! begins anew), knows no `sha` and no `upgrade`, and is not looked at: what was uploaded is verified at the next
 //! boot. Bytes beyond the last whole program unit of a chunk are not taken: the answer asks for them again.
 
+use std::hash::{Hash, Hasher};
+
 use brickproof_flash_model::boot::mcuboot::{Mcuboot, RequestError, Slot, SwapType};
 use brickproof_flash_model::flash::{Area, Controller, FlashError, Interruption};
 use brickproof_flash_model::image::mcuboot::header::flags;
@@ -105,7 +107,7 @@ impl From<FlashError> for Failure {
 }
 
 /// The upload under way; survives everything but a reset.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 struct Upload {
     image: u32,
     /// Announced size.
@@ -134,6 +136,11 @@ impl Recovery {
     #[must_use]
     pub fn config(&self) -> &RecoveryConfig {
         &self.config
+    }
+
+    /// All that it keeps in RAM.
+    pub(crate) fn hash_ram(&self, hasher: &mut impl Hasher) {
+        self.upload.hash(hasher);
     }
 
     /// Next expected offset and announced size of the upload under way, in bytes.

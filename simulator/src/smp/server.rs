@@ -5,7 +5,7 @@
 //! rest of the packet. Agreement with the real server is tested in `tests/golden_smp.rs`.
 
 use std::collections::BTreeMap;
-
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use brickproof_flash_model::boot::mcuboot::Mcuboot;
@@ -118,6 +118,12 @@ impl Server {
     #[must_use]
     pub fn upload(&self) -> Option<(u32, u32)> {
         self.images.upload.as_ref().map(Upload::progress)
+    }
+
+    /// All that it keeps in RAM.
+    pub(crate) fn hash_ram(&self, hasher: &mut impl Hasher) {
+        let Self { config: _, images, settings, transfer } = self;
+        (images, settings, transfer).hash(hasher);
     }
 
     /// Whether a packet fits a receive buffer; one that does not is lost without an answer.

@@ -1,10 +1,11 @@
 //! What a sweep has found, for programs; people read the same as [`text`](super::text).
 
-use brickproof_flash_model::sweep::mcuboot::{Facts, Known};
+use brickproof_flash_model::sweep::mcuboot::Facts;
 use brickproof_flash_model::sweep::{Depth, Finding, Sweep, Tears};
 use serde::Serialize;
 
 use super::options::id;
+use crate::sweep::Known;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]

@@ -9,24 +9,27 @@ mod text;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use brickproof_flash_model::boot::mcuboot::Mcuboot;
 use brickproof_flash_model::boot::mcuboot::explain::mode_name;
 use brickproof_flash_model::flash::Flash;
 use brickproof_flash_model::image::mcuboot::{ImageVersion, inspect};
-use brickproof_flash_model::sweep::mcuboot::{Factory, Story, Update};
-use brickproof_flash_model::sweep::{Depth, Limits, Settings, explore};
+use brickproof_flash_model::sweep::mcuboot::{Factory, Facts, Story, Update};
+use brickproof_flash_model::sweep::{Depth, Limits, Machine, Settings, explore};
 
 use super::options::{keys, style};
 use super::{Failure, print, print_json, read_file, write_file};
 use crate::library;
 use crate::runner::case::quote;
+use crate::sweep::{Initiator, Upload};
 use crate::target::Target;
 
 use answer::{Answer, Image, Made, StoryAnswer};
 use limits::Watch;
 pub(super) use options::{AFTER_HELP, Arguments};
-use options::{Cuts, ImageSize, StoryName};
+use options::{Cuts, ImageSize, StoryName, Told};
+use picture::Picture;
 
 /// A person has stopped it: as a shell reports it.
 const EXIT_STOPPED: u8 = 130;
@@ -74,14 +77,30 @@ impl Setup {
         Ok(Self { target, mcuboot, flash, installed, update, factory })
     }
 
-    fn story(&self, story: Story) -> Result<Update<'_>, Failure> {
+    /// Does something with the machine of a story.
+    fn with<T>(&self, story: Told, work: impl Work<T>) -> Result<T, Failure> {
+        match story {
+            Told::Boot(story) => {
+                let update = self.update(story)?;
+                work.on(&update, &update.facts())
+            }
+            Told::Upload(again) => {
+                let initiator = Initiator { again, ..Initiator::default() };
+                let upload = Upload::new(&self.target, &self.installed, &self.update, initiator);
+                let upload = upload.map_err(|error| Failure::Usage(format!("{}: {error}", self.target.name)))?;
+                work.on(&upload, &upload.facts())
+            }
+        }
+    }
+
+    fn update(&self, story: Story) -> Result<Update<'_>, Failure> {
         let update = Update::new(&self.mcuboot, self.flash.clone(), &self.installed, &self.update, story, self.factory);
         let update = update.map_err(|error| Failure::Usage(format!("{}: {error}", self.target.name)))?;
         Ok(update.with_recovery(self.target.recovers()))
     }
 
     fn images(&self) -> Result<[Image; 2], Failure> {
-        let sectors = self.story(Story::default())?.facts().sectors;
+        let sectors = self.update(Story::default())?.facts().sectors;
         let version = |bytes: &Vec<u8>| {
             inspect(&bytes.as_slice()).map_or_else(|_| "?".into(), |info| info.header.version.to_string())
         };
@@ -91,15 +110,20 @@ impl Setup {
     }
 }
 
+/// What is done with any machine.
+trait Work<T> {
+    fn on<M: Machine>(self, machine: &M, facts: &Facts) -> Result<T, Failure>;
+}
+
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let setup = Setup::new(arguments)?;
     match &arguments.cuts {
         Cuts::Path(path) => path::run(arguments, &setup, path),
-        Cuts::Explore(depth) => sweep(arguments, &setup, *depth),
+        Cuts::Explore(depth) => explore_all(arguments, &setup, *depth),
     }
 }
 
-fn sweep(arguments: &Arguments, setup: &Setup, depth: Depth) -> Result<u8, Failure> {
+fn explore_all(arguments: &Arguments, setup: &Setup, depth: Depth) -> Result<u8, Failure> {
     if !arguments.flash_out.is_empty() {
         return Err(Failure::Usage(
             "--flash-out is for one path: a sweep ends in many states\n  remedy: --cuts id:PATH".into(),
@@ -121,7 +145,8 @@ fn sweep(arguments: &Arguments, setup: &Setup, depth: Depth) -> Result<u8, Failu
     }
     let mut pictures = Vec::new();
     for name in stories(arguments) {
-        let (story, picture) = one(arguments, setup, name, depth, &interrupted)?;
+        let sweep = Sweep { arguments, story: name, depth, interrupted: &interrupted };
+        let (story, picture) = setup.with(name, sweep)?;
         if output {
             print(&text::story(&story, words))?;
         }
@@ -146,45 +171,48 @@ fn sweep(arguments: &Arguments, setup: &Setup, depth: Depth) -> Result<u8, Failu
     Ok(u8::from(!answer.stories.iter().all(fine)))
 }
 
-/// One story: what was found, and its picture where one is wanted.
-fn one(
-    arguments: &Arguments,
-    setup: &Setup,
-    story: Story,
+/// The sweep of one story: what was found, and its picture where one is wanted.
+struct Sweep<'a> {
+    arguments: &'a Arguments,
+    story: Told,
     depth: Depth,
-    interrupted: &Arc<AtomicBool>,
-) -> Result<(StoryAnswer, Option<picture::Picture>), Failure> {
-    let update = setup.story(story)?;
-    let threads = arguments.threads.map_or(Settings::default().limits.threads, usize::from);
-    let limits = Limits { nodes: arguments.max_states as usize, threads };
-    let settings = Settings { depth, tears: arguments.tears, limits, ..Settings::default() };
-    let max_time = arguments.max_time.map(|time| std::time::Duration::from_micros(time.us));
-    let mut watch = Watch::new(story.name(), arguments.max_memory, max_time, Arc::clone(interrupted));
-    let sweep = explore(&update, settings, |progress| watch.report(progress));
-    let took = watch.finish();
-    eprintln!("{}: {:.1} s", story.name(), took.as_secs_f64());
-    let stopped = watch.stopped.take().or_else(|| {
-        (sweep.left_out > 0).then(|| format!("the {} states of --max-states are reached", arguments.max_states))
-    });
-    let answer = StoryAnswer::new(&Made {
-        story: story.name(),
-        depth,
-        tears: arguments.tears,
-        facts: &update.facts(),
-        sweep: &sweep,
-        stopped,
-        replay: &|path| replay_line(arguments, story, path),
-    });
-    let picture = match arguments.svg {
-        Some(_) => Some(picture::Picture::new(&update, &sweep, &answer).map_err(Failure::Harness)?),
-        None => None,
-    };
-    Ok((answer, picture))
+    interrupted: &'a Arc<AtomicBool>,
+}
+
+impl Work<(StoryAnswer, Option<Picture>)> for Sweep<'_> {
+    fn on<M: Machine>(self, machine: &M, facts: &Facts) -> Result<(StoryAnswer, Option<Picture>), Failure> {
+        let Self { arguments, story, depth, interrupted } = self;
+        let threads = arguments.threads.map_or(Settings::default().limits.threads, usize::from);
+        let limits = Limits { nodes: arguments.max_states as usize, threads };
+        let settings = Settings { depth, tears: arguments.tears, limits, ..Settings::default() };
+        let max_time = arguments.max_time.map(|time| Duration::from_micros(time.us));
+        let mut watch = Watch::new(story.name(), arguments.max_memory, max_time, Arc::clone(interrupted));
+        let sweep = explore(machine, settings, |progress| watch.report(progress));
+        let took = watch.finish();
+        eprintln!("{}: {:.1} s", story.name(), took.as_secs_f64());
+        let stopped = watch.stopped.take().or_else(|| {
+            (sweep.left_out > 0).then(|| format!("the {} states of --max-states are reached", arguments.max_states))
+        });
+        let answer = StoryAnswer::new(&Made {
+            story: story.name(),
+            depth,
+            tears: arguments.tears,
+            facts,
+            sweep: &sweep,
+            stopped,
+            replay: &|path| replay_line(arguments, story, path),
+        });
+        let picture = match arguments.svg {
+            Some(_) => Some(Picture::new(machine, &sweep, &answer).map_err(Failure::Harness)?),
+            None => None,
+        };
+        Ok((answer, picture))
+    }
 }
 
 /// The stories that were asked for, each once.
-fn stories(arguments: &Arguments) -> Vec<Story> {
-    let mut stories: Vec<Story> = Vec::new();
+fn stories(arguments: &Arguments) -> Vec<Told> {
+    let mut stories: Vec<Told> = Vec::new();
     for story in arguments.stories.iter().copied().flat_map(StoryName::stories) {
         if !stories.contains(&story) {
             stories.push(story);
@@ -194,10 +222,10 @@ fn stories(arguments: &Arguments) -> Vec<Story> {
 }
 
 /// The line that tells a path step by step.
-fn replay_line(arguments: &Arguments, story: Story, path: &str) -> String {
+fn replay_line(arguments: &Arguments, story: Told, path: &str) -> String {
     let mut words = vec!["brickproof".to_owned(), "sweep".into(), "--target".into(), arguments.target.clone()];
     let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
-    if story != Story::default() {
+    if story != Told::Boot(Story::default()) {
         add("--story", story.name().into());
     }
     let made = |size: ImageSize| match size {

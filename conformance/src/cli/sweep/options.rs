@@ -9,6 +9,7 @@ use brickproof_flash_model::sweep::{Depth, Path, Tears};
 use clap::{Args, ValueEnum};
 
 use super::super::dump::{DeviceFile, device_file};
+use crate::sweep::Again;
 use crate::units::{Duration, Size};
 
 /// Most threads.
@@ -89,18 +90,43 @@ pub(super) enum StoryName {
     Permanent,
     /// A test whose image erases the other slot before it is confirmed
     TestThenErase,
-    /// Every one of these
+    /// The built-in initiator uploads, tests and confirms over SMP; it is started again after each power loss
+    Upload,
+    /// Likewise, and it waits for the device and goes on
+    UploadGoesOn,
+    /// All but the uploads
     All,
 }
 
 impl StoryName {
-    pub(super) fn stories(self) -> Vec<Story> {
+    pub(super) fn stories(self) -> Vec<Told> {
         match self {
-            Self::TestThenRevert => vec![Story::TestThenRevert],
-            Self::TestThenConfirm => vec![Story::TestThenConfirm],
-            Self::Permanent => vec![Story::Permanent],
-            Self::TestThenErase => vec![Story::TestThenErase],
-            Self::All => Story::ALL.to_vec(),
+            Self::TestThenRevert => vec![Told::Boot(Story::TestThenRevert)],
+            Self::TestThenConfirm => vec![Told::Boot(Story::TestThenConfirm)],
+            Self::Permanent => vec![Told::Boot(Story::Permanent)],
+            Self::TestThenErase => vec![Told::Boot(Story::TestThenErase)],
+            Self::Upload => vec![Told::Upload(Again::FromTheStart)],
+            Self::UploadGoesOn => vec![Told::Upload(Again::GoesOn)],
+            Self::All => Story::ALL.map(Told::Boot).to_vec(),
+        }
+    }
+}
+
+/// A story.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// What the application asks of the bootloader.
+    Boot(Story),
+    /// What an initiator does, too.
+    Upload(Again),
+}
+
+impl Told {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Boot(story) => story.name(),
+            Self::Upload(Again::FromTheStart) => "upload",
+            Self::Upload(Again::GoesOn) => "upload-goes-on",
         }
     }
 }

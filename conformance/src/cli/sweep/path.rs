@@ -3,15 +3,16 @@
 use std::fmt::Write;
 
 use brickproof_flash_model::boot::mcuboot::explain::Names;
-use brickproof_flash_model::sweep::mcuboot::{Known, Update};
-use brickproof_flash_model::sweep::{End, Finding, Path, Replay, Run, Step, Violation, replay};
+use brickproof_flash_model::sweep::mcuboot::Facts;
+use brickproof_flash_model::sweep::{End, Finding, Machine, Path, Replay, Run, Step, Tears, Violation, replay};
 use serde::Serialize;
 
 use super::super::options::style;
 use super::super::{Failure, dump, explain_text, print, print_json};
 use super::options::{Arguments, id};
-use super::{Setup, stories};
+use super::{Setup, Work, stories};
 use crate::report::terminal::Style;
+use crate::sweep::Known;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -45,53 +46,68 @@ pub(super) fn run(arguments: &Arguments, setup: &Setup, path: &Path) -> Result<u
     if arguments.svg.is_some() {
         return Err(Failure::Usage("--svg draws a whole sweep\n  remedy: --cuts exhaustive, or linear".into()));
     }
-    let update = setup.story(story)?;
-    let usage = |error| Failure::Usage(format!("--cuts id:{}: {error}", id(path)));
-    let replayed = replay(&update, path).map_err(usage)?;
-    dump::save(&arguments.flash_out, &setup.target.layout, &replayed.flash)?;
-    let (end, violation) = match &replayed.end {
-        End::Violation(violation) => (violation.what.clone(), Some(violation)),
-        End::Rest(end) => ((*end).to_owned(), None),
-        End::Interrupted => return Err(Failure::Harness("a run that was not cut has not ended".into())),
-    };
-    let known = match violation {
-        Some(violation) => known(arguments, &update, path, violation)?,
-        None => None,
-    };
-    let told = Told {
-        target: setup.target.name.clone(),
-        story: story.name(),
-        path: id(path),
-        runs: replayed.runs.iter().map(told_run).collect(),
-        end,
-        invariant: violation.map(|violation| violation.invariant),
-        known: known.map(|known| known.id),
-    };
-    if arguments.json {
-        print_json(&told)?;
-    } else {
-        let words = style(&std::io::stdout());
-        print(&text(&told, known, words))?;
-        print(&left(setup, &replayed, words))?;
+    let tell = Tell { arguments, setup, story: story.name(), path };
+    setup.with(story, tell)
+}
+
+struct Tell<'a> {
+    arguments: &'a Arguments,
+    setup: &'a Setup,
+    story: &'static str,
+    path: &'a Path,
+}
+
+impl Work<u8> for Tell<'_> {
+    fn on<M: Machine>(self, machine: &M, facts: &Facts) -> Result<u8, Failure> {
+        let Self { arguments, setup, story, path } = self;
+        let usage = |error| Failure::Usage(format!("--cuts id:{}: {error}", id(path)));
+        let replayed = replay(machine, path).map_err(usage)?;
+        dump::save(&arguments.flash_out, &setup.target.layout, &replayed.flash)?;
+        let (end, violation) = match &replayed.end {
+            End::Violation(violation) => (violation.what.clone(), Some(violation)),
+            End::Rest(end) => ((*end).to_owned(), None),
+            End::Interrupted => return Err(Failure::Harness("a run that was not cut has not ended".into())),
+        };
+        let known = match violation {
+            Some(violation) => known(arguments.tears, machine, facts, path, violation)?,
+            None => None,
+        };
+        let told = Told {
+            target: setup.target.name.clone(),
+            story,
+            path: id(path),
+            runs: replayed.runs.iter().map(told_run).collect(),
+            end,
+            invariant: violation.map(|violation| violation.invariant),
+            known: known.map(|known| known.id),
+        };
+        if arguments.json {
+            print_json(&told)?;
+        } else {
+            let words = style(&std::io::stdout());
+            print(&text(&told, known.as_ref(), words))?;
+            print(&left(setup, &replayed, words))?;
+        }
+        Ok(u8::from(told.invariant.is_some() && told.known.is_none()))
     }
-    Ok(u8::from(told.invariant.is_some() && told.known.is_none()))
 }
 
 /// The property that the shortest part of the path shows that ends so.
-fn known(
-    arguments: &Arguments,
-    update: &Update<'_>,
+fn known<M: Machine>(
+    tears: Tears,
+    machine: &M,
+    facts: &Facts,
     path: &Path,
     violation: &Violation,
-) -> Result<Option<&'static Known>, Failure> {
+) -> Result<Option<Known>, Failure> {
     for cuts in 0..=path.0.len() {
         let part = Path(path.0[..cuts].to_vec());
-        let replayed = replay(update, &part).map_err(Failure::Harness)?;
+        let replayed = replay(machine, &part).map_err(Failure::Harness)?;
         let labels: Vec<_> = replayed.runs.iter().filter_map(|run| run.cut).collect();
         if matches!(&replayed.end, End::Violation(there) if there.invariant == violation.invariant) {
             let cause = labels.last().copied();
             let finding = Finding { violation: violation.clone(), cause, path: part, labels, nodes: 1 };
-            return Ok(Known::of(&finding, &update.facts(), arguments.tears));
+            return Ok(Known::of(&finding, facts, tears));
         }
     }
     Ok(None)

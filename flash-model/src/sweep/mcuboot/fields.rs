@@ -9,14 +9,16 @@ use crate::image::mcuboot::ImageHeader;
 use crate::sweep::{FieldKind, FieldSpan, Region};
 
 /// What the parts of the flash are called.
-pub(super) fn regions(pair: &Pair) -> Vec<Region> {
+#[must_use]
+pub fn regions(pair: &Pair) -> Vec<Region> {
     let slots = Slot::ALL.map(|slot| Region { area: pair.area(slot), name: names(slot)[0] });
     let scratch = pair.scratch().map(|trailer| Region { area: trailer.area(), name: SCRATCH[0] });
     slots.into_iter().chain(scratch).collect()
 }
 
 /// Trailer fields, status records, headers, and the lengths of TLV areas where images have them.
-pub(super) fn fields(pair: &Pair, images: &[&[u8]]) -> Vec<FieldSpan> {
+#[must_use]
+pub fn fields(pair: &Pair, images: &[&[u8]]) -> Vec<FieldSpan> {
     let mut fields = Vec::new();
     let mut add = |area: Area, start: u32, len: u32, kind: FieldKind, name: &'static str| {
         let start = area.offset + start;
@@ -113,7 +115,8 @@ const SCRATCH: Names = [
 ];
 
 /// Runs of sectors that belong to no slot: device and indices.
-pub(super) fn others(pair: &Pair, flash: &Flash) -> Vec<(u8, Range<usize>)> {
+#[must_use]
+pub fn others(pair: &Pair, flash: &Flash) -> Vec<(u8, Range<usize>)> {
     let slots = Slot::ALL.map(|slot| pair.area(slot));
     let areas: Vec<Area> = slots.into_iter().chain(pair.scratch().map(Trailer::area)).collect();
     let mut runs: Vec<(u8, Range<usize>)> = Vec::new();

@@ -15,7 +15,7 @@
 //! | `untouched` | what is outside of the slots does not change |
 //! | `rest` | without further cuts, boots stop to change flash |
 
-mod fields;
+pub mod fields;
 pub mod known;
 mod monitor;
 
@@ -267,7 +267,8 @@ impl<'a> Update<'a> {
 }
 
 /// A boot in a line.
-fn told(boot: &Boot) -> String {
+#[must_use]
+pub fn told(boot: &Boot) -> String {
     let decisions: Vec<String> = boot.decisions.iter().map(ToString::to_string).collect();
     if decisions.is_empty() { "it has nothing to do".to_owned() } else { decisions.join("; ") }
 }

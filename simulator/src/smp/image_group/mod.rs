@@ -28,7 +28,7 @@ pub(super) use upload::Upload;
 type Result<T = ()> = std::result::Result<T, Failure>;
 
 /// What the group keeps in RAM. It survives a disconnect and is shared by all transports.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(super) struct ImageGroup {
     pub(super) upload: Option<Upload>,
 }

@@ -19,7 +19,7 @@ const HEADER_LEN: usize = 32;
 const SHA_MAX: usize = 32;
 
 /// The upload under way.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(in super::super) struct Upload {
     slot: u32,
     /// Next expected offset.
