@@ -20,7 +20,7 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | only passed, expected-failure, skipped, unsupported |
-//! | 1 | something failed, passed unexpectedly or was inconclusive |
+//! | 1 | something failed, passed unexpectedly or was inconclusive; a sweep found what is not known, or left something out |
 //! | 2 | bad usage or input |
 //! | 3 | the harness itself is at fault |
 

@@ -1,6 +1,7 @@
 //! The half of a device that survives a power loss.
 //!
-//! Everything here is a pure function of its arguments: no I/O, no clock, no randomness, no threads.
+//! Everything here is a pure function of its arguments: no I/O, no clock, no randomness. Only [`sweep`] has threads, and
+//! gives the same with any number of them.
 //! What a device does with this half while power is on is the business of `brickproof-simulator`.
 //!
 //! # Layers
@@ -14,6 +15,7 @@
 //!   (and, where a bootloader has them, non-volatile counters) and nothing else, so it can be cut
 //!   anywhere, repeated and compared. MCUboot: swap-move, swap-scratch, swap-offset, overwrite-only and direct-XIP, for one or
 //!   several images, with ECDSA P-256, RSA or Ed25519 signatures.
+//! * [`sweep`]: every power loss there is, of a bootloader or of anything else over a flash.
 //! * [`source`]: mistakes in files a person wrote, with line, column and remedy.
 //!
 //! # Cutting a boot

@@ -130,7 +130,9 @@ impl<'p> Upload<'p> {
         let [pair] = board.mcuboot.pairs() else { return Err("an upload of several images is not swept".into()) };
         let options = board.mcuboot.options();
         if options.hardware_rollback_protection {
-            return Err("security counters outside of the flash are not swept".into());
+            return Err("a bootloader with security counters in the device is not swept: a power loss does not take them back\n  \
+                        remedy: the same target without `downgrade-prevention = \"security-counter\"`"
+                .into());
         }
         let load = |flash: &mut Flash, slot: Slot, image: &[u8]| {
             let loaded = flash.load(pair.area(slot), pair.upload_offset(slot), image);

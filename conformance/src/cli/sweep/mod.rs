@@ -7,6 +7,7 @@ mod path;
 mod picture;
 mod text;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -57,7 +58,7 @@ impl Setup {
         let image = |installed: bool, minor: u8, size: ImageSize| {
             let mut files = arguments.slots.iter().filter(|slot| slot.installed == installed);
             match (files.next(), files.next()) {
-                (Some(slot), None) => read_file(&slot.path),
+                (Some(slot), None) => image_file(&slot.path),
                 (Some(_), Some(_)) => {
                     Err(Failure::Usage("a slot is given two images\n  remedy: one --slot for each".into()))
                 }
@@ -107,6 +108,18 @@ impl Setup {
         let image =
             |role, bytes: &Vec<u8>, sectors| Image { role, version: version(bytes), size: bytes.len(), sectors };
         Ok([image("installed", &self.installed, sectors[0]), image("update", &self.update, sectors[1])])
+    }
+}
+
+/// An image from a file, of which a mistake names the file.
+fn image_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    let bytes = read_file(path)?;
+    match inspect(&bytes.as_slice()) {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(Failure::Usage(format!(
+            "{}: no MCUboot image: {error}\n  remedy: sign it with imgtool or `brickproof image sign`",
+            path.display()
+        ))),
     }
 }
 

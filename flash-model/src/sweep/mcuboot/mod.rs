@@ -101,7 +101,9 @@ impl<'a> Update<'a> {
         factory: Factory,
     ) -> Result<Self, String> {
         if mcuboot.options().hardware_rollback_protection {
-            return Err("a bootloader with security counters in the device is not swept".into());
+            return Err("a bootloader with security counters in the device is not swept: a power loss does not take them back\n  \
+                        remedy: the same target without `downgrade-prevention = \"security-counter\"`"
+                .into());
         }
         let pair = mcuboot.pair(0).ok_or("a bootloader without images")?;
         let load = |flash: &mut Flash, slot: Slot, image: &[u8]| {
