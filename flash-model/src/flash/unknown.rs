@@ -249,6 +249,14 @@ impl Flash {
         self.devices.iter().find_map(|chip| chip.watch.noted())
     }
 
+    /// A range of an area was read, by whoever remembers what came of it.
+    pub(crate) fn note_read(&self, area: Area, range: Range<u32>) {
+        if let Some(device) = self.devices.get(usize::from(area.device)) {
+            let at = |offset: u32| area.offset.saturating_add(offset.min(area.len));
+            device.watch(at(range.start)..at(range.end));
+        }
+    }
+
     /// From here on the fingerprint is kept up to date, so that asking for it is cheap.
     pub fn keep_fingerprint(&mut self) {
         self.devices.iter_mut().for_each(Device::keep_fingerprint);

@@ -1,5 +1,6 @@
 //! The slots of one image.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +10,7 @@ use super::{
     swap_type,
 };
 use crate::flash::{Area, Flash, FlashError, Geometry, Sector, fold};
-use crate::image::mcuboot::{IMAGE_MAGIC, ImageError, ImageHeader, SlotSource, Verified, Verifier};
+use crate::image::mcuboot::{IMAGE_MAGIC, ImageError, ImageHeader, ImageSource, SlotSource, Verified, Verifier};
 use crate::layout::Layout;
 use crate::source::Mistake;
 
@@ -67,8 +68,37 @@ pub struct Pair {
     /// The bootloader has other images as well.
     pub(super) several: bool,
     pub(super) verifier: Arc<Verifier>,
-    /// What was verified while fingerprints were kept, by content.
-    verified: Mutex<HashMap<u128, Result<Verified, ImageError>>>,
+    /// What was verified while fingerprints were kept, by content, and how much of it was read.
+    verified: Mutex<HashMap<u128, (Result<Verified, ImageError>, u32)>>,
+}
+
+/// An image of which it is measured how far it was read.
+struct Measured<'f> {
+    source: SlotSource<'f>,
+    /// Offset behind the last byte.
+    end: Cell<u32>,
+}
+
+impl Measured<'_> {
+    fn note(&self, end: u32) {
+        self.end.set(self.end.get().max(end.min(self.source.len())));
+    }
+}
+
+impl ImageSource for Measured<'_> {
+    fn len(&self) -> u32 {
+        self.source.len()
+    }
+
+    fn read(&self, offset: u32, buffer: &mut [u8]) -> bool {
+        self.note(offset.saturating_add(buffer.len() as u32));
+        self.source.read(offset, buffer)
+    }
+
+    fn visit(&self, offset: u32, len: u32, visit: &mut dyn FnMut(&[u8])) -> bool {
+        self.note(offset.saturating_add(len));
+        self.source.visit(offset, len, visit)
+    }
 }
 
 /// Verifications that are remembered; then the memory is emptied.
@@ -239,20 +269,25 @@ impl Pair {
         {
             return Err(ImageError::HashMismatch);
         }
-        let verify = || self.verifier.verify_with_counter(&source, self.max_size_in(slot), counter);
-        let Some(print) = flash.area_fingerprint(area) else { return verify() };
+        let verify =
+            |source: &dyn ImageSource| self.verifier.verify_with_counter(source, self.max_size_in(slot), counter);
+        let Some(print) = flash.area_fingerprint(area) else { return verify(&source) };
         let place = u128::from(area.offset) << 64 | u128::from(area.device) << 40 | slot.index() as u128;
         let key = fold(fold(print, place), counter.map_or(0, |counter| u128::from(counter) + 1));
         let remembered = || self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = remembered().get(&key) {
-            return known.clone();
-        }
-        let result = verify();
-        let mut remembered = remembered();
-        if remembered.len() >= VERIFIED_MAX {
-            remembered.clear();
-        }
-        remembered.insert(key, result.clone());
+        let known = remembered().get(&key).cloned();
+        let (result, read) = known.unwrap_or_else(|| {
+            let measured = Measured { source, end: Cell::new(0) };
+            let verified = (verify(&measured), measured.end.get());
+            let mut remembered = remembered();
+            if remembered.len() >= VERIFIED_MAX {
+                remembered.clear();
+            }
+            remembered.insert(key, verified.clone());
+            verified
+        });
+        // Who watches reads must see the same ones, whether it was remembered or not.
+        flash.note_read(area, 0..read);
         result
     }
 
