@@ -102,6 +102,14 @@ impl<'a, 's> Line<'a, 's> {
         self.cutter.enter(state);
     }
 
+    /// What was asked for is done: power may be lost before that is known, and from here on it leaves this state.
+    pub(super) fn answer(&mut self, state: State) -> Result<(), End> {
+        let Some(supply) = &self.supply else { return Err(End::Interrupted) };
+        self.cutter.answer(supply.flash(), state).map_err(|_| End::Interrupted)?;
+        self.state = state;
+        Ok(())
+    }
+
     /// Starts the device: the bootloader, and the image that it finds.
     pub(super) fn start(&mut self, cause: Cause) -> Result<(), End> {
         let persistent = match self.supply.take() {
@@ -212,7 +220,7 @@ impl<'a, 's> Line<'a, 's> {
         if confirms && state.confirm == Confirm::No {
             state.confirm = Confirm::Begun;
         }
-        self.enter(state);
+        self.answer(state)?;
         self.cutter.remember(self.known());
         let upload = self.upload;
         let Some(Supply::On(device, _)) = &mut self.supply else { return Err(End::Interrupted) };
@@ -224,7 +232,7 @@ impl<'a, 's> Line<'a, 's> {
             .handle(&upload.board, Battery::default(), self.now_us, packet, self.cutter)
             .map_err(|_| End::Interrupted)?;
         if confirms && answer.packets.first().is_some_and(|packet| succeeds(packet)) {
-            self.enter(State { confirm: Confirm::Done, ..self.state });
+            self.answer(State { confirm: Confirm::Done, ..self.state })?;
         }
         self.answers.extend(answer.packets);
         if answer.reset {

@@ -52,7 +52,7 @@ use brickproof_flash_model::flash::{Controller, Flash, Uncut};
 use brickproof_flash_model::image::mcuboot::inspect;
 use brickproof_flash_model::sweep::cutter::Reset;
 use brickproof_flash_model::sweep::mcuboot::fields::{others, regions};
-use brickproof_flash_model::sweep::mcuboot::{Facts, Story};
+use brickproof_flash_model::sweep::mcuboot::{Facts, Story, wears_out};
 use brickproof_flash_model::sweep::{Cutter, End, FieldSpan, Machine, Region};
 use brickproof_simulator::device::Board;
 use brickproof_simulator::trace::Cause;
@@ -134,6 +134,7 @@ impl<'p> Upload<'p> {
                         remedy: the same target without `downgrade-prevention = \"security-counter\"`"
                 .into());
         }
+        wears_out(&board.layout.blank_flash())?;
         let load = |flash: &mut Flash, slot: Slot, image: &[u8]| {
             let loaded = flash.load(pair.area(slot), pair.upload_offset(slot), image);
             loaded.map_err(|error| format!("the image for the {slot} slot: {error}"))
@@ -265,7 +266,7 @@ impl<'p> Upload<'p> {
         line.start(Cause::PowerOn)?;
         if !line.state.reported {
             self.until_success(line, open)?;
-            line.enter(State { phase: Phase::Done, waiting: Phase::Look, reported: true, ..line.state });
+            line.answer(State { phase: Phase::Done, waiting: Phase::Look, reported: true, ..line.state })?;
         }
         loop {
             match line.reset()? {

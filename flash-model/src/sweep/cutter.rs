@@ -1,6 +1,7 @@
 //! The hook of an exploration.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::forget::{Exempt, forget_torn, is_blank, spares_fields};
 use super::label::{Action, Cut};
@@ -37,6 +38,8 @@ pub(super) struct Terms<'a> {
     pub(super) regions: &'a [Region],
     pub(super) exempt: &'a Exempt,
     pub(super) exact: &'a Exact,
+    /// Set when there is to be no more: memory or time is at its end.
+    pub(super) stop: &'a AtomicBool,
     /// See [`Machine::erased_stays_erased`](super::Machine::erased_stays_erased).
     pub(super) erased_stays: bool,
 }
@@ -76,6 +79,10 @@ pub struct Cutter<'a, S> {
     pub(super) operations: u64,
     /// Boots since power-on that have ended.
     boots: u64,
+    /// Answers since power-on.
+    answers: u64,
+    /// Places at which power was not lost any more, because it was to stop.
+    pub(super) skipped: usize,
     pub(super) edges: u64,
     /// The state that another run was in.
     pub(super) merged: Option<u128>,
@@ -150,6 +157,8 @@ impl<'a, S: State> Cutter<'a, S> {
             known_outside: 0,
             operations: 0,
             boots: 0,
+            answers: 0,
+            skipped: 0,
             edges: 0,
             merged: None,
             passed: HashSet::new(),
@@ -170,6 +179,30 @@ impl<'a, S: State> Cutter<'a, S> {
     pub fn enter(&mut self, state: S) {
         self.at_home &= self.state == state;
         self.state = state;
+    }
+
+    /// Flash was changed by something else than operations.
+    pub fn changed(&mut self) {
+        self.at_home = false;
+    }
+
+    /// What was asked for is done, and its answer comes: power may be lost before that; from here on it leaves `state`.
+    ///
+    /// # Errors
+    /// Power is lost.
+    pub fn answer(&mut self, flash: &Flash, state: S) -> Result<(), Interruption> {
+        let here = CutPlace::Answer(self.operations, self.answers);
+        self.answers += 1;
+        match &mut self.task {
+            Task::Explore { .. } if self.state != state => self.leave(flash, here, Cut::Unanswered),
+            Task::Replay { place, cut, .. } if *place == Some(here) => {
+                *cut = Some(Cut::Unanswered);
+                return Err(Interruption::PowerLoss);
+            }
+            Task::Explore { .. } | Task::Run | Task::Probe | Task::Replay { .. } => {}
+        }
+        self.enter(state);
+        Ok(())
     }
 
     /// From here on loop heads and resets are the same only where this number is, too: it stands for what the code at
@@ -257,10 +290,8 @@ impl<'a, S: State> Cutter<'a, S> {
             let sectors = terms.exempt.get(usize::from(number)).map_or(&[][..], |sectors| sectors);
             sectors.get(sector.index).map_or(&[][..], Vec::as_slice)
         };
-        let stays = |sector: &Sector| {
-            dead.contains(&(number, sector.index))
-                && spares_fields(device, sector, range, action.erase, fields_in(sector))
-        };
+        let stays =
+            |sector: &Sector| dead.contains(&(number, sector.index)) && spares_fields(sector, range, fields_in(sector));
         self.at_home &= touched.iter().all(stays);
         let exact = terms.tears == Tears::Units
             || touched.iter().any(|sector| terms.exact.torn.contains(&(number, sector.index)));
@@ -270,6 +301,10 @@ impl<'a, S: State> Cutter<'a, S> {
             if self.at_home {
                 self.edges += 1;
                 continue;
+            }
+            if terms.stop.load(Ordering::Relaxed) {
+                self.skipped += 1;
+                return;
             }
             let Some(mut torn) = flash.torn(operation, tear) else { continue };
             if terms.tears != Tears::Units
@@ -291,6 +326,12 @@ impl<'a, S: State> Cutter<'a, S> {
     }
 
     fn leave(&mut self, flash: &Flash, place: CutPlace, cut: Cut) {
+        if let Task::Explore { terms, .. } = &self.task
+            && terms.stop.load(Ordering::Relaxed)
+        {
+            self.skipped += 1;
+            return;
+        }
         self.edges += 1;
         if self.at_home {
             return;

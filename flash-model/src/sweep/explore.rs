@@ -1,7 +1,7 @@
 //! The search: nodes in the order of how many cuts they need.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::cutter::{Exact, Left, Seen, Terms, node_key};
@@ -12,6 +12,9 @@ use crate::flash::{Flash, Forgotten, Interner};
 /// Nodes that are run before what they found is known to others: few enough that little is done twice, and the same at
 /// any number of threads.
 const BATCH: usize = 64;
+
+/// The number of a node that was left out.
+const LEFT_OUT: u32 = u32::MAX;
 
 /// How many cuts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -152,18 +155,29 @@ struct Ran<S> {
     edges: u64,
     merged: Option<u128>,
     read: Option<Read>,
+    skipped: usize,
 }
 
 /// A read of what had been forgotten.
 type Read = (u8, usize, Forgotten);
 
 /// Explores a machine; `watch` is told how far it is after each batch, and stops it by `false`.
-pub fn explore<M: Machine>(machine: &M, settings: Settings, mut watch: impl FnMut(&Progress) -> bool) -> Sweep {
+pub fn explore<M: Machine>(machine: &M, settings: Settings, watch: impl FnMut(&Progress) -> bool) -> Sweep {
+    explore_until(machine, settings, &AtomicBool::new(false), watch)
+}
+
+/// The same; whoever sets `stop` ends it at once, and not only behind a batch.
+pub fn explore_until<M: Machine>(
+    machine: &M,
+    settings: Settings,
+    stop: &AtomicBool,
+    mut watch: impl FnMut(&Progress) -> bool,
+) -> Sweep {
     let mut exact = Exact::default();
     let (start, _) = machine.start();
     let exempt = exempt(machine, &start);
     for restarts in 0.. {
-        let mut search = Search::new(machine, settings, &exempt, &exact);
+        let mut search = Search::new(machine, settings, &exempt, &exact, stop);
         search.sweep.totals.restarts = restarts;
         let Err(read) = search.run(&mut watch) else {
             let mut sweep = search.finish();
@@ -192,14 +206,15 @@ struct Search<'a, M: Machine> {
 }
 
 impl<'a, M: Machine> Search<'a, M> {
-    fn new(machine: &'a M, settings: Settings, exempt: &'a Exempt, exact: &'a Exact) -> Self {
+    fn new(machine: &'a M, settings: Settings, exempt: &'a Exempt, exact: &'a Exact, stop: &'a AtomicBool) -> Self {
         let terms = Terms {
             tears: settings.tears,
             fields: machine.fields(),
             regions: machine.regions(),
             exempt,
             exact,
-            erased_stays: machine.erased_stays_erased(),
+            erased_stays: machine.erased_stays_erased() && settings.tears != Tears::Units,
+            stop,
         };
         Self {
             machine,
@@ -230,7 +245,8 @@ impl<'a, M: Machine> Search<'a, M> {
                 rest -= batch.len();
                 self.batch(batch, last, &mut next)?;
                 self.sweep.totals.remaining = rest + next.len() + self.sweep.left_out;
-                if !watch(&self.sweep.totals) && rest + next.len() > 0 {
+                let goes_on = watch(&self.sweep.totals) && !self.terms.stop.load(Ordering::Relaxed);
+                if !goes_on && rest + next.len() > 0 {
                     self.sweep.left_out += rest + next.len();
                     self.leave_out_from(if rest > 0 { depth } else { depth + 1 });
                     return Ok(());
@@ -288,6 +304,10 @@ impl<'a, M: Machine> Search<'a, M> {
     }
 
     fn record(&mut self, node: &Node<M::State>, ran: Ran<M::State>, next: &mut Vec<Node<M::State>>) {
+        if ran.skipped > 0 {
+            self.sweep.left_out += ran.skipped;
+            self.leave_out_from(self.sweep.totals.depth + 1);
+        }
         let totals = &mut self.sweep.totals;
         totals.edges += ran.edges;
         totals.operations += ran.operations;
@@ -307,6 +327,8 @@ impl<'a, M: Machine> Search<'a, M> {
                 continue;
             }
             if self.come.len() >= self.settings.limits.nodes {
+                // So that it is counted once; no run merges with a node.
+                self.seen.insert(left.key, LEFT_OUT);
                 self.sweep.left_out += 1;
                 self.leave_out_from(self.sweep.totals.depth + 1);
                 continue;
@@ -350,6 +372,7 @@ impl<'a, M: Machine> Search<'a, M> {
         Ran {
             end,
             read: flash.unknown_read(),
+            skipped: cutter.skipped,
             left: cutter.left,
             passed: if self.settings.merge { cutter.passed.into_iter().collect() } else { Vec::new() },
             operations: cutter.operations,

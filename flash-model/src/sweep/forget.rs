@@ -57,15 +57,6 @@ pub(super) fn forget_torn(
 }
 
 /// Whether an operation changes nothing but bulk of a sector.
-pub(super) fn spares_fields(
-    chip: &Device,
-    sector: &Sector,
-    (start, end): (u32, u32),
-    erase: bool,
-    here: &[Range<u32>],
-) -> bool {
-    here.iter().all(|field| {
-        let field = sector.offset + field.start..sector.offset + field.end;
-        end <= field.start || field.end <= start || (erase && chip.is_blank(field))
-    })
+pub(super) fn spares_fields(sector: &Sector, (start, end): (u32, u32), here: &[Range<u32>]) -> bool {
+    here.iter().all(|field| end <= sector.offset + field.start || sector.offset + field.end <= start)
 }

@@ -23,6 +23,8 @@ pub enum Cut {
     Torn(Action),
     /// Behind the last one of a boot.
     Behind,
+    /// Behind the last one of a request, before it is acknowledged.
+    Unanswered,
 }
 
 /// An operation, and what it is done to.
@@ -93,6 +95,7 @@ impl fmt::Display for Label {
             Cut::Before(action) => write!(f, "before the {action}, {}", self.phase),
             Cut::Torn(action) => write!(f, "torn {action}, {}", self.phase),
             Cut::Behind => write!(f, "behind the last operation of a boot, {}", self.phase),
+            Cut::Unanswered => write!(f, "before what was done is acknowledged, {}", self.phase),
         }
     }
 }

@@ -22,7 +22,8 @@
 //!   there all the same, the exploration begins again without forgetting that sector: then it was no such sector.
 //! * *What torn operations leave in bulk* is forgotten in the same way. A copy of it makes other bytes unknown, a hash
 //!   over it is not that of the image; where anything else reads it, the exploration begins again, and tries every unit.
-//! * *Findings* are run again from the start, one cut after the other and with nothing forgotten, before they are told.
+//! * *Findings* are ways that [`replay`] runs again from the start, one cut after the other and with nothing forgotten: who
+//!   tells of them does that before.
 //!
 //! `tests/sweep.rs` shows on small layouts, for every mode, that all three leave out nothing.
 //!
@@ -47,7 +48,7 @@ pub mod tear;
 use crate::flash::{Area, Flash};
 
 pub use cutter::Cutter;
-pub use explore::{Depth, Finding, Limits, Progress, Settings, Sweep, explore};
+pub use explore::{Depth, Finding, Limits, Progress, Settings, Sweep, explore, explore_until};
 pub use label::Label;
 pub use place::{CutPlace, Path};
 pub use replay::{Replay, Run, Step, replay};

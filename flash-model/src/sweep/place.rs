@@ -15,6 +15,8 @@ pub enum CutPlace {
     Inside(u64, Tear),
     /// When this boot has ended, and what it starts has not begun: `@0`.
     Start(u64),
+    /// Behind so many operations, when they were asked for and the answer is lost: `412~3`, for answer 3 of the run.
+    Answer(u64, u64),
 }
 
 impl CutPlace {
@@ -29,6 +31,9 @@ impl CutPlace {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Path(pub Vec<CutPlace>);
 
+/// Most power losses of a path that is read.
+const CUTS_MAX: usize = 100;
+
 impl Path {
     /// Cuts, and torn operations among them: the less, the simpler.
     #[must_use]
@@ -42,6 +47,7 @@ impl fmt::Display for CutPlace {
         let (operation, tear) = match self {
             Self::Before(operation) => return write!(f, "{operation}"),
             Self::Start(boot) => return write!(f, "@{boot}"),
+            Self::Answer(operations, answer) => return write!(f, "{operations}~{answer}"),
             Self::Inside(operation, tear) => (operation, tear),
         };
         match tear {
@@ -59,10 +65,17 @@ impl FromStr for CutPlace {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let mistake = || {
-            format!("`{text}` is no place of a cut: 412 (before an operation), 412p512 (inside it), @0 (behind a boot)")
+            format!(
+                "`{text}` is no place of a cut: 412 (before an operation), 412p512 (inside it), @0 (behind a boot), \
+                 412~3 (before an answer)"
+            )
         };
         if let Some(boot) = text.strip_prefix('@') {
             return boot.parse().map(Self::Start).map_err(|_| mistake());
+        }
+        if let Some((operations, answer)) = text.split_once('~') {
+            let number = |text: &str| text.parse().map_err(|_| mistake());
+            return Ok(Self::Answer(number(operations)?, number(answer)?));
         }
         let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
         let (operation, tear) = text.split_at(digits);
@@ -101,7 +114,11 @@ impl FromStr for Path {
         if text.is_empty() {
             return Ok(Self::default());
         }
-        text.split(',').map(str::parse).collect::<Result<_, _>>().map(Self)
+        let places = text.split(',').map(str::parse).collect::<Result<Vec<_>, _>>()?;
+        if places.len() > CUTS_MAX {
+            return Err(format!("{} power losses: at most {CUTS_MAX} are run again", places.len()));
+        }
+        Ok(Self(places))
     }
 }
 
@@ -111,12 +128,29 @@ mod tests {
 
     #[test]
     fn places_come_back() {
-        for text in ["", "0", "412", "@0,3", "17,412p512,3s2048,@12", "9bf0,1g,2n18446744073709551615"] {
+        for text in ["", "0", "412", "@0,3", "17,412p512,3s2048,@12,7~3", "9bf0,1g,2n18446744073709551615"] {
             assert_eq!(text.parse::<Path>().unwrap().to_string(), text);
         }
-        for wrong in [",", "1,", "x", "-1", "1q", "1p", "1b1ff", "1g2", "1p-3", "@", "@1p3", "99999999999999999999"] {
+        for wrong in [
+            ",",
+            "1,",
+            "x",
+            "-1",
+            "1q",
+            "1p",
+            "1b1ff",
+            "1g2",
+            "1p-3",
+            "@",
+            "@1p3",
+            "~",
+            "1~",
+            "1~x",
+            &"1,".repeat(200),
+            "99999999999999999999",
+        ] {
             let error = wrong.parse::<Path>().unwrap_err();
-            assert!(error.contains("is no place of a cut"), "{wrong}: {error}");
+            assert!(error.contains("is no place of a cut") || wrong.len() > 99, "{wrong}: {error}");
         }
     }
 }

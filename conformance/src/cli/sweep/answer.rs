@@ -15,9 +15,15 @@ pub(super) struct Answer {
     pub(super) mode: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) flaw: Option<&'static str>,
+    /// With what it shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) flaw_needs: Option<&'static str>,
     pub(super) tears: &'static str,
     pub(super) images: [Image; 2],
     pub(super) stories: Vec<StoryAnswer>,
+    /// Stories that were asked for, and not begun before Ctrl-C.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) not_begun: Vec<&'static str>,
 }
 
 /// An image of the story.
@@ -58,6 +64,8 @@ pub(super) struct StoryAnswer {
     pub(super) operations: u64,
     /// How often it began again, because something was read that had been forgotten.
     pub(super) restarts: usize,
+    /// Sectors that are read although an operation on them was torn, so that every unit of that was tried.
+    pub(super) read_torn: usize,
     /// States by the number of power losses that they need, from 0.
     pub(super) layers: Vec<usize>,
     /// A number for the set of all states.
@@ -134,7 +142,7 @@ pub(super) struct Made<'a> {
 
 impl StoryAnswer {
     pub(super) fn new(made: &Made<'_>) -> Self {
-        let Sweep { totals, findings, layers, ends, left_out, left_out_from, digest, .. } = made.sweep;
+        let Sweep { totals, findings, layers, ends, left_out, left_out_from, digest, exact, .. } = made.sweep;
         let depth = match made.depth {
             Depth::AtMost(depth) => Some(depth),
             Depth::Exhaustive => None,
@@ -157,6 +165,7 @@ impl StoryAnswer {
             merged: totals.merged,
             operations: totals.operations,
             restarts: totals.restarts,
+            read_torn: exact.len(),
             layers: layers.clone(),
             digest: format!("{digest:032x}"),
             ends: ends.clone(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use brickproof_flash_model::sweep::Progress;
@@ -9,56 +10,71 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Without a terminal, how often progress is told.
 const LINE_EVERY: Duration = Duration::from_secs(10);
-/// How many reports pass before the memory is looked at once more.
-const MEMORY_EVERY: u64 = 16;
+/// How often the limits are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Watches a sweep: tells its progress on standard error, and ends it at a limit.
+/// Where a sweep of all stories together ends.
+#[derive(Clone)]
+pub(super) struct Limits {
+    /// Memory of this process in bytes.
+    pub(super) max_memory: u64,
+    /// With what was allowed.
+    pub(super) deadline: Option<(Instant, Duration)>,
+    pub(super) interrupted: Arc<AtomicBool>,
+}
+
+impl Limits {
+    /// Which limit is reached.
+    fn reached(&self) -> Option<String> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Some("Ctrl-C".into());
+        }
+        if let Some((_, allowed)) = self.deadline.filter(|(end, _)| Instant::now() >= *end) {
+            return Some(format!("the {allowed:?} of --max-time are over"));
+        }
+        let used = memory().filter(|used| *used >= self.max_memory)?;
+        Some(format!("--max-memory is reached: {} MiB", used >> 20))
+    }
+}
+
+/// Watches the sweep of a story: tells its progress on standard error, and ends it at a limit.
 pub(super) struct Watch {
     bar: ProgressBar,
     story: &'static str,
     began: Instant,
     told: Instant,
-    reports: u64,
-    max_memory: u64,
-    max_time: Option<Duration>,
-    interrupted: Arc<AtomicBool>,
-    /// Which limit was reached.
-    pub(super) stopped: Option<String>,
+    /// Set at a limit.
+    pub(super) stop: Arc<AtomicBool>,
+    done: Arc<AtomicBool>,
+    /// Looks at the limits all the time: one run alone may need much; gives which one was reached.
+    guard: Option<JoinHandle<Option<String>>>,
 }
 
 impl Watch {
-    pub(super) fn new(
-        story: &'static str,
-        max_memory: u64,
-        max_time: Option<Duration>,
-        interrupted: Arc<AtomicBool>,
-    ) -> Self {
+    pub(super) fn new(story: &'static str, limits: Limits) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         if let Ok(template) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
             bar.set_style(template);
         }
         bar.enable_steady_tick(Duration::from_millis(120));
         let now = Instant::now();
-        Self { bar, story, began: now, told: now, reports: 0, max_memory, max_time, interrupted, stopped: None }
+        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (stops, is_done) = (Arc::clone(&stop), Arc::clone(&done));
+        let guard = std::thread::spawn(move || {
+            while !is_done.load(Ordering::Relaxed) {
+                if let Some(reached) = limits.reached() {
+                    stops.store(true, Ordering::Relaxed);
+                    return Some(reached);
+                }
+                std::thread::sleep(LOOK_EVERY);
+            }
+            None
+        });
+        Self { bar, story, began: now, told: now, stop, done, guard: Some(guard) }
     }
 
-    /// Tells how far it is; whether it may go on.
-    pub(super) fn report(&mut self, progress: &Progress) -> bool {
-        self.tell(progress);
-        self.reports += 1;
-        if self.interrupted.load(Ordering::Relaxed) {
-            self.stopped = Some("Ctrl-C".into());
-        } else if let Some(max) = self.max_time.filter(|max| self.began.elapsed() >= *max) {
-            self.stopped = Some(format!("it has taken the {max:?} of --max-time"));
-        } else if self.reports % MEMORY_EVERY == 1
-            && let Some(used) = memory().filter(|used| *used >= self.max_memory)
-        {
-            self.stopped = Some(format!("it has {} MiB, and --max-memory is reached", used >> 20));
-        }
-        self.stopped.is_none()
-    }
-
-    fn tell(&mut self, progress: &Progress) {
+    /// Tells how far it is.
+    pub(super) fn tell(&mut self, progress: &Progress) {
         let Progress { depth, nodes, edges, merged, remaining, restarts, .. } = progress;
         let again = if *restarts > 0 { format!(", begun again {restarts} times") } else { String::new() };
         let line = || {
@@ -75,14 +91,16 @@ impl Watch {
         }
     }
 
-    /// Takes the progress away; how long it took.
-    pub(super) fn finish(&self) -> Duration {
+    /// Takes the progress away; how long it took, and which limit was reached.
+    pub(super) fn finish(mut self) -> (Duration, Option<String>) {
         self.bar.finish_and_clear();
-        self.began.elapsed()
+        self.done.store(true, Ordering::Relaxed);
+        let reached = self.guard.take().and_then(|guard| guard.join().ok()).flatten();
+        (self.began.elapsed(), reached)
     }
 }
 
-/// Memory of this process in bytes.
+/// Memory of this process in bytes; nobody knows on a system without /proc.
 fn memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -118,12 +136,13 @@ mod tests {
     }
 
     #[test]
-    fn limits_end_it() {
-        let watch = |max_memory, max_time| Watch::new("x", max_memory, max_time, Arc::default());
-        assert!(watch(u64::MAX, None).report(&Progress::default()));
-        let mut small = watch(1, None);
-        assert!(!small.report(&Progress::default()) && small.stopped.unwrap().contains("--max-memory"));
-        let mut short = watch(u64::MAX, Some(Duration::ZERO));
-        assert!(!short.report(&Progress::default()) && short.stopped.unwrap().contains("--max-time"));
+    fn limits_are_noticed() {
+        let limits = |max_memory, deadline| Limits { max_memory, deadline, interrupted: Arc::default() };
+        let now = Instant::now();
+        assert_eq!(limits(u64::MAX, Some((now + Duration::from_secs(1000), Duration::ZERO))).reached(), None);
+        assert!(limits(1, None).reached().unwrap().contains("--max-memory"));
+        assert!(limits(u64::MAX, Some((now, Duration::ZERO))).reached().unwrap().contains("--max-time"));
+        let interrupted = Limits { interrupted: Arc::new(AtomicBool::new(true)), ..limits(u64::MAX, None) };
+        assert_eq!(interrupted.reached().unwrap(), "Ctrl-C");
     }
 }

@@ -9,15 +9,15 @@ mod text;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use brickproof_flash_model::boot::mcuboot::Mcuboot;
 use brickproof_flash_model::boot::mcuboot::explain::mode_name;
 use brickproof_flash_model::flash::Flash;
 use brickproof_flash_model::image::mcuboot::{ImageVersion, inspect};
 use brickproof_flash_model::sweep::mcuboot::{Factory, Facts, Story, Update};
-use brickproof_flash_model::sweep::{Depth, Limits, Machine, Settings, explore};
+use brickproof_flash_model::sweep::{self, Depth, End, Machine, Settings, explore_until, replay};
 
 use super::options::{keys, style};
 use super::{Failure, print, print_json, read_file, write_file};
@@ -27,7 +27,7 @@ use crate::sweep::{Initiator, Upload};
 use crate::target::Target;
 
 use answer::{Answer, Image, Made, StoryAnswer};
-use limits::Watch;
+use limits::{Limits, Watch};
 pub(super) use options::{AFTER_HELP, Arguments};
 use options::{Cuts, ImageSize, StoryName, Told};
 use picture::Picture;
@@ -53,6 +53,16 @@ impl Setup {
             .fold(library::target(&arguments.target)?, |target, key| target.trusting(key))
             .with_flaw(arguments.flaw);
         let mcuboot = target.mcuboot()?;
+        if let Some(flaw) = arguments.flaw.filter(|flaw| flaw.mode() != mcuboot.options().mode) {
+            return Err(Failure::Usage(format!(
+                "--flaw {}: a mistake of {}, and {} has {}\n  remedy: another --target; it shows with {}",
+                flaw.name(),
+                mode_name(flaw.mode()),
+                target.name,
+                mode_name(mcuboot.options().mode),
+                flaw.needs()
+            )));
+        }
         let mut flash = target.layout.blank_flash();
         target.fill_other_images(&mut flash, &mcuboot)?;
         let image = |installed: bool, minor: u8, size: ImageSize| {
@@ -147,27 +157,40 @@ fn explore_all(arguments: &Arguments, setup: &Setup, depth: Depth) -> Result<u8,
         target: setup.target.name.clone(),
         mode: mode_name(setup.mcuboot.options().mode),
         flaw: arguments.flaw.map(|flaw| flaw.name()),
+        flaw_needs: arguments.flaw.map(|flaw| flaw.needs()),
         tears: arguments.tears.name(),
         images: setup.images()?,
         stories: Vec::new(),
+        not_begun: Vec::new(),
     };
+    if let Some(file) = &arguments.svg {
+        // Before a long sweep, and not behind it, it shows that it cannot be written.
+        write_file(file, b"")?;
+    }
     let interrupted = limits::on_interrupt();
+    let allowed = arguments.max_time.map(|time| Duration::from_micros(time.us));
+    let limits = Limits {
+        max_memory: arguments.max_memory,
+        deadline: allowed.map(|allowed| (Instant::now() + allowed, allowed)),
+        interrupted: Arc::clone(&interrupted),
+    };
     let (words, output) = (style(&std::io::stdout()), !arguments.json);
     if output {
         print(&text::heading(&answer, arguments.tears, words))?;
     }
     let mut pictures = Vec::new();
     for name in stories(arguments) {
-        let sweep = Sweep { arguments, story: name, depth, interrupted: &interrupted };
+        if interrupted.load(Ordering::Relaxed) {
+            answer.not_begun.push(name.name());
+            continue;
+        }
+        let sweep = Sweep { arguments, story: name, depth, limits: &limits };
         let (story, picture) = setup.with(name, sweep)?;
         if output {
             print(&text::story(&story, words))?;
         }
         pictures.extend(picture);
         answer.stories.push(story);
-        if interrupted.load(Ordering::Relaxed) {
-            break;
-        }
     }
     if let Some(file) = &arguments.svg {
         write_file(file, picture::document(&answer, &pictures).as_bytes())?;
@@ -189,21 +212,36 @@ struct Sweep<'a> {
     arguments: &'a Arguments,
     story: Told,
     depth: Depth,
-    interrupted: &'a Arc<AtomicBool>,
+    limits: &'a Limits,
 }
 
 impl Work<(StoryAnswer, Option<Picture>)> for Sweep<'_> {
     fn on<M: Machine>(self, machine: &M, facts: &Facts) -> Result<(StoryAnswer, Option<Picture>), Failure> {
-        let Self { arguments, story, depth, interrupted } = self;
+        let Self { arguments, story, depth, limits } = self;
         let threads = arguments.threads.map_or(Settings::default().limits.threads, usize::from);
-        let limits = Limits { nodes: arguments.max_states as usize, threads };
-        let settings = Settings { depth, tears: arguments.tears, limits, ..Settings::default() };
-        let max_time = arguments.max_time.map(|time| Duration::from_micros(time.us));
-        let mut watch = Watch::new(story.name(), arguments.max_memory, max_time, Arc::clone(interrupted));
-        let sweep = explore(machine, settings, |progress| watch.report(progress));
-        let took = watch.finish();
+        let cost = sweep::Limits { nodes: arguments.max_states as usize, threads };
+        let settings = Settings { depth, tears: arguments.tears, limits: cost, ..Settings::default() };
+        let mut watch = Watch::new(story.name(), limits.clone());
+        let stop = Arc::clone(&watch.stop);
+        let sweep = explore_until(machine, settings, &stop, |progress| {
+            watch.tell(progress);
+            true
+        });
+        let (took, reached) = watch.finish();
+        // What was found with a part of the flash forgotten is told only when it is found with nothing forgotten, too.
+        for finding in &sweep.findings {
+            let replayed = replay(machine, &finding.path).map_err(Failure::Harness)?;
+            if replayed.end != End::Violation(finding.violation.clone()) {
+                let what = &finding.violation.what;
+                return Err(Failure::Harness(format!(
+                    "{}: `{}` is said to end so: {what}",
+                    story.name(),
+                    finding.path
+                )));
+            }
+        }
         eprintln!("{}: {:.1} s", story.name(), took.as_secs_f64());
-        let stopped = watch.stopped.take().or_else(|| {
+        let stopped = reached.or_else(|| {
             (sweep.left_out > 0).then(|| format!("the {} states of --max-states are reached", arguments.max_states))
         });
         let answer = StoryAnswer::new(&Made {

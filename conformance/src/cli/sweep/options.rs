@@ -20,7 +20,8 @@ pub(in super::super) struct Arguments {
     /// The board and its bootloader: a profile or a path to a .toml file
     #[arg(long, default_value = "nrf52840-mcuboot-swap-move")]
     pub(super) target: String,
-    /// What happens without a power loss; may be given several times
+    /// What happens without a power loss; may be given several times. In all but the uploads the application is handed an
+    /// update whose upload is not cut
     #[arg(long = "story", value_enum, default_values_t = [StoryName::TestThenRevert])]
     pub(super) stories: Vec<StoryName>,
     /// Which power losses: none, linear (one), depth:N (up to N), exhaustive (any number), id:PATH (exactly these, told
@@ -45,16 +46,17 @@ pub(in super::super) struct Arguments {
     /// Put a mistake of the past back into the bootloader, to see it found
     #[arg(long, value_name = "NAME", value_parser = flaw)]
     pub(super) flaw: Option<Flaw>,
-    /// Threads; findings, ids and counts are the same with any number [default: one for each core]
+    /// Threads; findings, ids and counts of a sweep that no limit ends are the same with any number [default: one for
+    /// each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=THREADS_MAX))]
     pub(super) threads: Option<u16>,
     /// Stop after so many states
     #[arg(long, value_name = "N", default_value_t = 50_000_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) max_states: u32,
-    /// Stop at so much memory
+    /// Stop when the process has so much memory
     #[arg(long, value_name = "SIZE", default_value = "2 GiB", value_parser = memory)]
     pub(super) max_memory: u64,
-    /// Stop after so long: "30 s", "10 min" [default: never]
+    /// Stop after so long, all stories together: "30 s", "10 min" [default: never]
     #[arg(long, value_name = "TIME", value_parser = Duration::parse)]
     pub(super) max_time: Option<Duration>,
     /// Draw the story, the power losses that leave it, and where they end, as SVG
@@ -72,8 +74,8 @@ pub(in super::super) struct Arguments {
 pub(in super::super) const AFTER_HELP: &str = "\
 Tears, what an interrupted operation leaves:
   none         power is lost between operations only
-  fields       one value for each that code can tell apart: trailer fields, headers, bulk; erases in halves
-  adversarial  likewise, and erases end at every field
+  fields       one value for each that code can tell apart: trailer fields, headers, bulk; erases in halves, garbage
+  adversarial  likewise, and erases end at every field: slow, for small images
   units        every program unit of every operation: for the smallest layouts
 
 Exit codes: 0 nothing but known properties of the bootloader; 1 a violation, or not everything was covered; \

@@ -92,7 +92,7 @@ impl Work<u8> for Tell<'_> {
     }
 }
 
-/// The property that the shortest part of the path shows that ends so.
+/// The property that the path shows: the cause is the last cut without which it would not end so.
 fn known<M: Machine>(
     tears: Tears,
     machine: &M,
@@ -100,17 +100,18 @@ fn known<M: Machine>(
     path: &Path,
     violation: &Violation,
 ) -> Result<Option<Known>, Failure> {
-    for cuts in 0..=path.0.len() {
+    let mut found = None;
+    for cuts in (0..=path.0.len()).rev() {
         let part = Path(path.0[..cuts].to_vec());
         let replayed = replay(machine, &part).map_err(Failure::Harness)?;
-        let labels: Vec<_> = replayed.runs.iter().filter_map(|run| run.cut).collect();
-        if matches!(&replayed.end, End::Violation(there) if there.invariant == violation.invariant) {
-            let cause = labels.last().copied();
-            let finding = Finding { violation: violation.clone(), cause, path: part, labels, nodes: 1 };
-            return Ok(Known::of(&finding, facts, tears));
+        if !matches!(&replayed.end, End::Violation(there) if there.invariant == violation.invariant) {
+            break;
         }
+        let labels: Vec<_> = replayed.runs.iter().filter_map(|run| run.cut).collect();
+        let cause = labels.last().copied();
+        found = Some(Finding { violation: violation.clone(), cause, path: part, labels, nodes: 1 });
     }
-    Ok(None)
+    Ok(found.and_then(|finding| Known::of(&finding, facts, tears)))
 }
 
 fn told_run(run: &Run) -> ToldRun {

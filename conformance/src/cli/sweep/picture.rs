@@ -291,7 +291,7 @@ impl Canvas {
 /// Where on the line of operations a place is. A boot that has ended is where the next operation would begin.
 fn operation(place: CutPlace, boots: &[u64]) -> f64 {
     match place {
-        CutPlace::Before(operation) => operation as f64,
+        CutPlace::Before(operation) | CutPlace::Answer(operation, _) => operation as f64,
         CutPlace::Inside(operation, _) => operation as f64 + 0.5,
         CutPlace::Start(boot) => boots.get(boot as usize).copied().unwrap_or_default() as f64,
     }

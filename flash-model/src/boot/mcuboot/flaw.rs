@@ -13,6 +13,8 @@
 //!
 //! Numbers are those of issues and pull requests of MCUboot.
 
+use super::Mode;
+
 /// A mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Flaw {
@@ -46,6 +48,35 @@ impl Flaw {
         Self::ForwardScratchErase,
         Self::StuckRevert,
     ];
+
+    /// The mode that had it.
+    #[must_use]
+    pub fn mode(self) -> Mode {
+        match self {
+            Self::SwapTypeForgotten | Self::StaleScratchTrailer | Self::ForwardScratchErase => Mode::SwapScratch,
+            Self::PaddedPrimary
+            | Self::TrailerTwice
+            | Self::HeaderPlace
+            | Self::RevertNeedsUnset
+            | Self::StuckRevert => Mode::SwapMove,
+        }
+    }
+
+    /// What it needs to show.
+    #[must_use]
+    pub fn needs(self) -> &'static str {
+        match self {
+            Self::SwapTypeForgotten | Self::HeaderPlace => "one power loss",
+            Self::PaddedPrimary => "a confirmed factory image: --slot primary=FILE:confirmed",
+            Self::TrailerTwice => "two power losses",
+            Self::RevertNeedsUnset => "one torn write",
+            Self::StaleScratchTrailer => "a slot that is smaller than the scratch area",
+            Self::ForwardScratchErase => {
+                "one power loss, and images that fill their slots: --installed max --update max"
+            }
+            Self::StuckRevert => "an application that erases the old image: --story test-then-erase",
+        }
+    }
 
     /// Its name.
     #[must_use]

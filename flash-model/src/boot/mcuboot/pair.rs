@@ -69,8 +69,11 @@ pub struct Pair {
     pub(super) several: bool,
     pub(super) verifier: Arc<Verifier>,
     /// What was verified while fingerprints were kept, by content, and how much of it was read.
-    verified: Mutex<HashMap<u128, (Result<Verified, ImageError>, u32)>>,
+    verified: Mutex<HashMap<u128, Remembered>>,
 }
+
+/// A verification, and how far the image was read for it.
+type Remembered = (Result<Verified, ImageError>, u32);
 
 /// An image of which it is measured how far it was read.
 struct Measured<'f> {

@@ -105,6 +105,7 @@ impl<'a> Update<'a> {
                         remedy: the same target without `downgrade-prevention = \"security-counter\"`"
                 .into());
         }
+        wears_out(&flash)?;
         let pair = mcuboot.pair(0).ok_or("a bootloader without images")?;
         let load = |flash: &mut Flash, slot: Slot, image: &[u8]| {
             let loaded = flash.load(pair.area(slot), pair.upload_offset(slot), image);
@@ -220,9 +221,10 @@ impl<'a> Update<'a> {
         let (pair, update) = (self.pair(), other(slot));
         if !pair.verify(flash, update).is_ok_and(|verified| verified.hash == self.hashes[1]) {
             self.upload(update, flash);
+            cutter.changed();
         }
         let permanent = self.story == Story::Permanent;
-        let mut ask = |flash: &mut Flash| {
+        let ask = |flash: &mut Flash, cutter: &mut Cutter<'_, State>| {
             let mut controller = Controller::new(flash, cutter);
             match self.mcuboot.options().mode {
                 Mode::DirectXip { revert: false } => Ok(()),
@@ -230,11 +232,12 @@ impl<'a> Update<'a> {
                 _ => pair.set_next(&mut controller, update, false, permanent),
             }
         };
-        match ask(flash) {
+        match ask(flash, cutter) {
             // The slot is in no state to be asked for: it is uploaded again.
             Err(RequestError::BadImage) => {
                 self.upload(update, flash);
-                ask(flash)
+                cutter.changed();
+                ask(flash, cutter)
             }
             asked => asked,
         }
@@ -266,6 +269,19 @@ impl<'a> Update<'a> {
         let _ = flash.load(area, 0, &erased);
         let _ = flash.load(area, pair.upload_offset(slot), &self.new);
     }
+}
+
+/// Refuses flash that wears out: how worn it is is no part of a node, and any number of power losses wears out anything.
+///
+/// # Errors
+/// It does.
+pub fn wears_out(flash: &Flash) -> Result<(), String> {
+    if flash.devices().iter().all(|device| device.geometry().endurance().is_none()) {
+        return Ok(());
+    }
+    Err("flash that wears out is not swept: any number of power losses wears out anything\n  \
+         remedy: the same layout without `endurance`"
+        .into())
 }
 
 /// A boot in a line.
@@ -333,7 +349,8 @@ impl Machine for Update<'_> {
             cutter.enter(state);
             let slot = self.slot(offset);
             match self.act(running, slot, flash, &mut state, cutter) {
-                Ok(()) => cutter.enter(state),
+                Ok(()) if cutter.answer(flash, state).is_ok() => {}
+                Ok(()) => return End::Interrupted,
                 Err(RequestError::Flash(FlashError::Interrupted(_))) => return End::Interrupted,
                 Err(RequestError::BadVector) if running == Image::New => {
                     return violation(
