@@ -14,6 +14,8 @@
 //! | `request` | the application can ask for the update, and confirm it |
 //! | `untouched` | what is outside of the slots does not change |
 //! | `rest` | without further cuts, boots stop to change flash |
+//!
+#![doc = include_str!("../../../POWER-LOSS.md")]
 
 pub mod fields;
 pub mod known;
