@@ -230,7 +230,9 @@ impl<'a, M: Machine> Search<'a, M> {
     fn run(&mut self, watch: &mut impl FnMut(&Progress) -> bool) -> Result<(), Vec<Read>> {
         let (mut flash, state) = self.machine.start();
         flash.keep_fingerprint();
-        self.sweep.digest = node_key(&flash, state, 0);
+        let key = node_key(&flash, state, 0);
+        self.seen.insert(key, 0);
+        self.sweep.digest = key;
         let mut layer = vec![Node { flash, state, id: 0 }];
         while !layer.is_empty() {
             let depth = self.sweep.layers.len();
