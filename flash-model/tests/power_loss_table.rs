@@ -155,6 +155,7 @@ fn row(label: Label) -> usize {
     let action = match label.cut {
         Cut::Before(action) if action.target.ends_with("status") && !action.erase => return named("program: record"),
         Cut::Before(_) => return named("between operations"),
+        Cut::Unanswered => return named("between operations"),
         Cut::Behind => return named("before the image"),
         Cut::Torn(action) => action,
     };
