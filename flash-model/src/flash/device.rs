@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use sha2::{Digest, Sha256};
 use twox_hash::XxHash3_128;
 
+use super::sectors::Sectors;
 use super::unknown::{Known, Trace, Watch};
 use super::{Area, FlashError, Geometry, Operation, OperationKind, Overwrite, Refusal, Tear};
 
@@ -127,7 +128,7 @@ pub struct Device {
     geometry: Arc<Geometry>,
     /// What an erased sector looks like, for each sector size: erasing shares it.
     erased: Arc<[(u32, Arc<Contents>)]>,
-    pub(super) sectors: Vec<Arc<Contents>>,
+    pub(super) sectors: Sectors,
     /// Kept while an exploration wants it.
     sum: Option<Sum>,
     wear: Vec<u32>,
@@ -158,7 +159,7 @@ impl Device {
         Self {
             geometry: Arc::new(geometry),
             erased: erased.into(),
-            sectors,
+            sectors: sectors.into_iter().collect(),
             sum: None,
             wear,
             reprogrammed: 0,
@@ -290,14 +291,14 @@ impl Device {
             let before = changed.map_or(0, |index| self.term(index));
             self.sum = Some(Sum { rest: rest ^ before ^ self.term(index), changed: Some(index) });
         }
-        &mut self.sectors[index]
+        self.sectors.get_mut(index)
     }
 
     /// SHA-256 of the whole device.
     #[must_use]
     pub fn sha256(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
-        for sector in &self.sectors {
+        for sector in self.sectors.iter() {
             hash.update(&sector.bytes);
         }
         hash.finalize().into()

@@ -22,6 +22,7 @@ mod error;
 mod geometry;
 mod hook;
 mod intern;
+mod sectors;
 mod unknown;
 
 pub use controller::Controller;
