@@ -131,7 +131,7 @@ pub struct Device {
     pub(super) sectors: Sectors,
     /// Kept while an exploration wants it.
     sum: Option<Sum>,
-    wear: Vec<u32>,
+    wear: Arc<Vec<u32>>,
     reprogrammed: u64,
     damaged: Vec<(std::ops::Range<u32>, Damage)>,
     pub(super) watch: Watch,
@@ -155,7 +155,7 @@ impl Device {
             };
             sectors.push(contents);
         }
-        let wear = vec![0; sectors.len()];
+        let wear = Arc::new(vec![0; sectors.len()]);
         Self {
             geometry: Arc::new(geometry),
             erased: erased.into(),
@@ -425,7 +425,8 @@ impl Device {
         };
         let geometry = Arc::clone(&self.geometry);
         for sector in &geometry.sectors()[first.index..=last.index] {
-            self.wear[sector.index] = self.wear[sector.index].saturating_add(1);
+            let wear = &mut Arc::make_mut(&mut self.wear)[sector.index];
+            *wear = wear.saturating_add(1);
             self.trace_erase(sector.index);
             match tear {
                 None => *self.sector_mut(sector.index) = self.erased_contents(sector.size),
