@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use brickproof_flash_model::boot::mcuboot::Slot;
 use brickproof_flash_model::flash::{Flash, Hook, Step};
 use brickproof_flash_model::sweep::cutter::Reset;
-use brickproof_flash_model::sweep::mcuboot::told;
+use brickproof_flash_model::sweep::mcuboot::{Confirm, Image, told};
 use brickproof_flash_model::sweep::{Cutter, End};
 use brickproof_simulator::device::{Battery, Device, Persistent, Started, power_on};
 use brickproof_simulator::smp::{Command, Field, Op, SmpMessage};
@@ -17,7 +17,7 @@ use brickproof_simulator::trace::{Cause, InitiatorEvent};
 
 use super::Upload;
 use super::script::Script;
-use super::state::{Confirm, Image, Phase, State, violation};
+use super::state::{Phase, State, violation};
 use crate::initiator::update::{self, Job, Report};
 use crate::initiator::wire::Wire;
 use crate::scenario::Task;
@@ -140,7 +140,7 @@ impl<'a, 's> Line<'a, 's> {
         if self.cutter.started(flash).is_err() {
             return Err(End::Interrupted);
         }
-        if upload.others(flash) != upload.untouched {
+        if !upload.others.are_untouched(flash) {
             return Err(End::Violation(violation("untouched", "flash outside of the slots has changed")));
         }
         let image = self.state.judge(&upload.hashes, &outcome).map_err(End::Violation)?;

@@ -1,6 +1,7 @@
 //! What survives a power loss beside the flash, and what must hold.
 
 use brickproof_flash_model::boot::mcuboot::Outcome;
+use brickproof_flash_model::sweep::mcuboot::{Confirm, Image};
 use brickproof_flash_model::sweep::{self, Violation};
 
 /// What an update is at.
@@ -24,32 +25,6 @@ pub enum Phase {
     Confirm,
     /// The initiator has reported its success.
     Done,
-}
-
-/// How far a confirmation has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Confirm {
-    No,
-    /// It may be durable, or not.
-    Begun,
-    /// It was acknowledged.
-    Done,
-}
-
-/// One of the two images.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Image {
-    Old,
-    New,
-}
-
-impl Image {
-    pub(super) fn runs(self) -> &'static str {
-        match self {
-            Self::Old => "the old image runs",
-            Self::New => "the new image runs",
-        }
-    }
 }
 
 /// See the module.

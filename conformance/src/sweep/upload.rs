@@ -45,14 +45,12 @@
 //!
 //! [`Device::volatile`]: brickproof_simulator::device::Device::volatile
 
-use std::ops::Range;
-
 use brickproof_flash_model::boot::mcuboot::{Downgrade, Mode, Pair, Slot};
 use brickproof_flash_model::flash::{Controller, Flash, Uncut};
 use brickproof_flash_model::image::mcuboot::inspect;
 use brickproof_flash_model::sweep::cutter::Reset;
-use brickproof_flash_model::sweep::mcuboot::fields::{others, regions};
-use brickproof_flash_model::sweep::mcuboot::{Facts, Story, wears_out};
+use brickproof_flash_model::sweep::mcuboot::fields::{Others, regions};
+use brickproof_flash_model::sweep::mcuboot::{Confirm, Facts, Image, Story, can_be_swept};
 use brickproof_flash_model::sweep::{Cutter, End, FieldSpan, Machine, Region};
 use brickproof_simulator::device::Board;
 use brickproof_simulator::trace::Cause;
@@ -61,7 +59,7 @@ use sha2::{Digest, Sha256};
 use super::fields;
 use super::line::Line;
 use super::script::Script;
-use super::state::{Confirm, Image, Phase, State, violation};
+use super::state::{Phase, State, violation};
 use crate::initiator::policy::{Policy, Reporter, Truthful, WellBehaved};
 use crate::initiator::update::Job;
 use crate::scenario::{Task, TimingSpec};
@@ -109,12 +107,10 @@ pub struct Upload<'p> {
     pub(super) hashes: [[u8; 32]; 2],
     /// The mode has a way back.
     pub(super) reverts: bool,
-    pub(super) untouched: u128,
     flash: Flash,
     fields: Vec<FieldSpan>,
     regions: Vec<Region>,
-    /// Sectors outside of the slots.
-    others: Vec<(u8, Range<usize>)>,
+    pub(super) others: Others,
 }
 
 impl<'p> Upload<'p> {
@@ -129,12 +125,7 @@ impl<'p> Upload<'p> {
         let board = target.board(TimingSpec::default(), 1.0, Vec::new()).map_err(|mistake| mistake.to_string())?;
         let [pair] = board.mcuboot.pairs() else { return Err("an upload of several images is not swept".into()) };
         let options = board.mcuboot.options();
-        if options.hardware_rollback_protection {
-            return Err("a bootloader with security counters in the device is not swept: a power loss does not take them back\n  \
-                        remedy: the same target without `downgrade-prevention = \"security-counter\"`"
-                .into());
-        }
-        wears_out(&board.layout.blank_flash())?;
+        can_be_swept(&board.mcuboot, &board.layout.blank_flash())?;
         let load = |flash: &mut Flash, slot: Slot, image: &[u8]| {
             let loaded = flash.load(pair.area(slot), pair.upload_offset(slot), image);
             loaded.map_err(|error| format!("the image for the {slot} slot: {error}"))
@@ -178,15 +169,13 @@ impl<'p> Upload<'p> {
             script: Script::default(),
             hashes,
             reverts: !matches!(options.mode, Mode::OverwriteOnly { .. } | Mode::DirectXip { revert: false }),
-            untouched: 0,
             fields: fields::all(pair, &[old, new], &regions),
             regions,
-            others: others(pair, &flash),
+            others: Others::of(pair, &flash),
             flash,
             initiator,
             board,
         };
-        upload.untouched = upload.others(&upload.flash);
         upload.script = upload.record();
         Ok(upload)
     }
@@ -199,14 +188,6 @@ impl<'p> Upload<'p> {
 
     fn pair(&self) -> &Pair {
         &self.board.mcuboot.pairs()[0]
-    }
-
-    /// A number for what is outside of the slots.
-    pub(super) fn others(&self, flash: &Flash) -> u128 {
-        let print = |(device, sectors): &(u8, Range<usize>)| {
-            flash.devices().get(usize::from(*device)).map_or(0, |device| device.fingerprint(sectors.clone()))
-        };
-        self.others.iter().map(print).fold(0, |sum, print| sum.rotate_left(1) ^ print)
     }
 
     /// Whether the old image lies whole in a slot.

@@ -114,9 +114,38 @@ const SCRATCH: Names = [
     "scratch swap status",
 ];
 
+/// What is outside of the slots, and must stay as it is.
+#[derive(Debug)]
+pub struct Others {
+    runs: Vec<(u8, Range<usize>)>,
+    print: u128,
+}
+
+impl Others {
+    /// As it is in this flash.
+    #[must_use]
+    pub fn of(pair: &Pair, flash: &Flash) -> Self {
+        let runs = others(pair, flash);
+        Self { print: print(&runs, flash), runs }
+    }
+
+    /// Whether it is the same in this one.
+    #[must_use]
+    pub fn are_untouched(&self, flash: &Flash) -> bool {
+        print(&self.runs, flash) == self.print
+    }
+}
+
+/// A number for the contents of runs of sectors.
+fn print(runs: &[(u8, Range<usize>)], flash: &Flash) -> u128 {
+    let print = |(device, sectors): &(u8, Range<usize>)| {
+        flash.devices().get(usize::from(*device)).map_or(0, |device| device.fingerprint(sectors.clone()))
+    };
+    runs.iter().map(print).fold(0, |sum, print| sum.rotate_left(1) ^ print)
+}
+
 /// Runs of sectors that belong to no slot: device and indices.
-#[must_use]
-pub fn others(pair: &Pair, flash: &Flash) -> Vec<(u8, Range<usize>)> {
+fn others(pair: &Pair, flash: &Flash) -> Vec<(u8, Range<usize>)> {
     let slots = Slot::ALL.map(|slot| pair.area(slot));
     let areas: Vec<Area> = slots.into_iter().chain(pair.scratch().map(Trailer::area)).collect();
     let mut runs: Vec<(u8, Range<usize>)> = Vec::new();

@@ -22,9 +22,9 @@ pub mod known;
 mod monitor;
 
 pub use known::{Facts, Known};
-pub use monitor::State;
+pub use monitor::{Confirm, Image, State};
 
-use monitor::{Confirm, Image};
+use fields::Others;
 
 use super::cutter::Reset;
 use super::{Cutter, End, FieldSpan, Machine, Region, Violation};
@@ -82,9 +82,7 @@ pub struct Update<'a> {
     facts: Facts,
     fields: Vec<FieldSpan>,
     regions: Vec<Region>,
-    /// Sectors outside of the slots.
-    others: Vec<(u8, std::ops::Range<usize>)>,
-    untouched: u128,
+    others: Others,
     recovers: bool,
 }
 
@@ -102,12 +100,7 @@ impl<'a> Update<'a> {
         story: Story,
         factory: Factory,
     ) -> Result<Self, String> {
-        if mcuboot.options().hardware_rollback_protection {
-            return Err("a bootloader with security counters in the device is not swept: a power loss does not take them back\n  \
-                        remedy: the same target without `downgrade-prevention = \"security-counter\"`"
-                .into());
-        }
-        wears_out(&flash)?;
+        can_be_swept(mcuboot, &flash)?;
         let pair = mcuboot.pair(0).ok_or("a bootloader without images")?;
         let load = |flash: &mut Flash, slot: Slot, image: &[u8]| {
             let loaded = flash.load(pair.area(slot), pair.upload_offset(slot), image);
@@ -131,7 +124,7 @@ impl<'a> Update<'a> {
         let verify = |slot: Slot| pair.verify(&flash, slot).map_err(|error| format!("the {slot} image: {error}"));
         let images = [verify(Slot::Primary)?, verify(Slot::Secondary)?];
         let sector = flash.devices()[usize::from(pair.area(Slot::Primary).device)].geometry().sectors()[0].size;
-        let mut update = Self {
+        Ok(Self {
             mcuboot,
             hashes: images.map(|image| image.hash),
             facts: Facts {
@@ -145,13 +138,10 @@ impl<'a> Update<'a> {
             new: new.to_vec(),
             fields: fields::fields(pair, &[old, new]),
             regions: fields::regions(pair),
-            others: fields::others(pair, &flash),
-            untouched: 0,
+            others: Others::of(pair, &flash),
             recovers: false,
             flash,
-        };
-        update.untouched = update.others(&update.flash);
-        Ok(update)
+        })
     }
 
     /// A device whose bootloader runs a recovery when no image can be started.
@@ -174,13 +164,6 @@ impl<'a> Update<'a> {
 
     fn pair(&self) -> &Pair {
         &self.mcuboot.pairs()[0]
-    }
-
-    fn others(&self, flash: &Flash) -> u128 {
-        let print = |(device, sectors): &(u8, std::ops::Range<usize>)| {
-            flash.devices().get(usize::from(*device)).map_or(0, |device| device.fingerprint(sectors.clone()))
-        };
-        self.others.iter().map(print).fold(0, |sum, print| sum.rotate_left(1) ^ print)
     }
 
     /// What the running image does.
@@ -273,17 +256,26 @@ impl<'a> Update<'a> {
     }
 }
 
-/// Refuses flash that wears out: how worn it is is no part of a node, and any number of power losses wears out anything.
+/// Refuses what a power loss does not take back, and what is therefore no part of a node: how worn the flash is, and
+/// security counters in the device.
 ///
 /// # Errors
-/// It does.
-pub fn wears_out(flash: &Flash) -> Result<(), String> {
-    if flash.devices().iter().all(|device| device.geometry().endurance().is_none()) {
+/// What there is of it, and the remedy.
+pub fn can_be_swept(mcuboot: &Mcuboot, flash: &Flash) -> Result<(), String> {
+    let (what, remedy) = if mcuboot.options().hardware_rollback_protection {
+        (
+            "a bootloader with security counters in the device is not swept: a power loss does not take them back",
+            "the same target without `downgrade-prevention = \"security-counter\"`",
+        )
+    } else if flash.devices().iter().any(|device| device.geometry().endurance().is_some()) {
+        (
+            "flash that wears out is not swept: any number of power losses wears out anything",
+            "the same layout without `endurance`",
+        )
+    } else {
         return Ok(());
-    }
-    Err("flash that wears out is not swept: any number of power losses wears out anything\n  \
-         remedy: the same layout without `endurance`"
-        .into())
+    };
+    Err(format!("{what}\n  remedy: {remedy}"))
 }
 
 /// A boot in a line.
@@ -330,7 +322,7 @@ impl Machine for Update<'_> {
                 if cutter.between(flash).is_err() {
                     return End::Interrupted;
                 }
-                if self.others(flash) != self.untouched {
+                if !self.others.are_untouched(flash) {
                     return violation("untouched", "flash outside of the slots has changed");
                 }
                 cutter.tell(|| told(&boot));

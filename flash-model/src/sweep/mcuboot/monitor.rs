@@ -17,23 +17,30 @@ pub struct State {
     pub(super) confirm: Confirm,
 }
 
+/// How far a confirmation has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Confirm {
+pub enum Confirm {
+    /// It was not asked for.
     No,
     /// It may be durable, or not.
     Begun,
+    /// It was acknowledged.
     Done,
 }
 
 /// One of the two images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Image {
+pub enum Image {
+    /// What was installed.
     Old,
+    /// The update.
     New,
 }
 
 impl Image {
-    pub(super) fn runs(self) -> &'static str {
+    /// That it runs, in words.
+    #[must_use]
+    pub fn runs(self) -> &'static str {
         match self {
             Self::Old => "the old image runs",
             Self::New => "the new image runs",
