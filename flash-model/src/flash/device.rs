@@ -128,6 +128,8 @@ pub struct Device {
     geometry: Arc<Geometry>,
     /// What an erased sector looks like, for each sector size: erasing shares it.
     erased: Arc<[(u32, Arc<Contents>)]>,
+    /// Sectors of which nothing is known, made when they are first wanted: forgetting a sector shares one.
+    pub(super) forgotten: Arc<[[OnceLock<Arc<Contents>>; 2]]>,
     pub(super) sectors: Sectors,
     /// Kept while an exploration wants it.
     sum: Option<Sum>,
@@ -159,6 +161,7 @@ impl Device {
         Self {
             geometry: Arc::new(geometry),
             erased: erased.into(),
+            forgotten: sectors.iter().map(|_| Default::default()).collect(),
             sectors: sectors.into_iter().collect(),
             sum: None,
             wear,
@@ -350,6 +353,19 @@ impl Device {
             at = stop;
         }
         true
+    }
+
+    /// Makes these sectors those of another device with this geometry, as [`Device::load`] of their bytes would.
+    pub(super) fn share(&mut self, other: &Self, sectors: std::ops::Range<usize>) {
+        for index in sectors {
+            let Some(sector) = other.sectors.get(index) else { return };
+            if let Some(trace) = &self.trace {
+                trace.note_load(index, true);
+            }
+            if !self.sectors.get(index).is_some_and(|here| Arc::ptr_eq(here, sector)) {
+                *self.sector_mut(index) = Arc::clone(sector);
+            }
+        }
     }
 
     /// Whether an erase of this range is allowed.
@@ -613,6 +629,17 @@ impl Flash {
         let mut bytes = vec![0; area.len as usize];
         self.read(area, 0, &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// Makes an area of whole sectors what it is in another flash of this board, as [`Flash::load`] of its bytes would; the
+    /// two share it.
+    pub fn share(&mut self, other: &Self, area: Area) {
+        let index = usize::from(area.device);
+        if let (Some(device), Some(other)) = (self.devices.get_mut(index), other.devices.get(index))
+            && let Some(sectors) = other.sectors_of(area.offset..area.end())
+        {
+            device.share(other, sectors);
+        }
     }
 
     /// Replaces bytes of an area from outside: no rules, no wear.

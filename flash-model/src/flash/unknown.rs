@@ -7,8 +7,8 @@
 
 use std::iter::once;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::device::{Contents, mix};
 use super::{Area, Device, Flash};
@@ -102,7 +102,17 @@ impl Device {
     ///
     /// `device`: the index of this device.
     pub fn forget(&mut self, device: u8, sector: usize, known: impl IntoIterator<Item = Range<u32>>, why: Forgotten) {
+        let known: Vec<_> = known.into_iter().collect();
+        let shared = Arc::clone(&self.forgotten);
+        let shared = shared.get(sector).filter(|_| known.is_empty()).map(|of| &of[usize::from(why == Forgotten::Dead)]);
+        if let Some(whole) = shared.and_then(OnceLock::get) {
+            *self.sector_mut(sector) = Arc::clone(whole);
+            return;
+        }
         self.forget_as(sector, known, why, (device, sector));
+        if let Some(shared) = shared {
+            let _ = shared.set(Arc::clone(&self.sectors[sector]));
+        }
     }
 
     fn forget_as(
@@ -230,6 +240,12 @@ impl Device {
         whole
     }
 
+    /// The sectors of a range that is not empty, by index.
+    pub(super) fn sectors_of(&self, range: Range<u32>) -> Option<Range<usize>> {
+        let index = |offset: u32| self.geometry().sector_at(offset).map(|sector| sector.index);
+        Some(index(range.start)?..index(range.end.checked_sub(1)?)? + 1)
+    }
+
     /// The sectors of a range: index, and first and last offset in the sector.
     fn pieces(&self, range: Range<u32>) -> impl Iterator<Item = (usize, u32, u32)> {
         let first = self.geometry().sector_at(range.start).map_or(usize::MAX, |sector| sector.index);
@@ -266,8 +282,7 @@ impl Flash {
     #[must_use]
     pub fn area_fingerprint(&self, area: Area) -> Option<u128> {
         let device = self.devices.get(usize::from(area.device)).filter(|device| device.keeps_fingerprint())?;
-        let index = |offset: u32| device.geometry().sector_at(offset).map(|sector| sector.index);
-        Some(device.fingerprint(index(area.offset)?..index(area.end().checked_sub(1)?)? + 1))
+        Some(device.fingerprint(device.sectors_of(area.offset..area.end())?))
     }
 
     /// From here on it is noted what is done first with each sector. `exempt`: for each device the ranges of each sector

@@ -21,7 +21,7 @@
 //!   (or, with [`Cutter::started`], than the first reset), and it is noted which sectors that run erases before anything reads them. They are forgotten. Should any run read
 //!   there all the same, the exploration begins again without forgetting that sector: then it was no such sector.
 //! * *What torn operations leave in bulk* is forgotten in the same way. A copy of it makes other bytes unknown, a hash
-//!   over it is not that of the image; where anything else reads it, the exploration begins again, and tries every unit.
+//!   over it is not that of the image (a tear that leaves the image's own hash by chance is no power loss that is looked for); where anything else reads it, the exploration begins again, and tries every unit.
 //! * *Findings* are ways that [`replay`] runs again from the start, one cut after the other and with nothing forgotten: who
 //!   tells of them does that before.
 //!

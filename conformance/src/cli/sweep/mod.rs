@@ -29,7 +29,7 @@ use crate::target::Target;
 use answer::{Answer, Image, Made, StoryAnswer};
 use limits::{Limits, Watch};
 pub(super) use options::{AFTER_HELP, Arguments};
-use options::{Cuts, ImageSize, StoryName, Told};
+use options::{Cuts, ImageSize, SlotImage, StoryName, Told};
 use picture::Picture;
 
 /// A person has stopped it: as a shell reports it.
@@ -44,6 +44,8 @@ struct Setup {
     installed: Vec<u8>,
     update: Vec<u8>,
     factory: Factory,
+    /// Where the images come from, as lines behind an error; empty when they are made.
+    files: String,
 }
 
 impl Setup {
@@ -85,7 +87,9 @@ impl Setup {
         let (installed, update) = (image(true, 0, arguments.installed)?, image(false, 1, arguments.update)?);
         let confirmed = arguments.slots.iter().any(|slot| slot.confirmed);
         let factory = if confirmed { Factory::Confirmed } else { Factory::Bare };
-        Ok(Self { target, mcuboot, flash, installed, update, factory })
+        let line = |slot: &SlotImage| format!("\n  the {} image is {}", slot.name(), slot.path.display());
+        let files = arguments.slots.iter().map(line).collect();
+        Ok(Self { target, mcuboot, flash, installed, update, factory, files })
     }
 
     /// Does something with the machine of a story.
@@ -98,7 +102,7 @@ impl Setup {
             Told::Upload(again) => {
                 let initiator = Initiator { again, ..Initiator::default() };
                 let upload = Upload::new(&self.target, &self.installed, &self.update, initiator);
-                let upload = upload.map_err(|error| Failure::Usage(format!("{}: {error}", self.target.name)))?;
+                let upload = upload.map_err(|error| self.refused(&error))?;
                 work.on(&upload, &upload.facts())
             }
         }
@@ -106,8 +110,13 @@ impl Setup {
 
     fn update(&self, story: Story) -> Result<Update<'_>, Failure> {
         let update = Update::new(&self.mcuboot, self.flash.clone(), &self.installed, &self.update, story, self.factory);
-        let update = update.map_err(|error| Failure::Usage(format!("{}: {error}", self.target.name)))?;
+        let update = update.map_err(|error| self.refused(&error))?;
         Ok(update.with_recovery(self.target.recovers()))
+    }
+
+    /// This target, or one of these images, cannot be swept.
+    fn refused(&self, error: &str) -> Failure {
+        Failure::Usage(format!("{}: {error}{}", self.target.name, self.files))
     }
 
     fn images(&self) -> Result<[Image; 2], Failure> {

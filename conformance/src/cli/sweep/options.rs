@@ -200,6 +200,13 @@ pub(super) struct SlotImage {
     pub(super) text: String,
 }
 
+impl SlotImage {
+    /// The slot.
+    pub(super) fn name(&self) -> &'static str {
+        if self.installed { "primary" } else { "secondary" }
+    }
+}
+
 fn slot(text: &str) -> Result<SlotImage, String> {
     let (name, rest) = text.split_once('=').ok_or("expected NAME=FILE, like secondary=app.signed.bin")?;
     let installed = match name {

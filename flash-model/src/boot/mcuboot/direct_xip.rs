@@ -26,7 +26,7 @@
 //! An erase that is interrupted has taken the header first, and the slot is left out from then on. copy_done is written
 //! before the image has been looked at: a power loss behind it is its test, lost.
 
-use super::erase::unless_refused;
+use super::erase::{Loop, unless_refused};
 use super::run::{Stop, header_at};
 use super::{Counters, Decision, Flag, Magic, Mcuboot, Mode, Outcome, Pair, Slot};
 use crate::flash::Controller;
@@ -174,7 +174,7 @@ impl<'a> Usage<'a> {
             }
             Err(error) => {
                 decisions.push(Decision::Rejected { slot, error });
-                self.pair.scramble_slot(flash, slot)?;
+                self.place("erase: rejected").scramble_slot(flash, slot)?;
                 Ok(false)
             }
         }
@@ -197,9 +197,15 @@ impl<'a> Usage<'a> {
         Ok(true)
     }
 
+    /// A loop, after which the other image is tried, or not.
+    fn place(&self, name: &'static str) -> Loop<'_> {
+        let [primary, secondary] = self.available.map(u32::from);
+        Loop { pair: self.pair, name, status: [primary, secondary, 0] }
+    }
+
     fn erase(&self, slot: Slot, flash: &mut Controller<'_>) -> Result<(), Stop> {
         for sector in &self.pair.sectors[slot.index()] {
-            self.pair.checkpoint(flash, "erase slot", [slot.index() as u32, sector.index as u32, 0, 0])?;
+            self.place("erase: given up").head(flash, (sector.index << 1 | slot.index()) as u32)?;
             flash.erase(self.pair.area(slot), sector.offset, sector.size)?;
         }
         Ok(())

@@ -21,22 +21,9 @@ impl Pair {
         Ok(())
     }
 
-    /// Erases a slot, or only its header and trailer (`boot_scramble_slot`).
-    pub(super) fn scramble_slot(&self, flash: &mut Controller<'_>, slot: Slot) -> Result<(), Stop> {
-        let area = self.area(slot);
-        let sectors = &self.sectors[slot.index()];
-        let header = usize::from(self.options.mode == Mode::SwapOffset && slot == Slot::Secondary);
-        let header = sectors.get(header..=header).unwrap_or_default();
-        for sector in if self.options.minimal_scramble { header } else { sectors } {
-            self.checkpoint(flash, "scramble slot", [slot.index() as u32, sector.index as u32, 0, 0])?;
-            if !unless_refused(flash.erase(area, sector.offset, sector.size))? {
-                return Ok(());
-            }
-        }
-        if self.options.minimal_scramble {
-            unless_refused(self.scramble_trailer(flash, slot))?;
-        }
-        Ok(())
+    /// The place of a loop for which nothing matters but where it is.
+    pub(super) fn place(&self, name: &'static str) -> Loop<'_> {
+        Loop { pair: self, name, status: [0; 3] }
     }
 
     /// The head of a loop. What other images have decided and the counters are not in `status`: with
@@ -74,6 +61,25 @@ impl Loop<'_> {
     pub(super) fn head(self, flash: &mut Controller<'_>, position: u32) -> Result<(), FlashError> {
         let [a, b, c] = self.status;
         self.pair.checkpoint(flash, self.name, [a, b, c, position])
+    }
+
+    /// Erases a slot, or only its header and trailer (`boot_scramble_slot`).
+    pub(super) fn scramble_slot(self, flash: &mut Controller<'_>, slot: Slot) -> Result<(), Stop> {
+        let pair = self.pair;
+        let area = pair.area(slot);
+        let sectors = &pair.sectors[slot.index()];
+        let header = usize::from(pair.options.mode == Mode::SwapOffset && slot == Slot::Secondary);
+        let header = sectors.get(header..=header).unwrap_or_default();
+        for sector in if pair.options.minimal_scramble { header } else { sectors } {
+            self.head(flash, (sector.index << 1 | slot.index()) as u32)?;
+            if !unless_refused(flash.erase(area, sector.offset, sector.size))? {
+                return Ok(());
+            }
+        }
+        if pair.options.minimal_scramble {
+            unless_refused(pair.scramble_trailer(flash, slot))?;
+        }
+        Ok(())
     }
 }
 

@@ -6,8 +6,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{
-    Counters, Flaw, Magic, Mode, Options, SwapStatus, SwapType, Trailer, sectors, status, swap_offset, swap_scratch,
-    swap_type,
+    Counters, Flaw, Magic, Mode, Options, SwapStatus, SwapType, Trailer, sectors, status, swap_move, swap_offset,
+    swap_scratch, swap_type,
 };
 use crate::flash::{Area, Flash, FlashError, Geometry, Sector, fold};
 use crate::image::mcuboot::{IMAGE_MAGIC, ImageError, ImageHeader, ImageSource, SlotSource, Verified, Verifier};
@@ -217,6 +217,19 @@ impl Pair {
     pub(super) fn image_area(&self, slot: Slot, offset: u32) -> Area {
         let area = self.area(slot);
         Area { offset: area.offset + offset, len: area.len.saturating_sub(offset), ..area }
+    }
+
+    /// Whether the sectors of both slots allow an update.
+    ///
+    /// # Errors
+    /// Why not: the bootloader then starts what is installed, and nothing else (mcuboot: `boot_slots_compatible`).
+    pub fn slots_compatible(&self) -> Result<(), String> {
+        match self.options.mode {
+            Mode::SwapMove => swap_move::slots_compatible(self),
+            Mode::SwapOffset => swap_offset::slots_compatible(self),
+            Mode::SwapScratch | Mode::OverwriteOnly { .. } => sectors::compatible(self),
+            Mode::DirectXip { .. } => Ok(()),
+        }
     }
 
     /// Where in the slot an upload begins: one sector behind its start for an update of swap-offset, else 0.

@@ -3,7 +3,7 @@
 use super::erase::unless_refused;
 use super::{
     Boot, Counters, Decision, Downgrade, Flag, Flaw, Magic, Mcuboot, Mode, Outcome, Pair, Slot, StatusSource,
-    SwapStatus, SwapType, overwrite_only, sectors, status, swap_move, swap_offset, swap_scratch,
+    SwapStatus, SwapType, overwrite_only, status, swap_move, swap_offset, swap_scratch,
 };
 use super::{dependencies, direct_xip};
 use crate::flash::{Area, Controller, FlashError, Geometry, Interruption};
@@ -170,12 +170,7 @@ impl<'a> Run<'a> {
     fn prepare(&mut self, flash: &mut Controller<'_>, counters: &Counters) -> Result<Prepared, Stop> {
         let mode = self.config.options.mode;
         self.read_headers(flash)?;
-        let compatible = match mode {
-            Mode::SwapMove => swap_move::slots_compatible(self.config),
-            Mode::SwapOffset => swap_offset::slots_compatible(self.config),
-            Mode::SwapScratch | Mode::OverwriteOnly { .. } | Mode::DirectXip { .. } => sectors::compatible(self.config),
-        };
-        if let Err(reason) = compatible {
+        if let Err(reason) = self.config.slots_compatible() {
             self.decisions.push(Decision::SlotsIncompatible(reason));
             return Ok(Prepared::Unfit);
         }
@@ -341,7 +336,7 @@ impl<'a> Run<'a> {
         };
         let Some(decision) = refused else { return Ok(false) };
         self.decisions.push(decision);
-        self.config.scramble_slot(flash, Slot::Secondary)?;
+        self.config.place("erase: downgrade").scramble_slot(flash, Slot::Secondary)?;
         Ok(true)
     }
 
@@ -381,7 +376,7 @@ impl<'a> Run<'a> {
             && header_at(flash, self.config.area(Slot::Secondary), 0)?.magic == IMAGE_MAGIC
         {
             self.decisions.push(Decision::UpdateAtWrongSector);
-            self.config.scramble_slot(flash, Slot::Secondary)?;
+            self.config.place("erase: wrong sector").scramble_slot(flash, Slot::Secondary)?;
             return Ok(false);
         }
         if overwrite
@@ -390,14 +385,14 @@ impl<'a> Run<'a> {
             && !self.header_erased(flash, Slot::Primary)
         {
             self.decisions.push(Decision::DowngradeByVersion { installed: installed.version, update: header.version });
-            self.config.scramble_slot(flash, Slot::Secondary)?;
+            self.config.place("erase: older than what is installed").scramble_slot(flash, Slot::Secondary)?;
             return Ok(false);
         }
         match self.config.verify_at(flash.flash(), Slot::Secondary, self.secondary_offset, counters) {
             Ok(_) => Ok(true),
             Err(error) => {
                 self.decisions.push(Decision::SecondaryRejected(error));
-                self.config.scramble_slot(flash, Slot::Secondary)?;
+                self.config.place("erase: rejected").scramble_slot(flash, Slot::Secondary)?;
                 Ok(false)
             }
         }

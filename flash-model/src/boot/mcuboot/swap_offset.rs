@@ -137,15 +137,15 @@ pub(super) fn run(run: &mut Run<'_>, flash: &mut Controller<'_>, status: &mut Sw
             .wrapping_add(image_size);
         len.wrapping_add(sector - 1) / sector
     };
-    let used = [used(Slot::Primary), used(Slot::Secondary)];
+    // No sector behind the last one is looked at: further need not be told apart.
+    let used = [used(Slot::Primary), used(Slot::Secondary)].map(|used| used.min(count));
     let reverts = status.swap_type == SwapType::Revert || pair.swap_type(flash.flash())? == SwapType::Revert;
     for step in 0..count {
         if step + 1 >= status.index {
-            let name = if reverts { "revert" } else { "swap" };
-            let both = used[0] << 16 | used[1];
-            Loop { pair, name, status: status.packed(both) }.head(flash, 0)?;
+            let names = if reverts { REVERT } else { SWAP };
+            Loop { pair, name: names.step, status: status.packed(used[0] << 16 | used[1]) }.head(flash, 0)?;
             let index = if reverts { count - 1 - step } else { step };
-            swap_sectors(run, flash, status, index, reverts, used.map(|used| index > used))?;
+            swap_sectors(run, flash, status, index, names, used)?;
         }
     }
     if reverts {
@@ -157,19 +157,32 @@ pub(super) fn run(run: &mut Run<'_>, flash: &mut Controller<'_>, status: &mut Sw
     Ok(())
 }
 
+/// What the loops are called: which way a swap goes is not in its status.
+#[derive(Clone, Copy, PartialEq)]
+struct Names {
+    step: &'static str,
+    erase: &'static str,
+    copy: &'static str,
+}
+
+const SWAP: Names = Names { step: "swap", erase: "swap: erase", copy: "swap: copy" };
+const REVERT: Names = Names { step: "revert", erase: "revert: erase", copy: "revert: copy" };
+
 /// Exchanges primary sector `index` with the secondary sector behind or, in a revert, in front of the room.
 fn swap_sectors(
     run: &mut Run<'_>,
     flash: &mut Controller<'_>,
     status: &mut SwapStatus,
     index: u32,
-    reverts: bool,
-    [skip_primary, skip_secondary]: [bool; 2],
+    names: Names,
+    used: [u32; 2],
 ) -> Result<(), Stop> {
-    let (down, up) = if reverts { (index + 1, index) } else { (index, index + 1) };
-    let skips = u32::from(skip_primary) << 1 | u32::from(skip_secondary);
-    let name = if reverts { "revert: copy" } else { "swap: copy" };
-    let place = |status: &SwapStatus| Loop { pair: run.config, name, status: status.packed(skips) };
+    let (down, up) = if names == REVERT { (index + 1, index) } else { (index, index + 1) };
+    let [skip_primary, skip_secondary] = used.map(|used| index > used);
+    let pair = run.config;
+    let place = |status: &SwapStatus| {
+        [names.erase, names.copy].map(|name| Loop { pair, name, status: status.packed(used[0] << 16 | used[1]) })
+    };
     if status.state == 1 {
         if !skip_primary {
             copy_sector(place(status), flash, (Slot::Primary, index), (Slot::Secondary, down))?;
@@ -204,8 +217,13 @@ fn init(run: &Run<'_>, flash: &mut Controller<'_>, slot: Slot, status: &SwapStat
     status::init(run.config, flash, run.config.trailer(slot), status, Some(run.tlv_sizes))
 }
 
-fn copy_sector(place: Loop<'_>, flash: &mut Controller<'_>, from: (Slot, u32), to: (Slot, u32)) -> Result<(), Stop> {
-    let pair = place.pair;
+fn copy_sector(
+    [erase, copy]: [Loop<'_>; 2],
+    flash: &mut Controller<'_>,
+    from: (Slot, u32),
+    to: (Slot, u32),
+) -> Result<(), Stop> {
+    let pair = copy.pair;
     let size = pair.sector_size();
     let offset = |(slot, index): (Slot, u32)| {
         pair.sectors[slot.index()]
@@ -214,6 +232,6 @@ fn copy_sector(place: Loop<'_>, flash: &mut Controller<'_>, from: (Slot, u32), t
             .ok_or(Stop::Halt("the swap size in the trailer reaches beyond the slot (swap_offset.c, swap_run)"))
     };
     let (source, target) = (offset(from)?, offset(to)?);
-    erase_region(flash, Loop { name: "erase", ..place }, pair.area(to.0), &pair.sectors[to.0.index()], target, size)?;
-    Ok(copy_region(flash, place, (pair.area(from.0), source), (pair.area(to.0), target), size)?)
+    erase_region(flash, erase, pair.area(to.0), &pair.sectors[to.0.index()], target, size)?;
+    Ok(copy_region(flash, copy, (pair.area(from.0), source), (pair.area(to.0), target), size)?)
 }

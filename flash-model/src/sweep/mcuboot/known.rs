@@ -2,8 +2,9 @@
 
 use super::Story;
 use crate::boot::mcuboot::Mode;
+use crate::flash::Tear;
 use crate::sweep::label::{Cut, Part};
-use crate::sweep::{Finding, Tears};
+use crate::sweep::{CutPlace, Finding, Tears};
 
 /// What a property may depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +55,7 @@ enum At {
     Of(&'static [&'static str]),
     /// Inside one of these.
     Torn(&'static [&'static str]),
-    /// Anywhere behind an erase of a trailer that was torn at a field; only in tear models that have that.
+    /// Anywhere behind an erase of a trailer of which one end was done; only in tear models that end it at any field.
     HalfErasedTrailer,
 }
 
@@ -73,8 +74,11 @@ impl Known {
             (At::Of(actions), Some(Cut::Before(action) | Cut::Torn(action)))
             | (At::Torn(actions), Some(Cut::Torn(action))) => actions.contains(&action.to_string().as_str()),
             (At::HalfErasedTrailer, _) => {
-                let half = |cut| matches!(cut, Cut::Torn(action) if action.erase && action.part == Part::Trailer);
-                matches!(tears, Tears::Adversarial | Tears::Units) && finding.labels.iter().any(|label| half(label.cut))
+                let trailer = |cut| matches!(cut, Cut::Torn(action) if action.erase && action.part == Part::Trailer);
+                let end = |place| matches!(place, CutPlace::Inside(_, Tear::Prefix(_) | Tear::Suffix(_)));
+                let mut all = cuts.iter().zip(&finding.labels);
+                matches!(tears, Tears::Adversarial | Tears::Units)
+                    && all.any(|(place, label)| end(*place) && trailer(label.cut))
             }
             _ => false,
         };

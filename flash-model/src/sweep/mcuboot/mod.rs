@@ -77,7 +77,8 @@ pub struct Update<'a> {
     mcuboot: &'a Mcuboot,
     flash: Flash,
     story: Story,
-    new: Vec<u8>,
+    /// What an upload leaves: the new image in either slot, and nothing else.
+    uploaded: Flash,
     hashes: [[u8; 32]; 2],
     facts: Facts,
     fields: Vec<FieldSpan>,
@@ -106,8 +107,16 @@ impl<'a> Update<'a> {
             let loaded = flash.load(pair.area(slot), pair.upload_offset(slot), image);
             loaded.map_err(|error| format!("the {slot} image: {error}"))
         };
+        let blank = flash.clone();
         load(&mut flash, Slot::Primary, old)?;
         load(&mut flash, Slot::Secondary, new)?;
+        let mut uploaded = blank;
+        for slot in Slot::ALL {
+            let area = pair.area(slot);
+            let erased = vec![pair.trailer(slot).erased_value(); area.len as usize];
+            uploaded.load(area, 0, &erased).map_err(|error| error.to_string())?;
+            load(&mut uploaded, slot, new)?;
+        }
         let mode = mcuboot.options().mode;
         let mut uncut = Uncut;
         let mut controller = Controller::new(&mut flash, &mut uncut);
@@ -135,7 +144,7 @@ impl<'a> Update<'a> {
                 several: mcuboot.pairs().len() > 1,
             },
             story,
-            new: new.to_vec(),
+            uploaded,
             fields: fields::fields(pair, &[old, new]),
             regions: fields::regions(pair),
             others: Others::of(pair, &flash),
@@ -248,29 +257,31 @@ impl<'a> Update<'a> {
 
     /// Erases a slot and puts the new image there, as an upload does that is not cut.
     fn upload(&self, slot: Slot, flash: &mut Flash) {
-        let (pair, area) = (self.pair(), self.pair().area(slot));
-        let erased = vec![pair.trailer(slot).erased_value(); area.len as usize];
-        // Both fitted when the story began.
-        let _ = flash.load(area, 0, &erased);
-        let _ = flash.load(area, pair.upload_offset(slot), &self.new);
+        flash.share(&self.uploaded, self.pair().area(slot));
     }
 }
 
-/// Refuses what a power loss does not take back, and what is therefore no part of a node: how worn the flash is, and
-/// security counters in the device.
+/// Refuses what a power loss does not take back, and what is therefore no part of a node (how worn the flash is, security
+/// counters in the device), and a bootloader that could not install any update.
 ///
 /// # Errors
 /// What there is of it, and the remedy.
 pub fn can_be_swept(mcuboot: &Mcuboot, flash: &Flash) -> Result<(), String> {
     let (what, remedy) = if mcuboot.options().hardware_rollback_protection {
         (
-            "a bootloader with security counters in the device is not swept: a power loss does not take them back",
+            "a bootloader with security counters in the device is not swept: a power loss does not take them back"
+                .into(),
             "the same target without `downgrade-prevention = \"security-counter\"`",
         )
     } else if flash.devices().iter().any(|device| device.geometry().endurance().is_some()) {
         (
-            "flash that wears out is not swept: any number of power losses wears out anything",
+            "flash that wears out is not swept: any number of power losses wears out anything".into(),
             "the same layout without `endurance`",
+        )
+    } else if let Some(Err(reason)) = mcuboot.pair(0).map(Pair::slots_compatible) {
+        (
+            format!("this bootloader cannot install any update in these slots: {reason}"),
+            "another mode, or another layout",
         )
     } else {
         return Ok(());
