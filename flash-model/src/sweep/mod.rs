@@ -18,10 +18,12 @@
 //! * *Merging.* At a loop head all that code knows is in its status and in flash, so two runs that are there in the same
 //!   state go on alike. Without merging each of `n` nodes would be run to its end, `n` operations each.
 //! * *Classes.* Before a node is explored, it is run once, up to its first merge and no further than the bootloader goes
-//!   (or, with [`Cutter::started`], than the first reset), and it is noted which sectors that run erases before anything reads them. They are forgotten. Should any run read
-//!   there all the same, the exploration begins again without forgetting that sector: then it was no such sector.
+//!   (or, with [`Cutter::started`], than the first reset), and it is noted which sectors that run erases before anything
+//!   reads them. They are forgotten. Should any run read there all the same, the exploration begins again without
+//!   forgetting that sector: then it was no such sector.
 //! * *What torn operations leave in bulk* is forgotten in the same way. A copy of it makes other bytes unknown, a hash
-//!   over it is not that of the image (a tear that leaves the image's own hash by chance is no power loss that is looked for); where anything else reads it, the exploration begins again, and tries every unit.
+//!   over it is not that of the image (that a tear leaves the hash of the image by chance is not looked for); where
+//!   anything else reads it, the exploration begins again, and tries every unit.
 //! * *Findings* are ways that [`replay`] runs again from the start, one cut after the other and with nothing forgotten: who
 //!   tells of them does that before.
 //!
