@@ -6,6 +6,7 @@
 //!   ([`device::Persistent`]) and what runs in between ([`device::Device`]). Knows no clock.
 //! * [`smp`]: the protocol server, bytes in, bytes and effects out, and the codecs it shares with
 //!   initiators. Knows no transport.
+//! * [`nordic`]: the same for Nordic's nRF5 SDK: Secure DFU, Legacy DFU, the ways into them.
 //! * [`world`]: the one owner of device, link, time, faults and trace. Is told the time, never asks.
 //! * [`gatt`]: what a central and a peripheral say to each other, as values.
 //! * [`virtual_bluez`]: a D-Bus socket that programs take for BlueZ. Knows only [`gatt`].
@@ -22,6 +23,7 @@ pub mod bluez;
 pub mod controller;
 pub mod device;
 pub mod gatt;
+pub mod nordic;
 pub mod smp;
 pub mod trace;
 pub mod virtual_bluez;

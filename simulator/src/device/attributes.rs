@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 use super::Board;
 use crate::gatt::{Characteristic, ConnectionParameters, Descriptor, Properties, Security, Service, Table, Uuid};
+use crate::nordic::Endpoint;
 use crate::smp::gatt::{CHARACTERISTIC, SERVICE};
 
 /// First handle behind the two services that every device has.
@@ -36,6 +37,13 @@ pub enum Behind {
     Fixed(Vec<u8>),
     /// SMP: requests are written, answers notified.
     Smp,
+    /// A characteristic of Nordic's DFU.
+    Dfu {
+        /// Which.
+        endpoint: Endpoint,
+        /// The descriptor that switches its notifications or indications on, where it has one.
+        descriptor: Option<u16>,
+    },
     /// Charge of the battery in percent.
     Battery,
     /// A value that can be written; where it has one, a write sets off its trigger.
@@ -75,8 +83,8 @@ pub struct Attributes {
     /// What a central finds.
     pub table: Arc<Table>,
     all: BTreeMap<u16, Attribute>,
-    /// Handles of the value and the descriptor of SMP.
-    pub smp: (u16, u16),
+    /// Handles of the value and the descriptor of SMP, where it is served.
+    pub smp: Option<(u16, u16)>,
     /// The same of the battery, where there is one.
     pub battery: Option<(u16, u16)>,
     /// The same of Service Changed.
@@ -108,21 +116,33 @@ impl Attributes {
         let properties = Properties::WRITE_WITHOUT_RESPONSE.and(Properties::NOTIFY);
         let smp = builder.characteristic(CHARACTERISTIC, properties, access, Behind::Smp);
         let smp = (smp, builder.configuration(access));
-        builder.information(board, version);
-        let battery = builder.battery(board);
-        for vendor in &board.peripheral.services {
-            builder.service(vendor.uuid);
-            for characteristic in &vendor.characteristics {
-                let behind =
-                    Behind::Value { start: characteristic.value.clone(), trigger: characteristic.trigger.clone() };
-                let properties = characteristic.properties;
-                builder.characteristic(characteristic.uuid, properties, Security::Plain, behind);
-                if properties.has(Properties::NOTIFY) || properties.has(Properties::INDICATE) {
-                    builder.configuration(Security::Plain);
-                }
+        let battery = builder.of_application(board, version);
+        builder.finish(Some(smp), battery, service_changed)
+    }
+
+    /// The attributes of a board of Nordic's while a program serves these endpoints; an application, whose version is
+    /// told, has the services of the board, too.
+    #[must_use]
+    pub fn nordic(board: &Board, served: &[(Uuid, Vec<Endpoint>)], access: Security, application: Option<&str>) -> Self {
+        let mut builder = Builder::default();
+        let service_changed = builder.of_softdevice(board);
+        for (service, endpoints) in served {
+            builder.service(*service);
+            for endpoint in endpoints {
+                builder.endpoint(*endpoint, access);
             }
         }
-        builder.finish(smp, battery, service_changed)
+        let battery = application.and_then(|version| builder.of_application(board, version));
+        builder.finish(None, battery, service_changed)
+    }
+
+    /// Handles of the value and the descriptor of a characteristic of Nordic's DFU.
+    #[must_use]
+    pub fn endpoint(&self, wanted: Endpoint) -> Option<(u16, Option<u16>)> {
+        self.all.iter().find_map(|(handle, attribute)| match attribute.behind {
+            Behind::Dfu { endpoint, descriptor } if endpoint == wanted => Some((*handle, descriptor)),
+            _ => None,
+        })
     }
 }
 
@@ -218,13 +238,63 @@ impl Builder {
         // Filled in when all attributes are there.
         self.fixed(Uuid::DATABASE_HASH, Vec::new());
         self.service(Uuid::GAP);
+        self.access(board);
+        changed
+    }
+
+    /// What an application has beside its DFU; handles of the battery.
+    fn of_application(&mut self, board: &Board, version: &str) -> Option<(u16, u16)> {
+        self.information(board, version);
+        let battery = self.battery(board);
+        for vendor in &board.peripheral.services {
+            self.service(vendor.uuid);
+            for characteristic in &vendor.characteristics {
+                let behind =
+                    Behind::Value { start: characteristic.value.clone(), trigger: characteristic.trigger.clone() };
+                let properties = characteristic.properties;
+                self.characteristic(characteristic.uuid, properties, Security::Plain, behind);
+                if properties.has(Properties::NOTIFY) || properties.has(Properties::INDICATE) {
+                    self.configuration(Security::Plain);
+                }
+            }
+        }
+        battery
+    }
+
+    /// A characteristic of Nordic's DFU, with its descriptor. A version can be read by everybody.
+    fn endpoint(&mut self, endpoint: Endpoint, access: Security) {
+        let properties = endpoint.properties();
+        let access = if properties.has(Properties::READ) { Security::Plain } else { access };
+        let behind = Behind::Dfu { endpoint, descriptor: None };
+        let value = self.characteristic(endpoint.uuid(), properties, access, behind);
+        if endpoint.answers() {
+            // The SoftDevice leaves descriptors open, whatever the value demands; only the bonded service does not.
+            let access = if endpoint == Endpoint::BondedButtonless { access } else { Security::Plain };
+            let descriptor = Some(self.configuration(access));
+            if let Some(attribute) = self.all.get_mut(&value) {
+                attribute.behind = Behind::Dfu { endpoint, descriptor };
+            }
+        }
+    }
+
+    /// Generic Access and Generic Attribute as the SoftDevice lays them out; handles of Service Changed.
+    fn of_softdevice(&mut self, board: &Board) -> (u16, u16) {
+        self.service(Uuid::GAP);
+        self.access(board);
+        self.service(Uuid::GATT);
+        let plain = Security::Plain;
+        let changed = self.characteristic(Uuid::SERVICE_CHANGED, Properties::INDICATE, plain, Behind::ServiceChanged);
+        (changed, self.configuration(plain))
+    }
+
+    /// The characteristics of Generic Access.
+    fn access(&mut self, board: &Board) {
         let advertised = &board.peripheral.advertisement;
         self.fixed(Uuid::DEVICE_NAME, advertised.name.as_ref().unwrap_or(&board.name).as_bytes().to_vec());
         self.fixed(Uuid::APPEARANCE, advertised.appearance.unwrap_or(0).to_le_bytes().to_vec());
         let ConnectionParameters { interval_min, interval_max, latency, timeout } = ConnectionParameters::PREFERRED;
         let preferred = [interval_min, interval_max, latency, timeout].map(u16::to_le_bytes).concat();
         self.fixed(Uuid::PREFERRED_PARAMETERS, preferred);
-        changed
     }
 
     fn information(&mut self, board: &Board, version: &str) {
@@ -254,7 +324,7 @@ impl Builder {
         })
     }
 
-    fn finish(mut self, smp: (u16, u16), battery: Option<(u16, u16)>, service_changed: (u16, u16)) -> Attributes {
+    fn finish(mut self, smp: Option<(u16, u16)>, battery: Option<(u16, u16)>, service_changed: (u16, u16)) -> Attributes {
         let mut digest = Sha256::new();
         for (handle, attribute) in &self.all {
             digest.update(handle.to_le_bytes());
@@ -309,7 +379,7 @@ mod tests {
             (0x1f, Some(0xfff0)),
         ];
         assert_eq!(starts, expected);
-        assert_eq!((attributes.smp, attributes.battery), ((0x12, 0x13), Some((0x1d, 0x1e))));
+        assert_eq!((attributes.smp, attributes.battery), (Some((0x12, 0x13)), Some((0x1d, 0x1e))));
         assert_eq!(attributes.service_changed, (0x03, 0x04));
         let revision = attributes.table.characteristic(Uuid::FIRMWARE_REVISION).unwrap().value_handle;
         assert_eq!(attributes.get(revision).unwrap().behind, Behind::Fixed(b"1.2.3".to_vec()));
@@ -328,7 +398,7 @@ mod tests {
     fn what_moves_is_not_generic_and_shows_in_the_hash() {
         let [before, after] = [0, 1].map(|moved| Attributes::of(&board(), "1.0.0", moved));
         assert_eq!(before.table.services[..2], after.table.services[..2]);
-        assert_eq!((after.smp, after.get(0x12)), ((0x22, 0x23), None));
+        assert_eq!((after.smp, after.get(0x12)), (Some((0x22, 0x23)), None));
         assert_ne!(before.get(0x08), after.get(0x08));
         assert_eq!(before.get(0x08), Attributes::of(&board(), "2.0.0", 0).get(0x08), "a version moves nothing");
         let far = Attributes::of(&board(), "1.0.0", u16::MAX);

@@ -5,6 +5,7 @@ use brickproof_flash_model::flash::{Geometry, Operation, OperationKind};
 use brickproof_flash_model::layout::Layout;
 
 use super::{BatteryPolicy, Behaviour, Peripheral};
+use crate::nordic::NordicBoard;
 use crate::smp::gatt::GattConfig;
 use crate::smp::{RecoveryConfig, ServerConfig};
 
@@ -47,6 +48,15 @@ impl Default for FlashTiming {
     }
 }
 
+/// Which family of bootloaders and protocols a board belongs to.
+#[derive(Debug)]
+pub enum Bootloader {
+    /// MCUboot with its keys; applications serve SMP.
+    Mcuboot(Box<Mcuboot>),
+    /// Nordic's nRF5 SDK.
+    Nordic(Box<NordicBoard>),
+}
+
 /// The board, its bootloader and its application's build options.
 #[derive(Debug)]
 pub struct Board {
@@ -54,9 +64,9 @@ pub struct Board {
     pub name: String,
     /// Flash devices and partitions.
     pub layout: Layout,
-    /// The bootloader with its keys.
-    pub mcuboot: Mcuboot,
-    /// The SMP server.
+    /// The bootloader, and what goes with it.
+    pub bootloader: Bootloader,
+    /// The SMP server, where there is one.
     pub smp: ServerConfig,
     /// Its transport over Bluetooth LE.
     pub gatt: GattConfig,
@@ -85,7 +95,7 @@ impl Board {
         Self {
             name: name.to_owned(),
             layout,
-            mcuboot,
+            bootloader: Bootloader::Mcuboot(Box::new(mcuboot)),
             smp: ServerConfig::default(),
             gatt: GattConfig::default(),
             peripheral: Peripheral::new(name),
@@ -96,6 +106,44 @@ impl Board {
             start_us: 300_000,
             battery: BatteryPolicy::default(),
             behaviours: Vec::new(),
+        }
+    }
+
+    /// A board of Nordic's nRF5 SDK with the flash timing of an nRF52840.
+    #[must_use]
+    pub fn nordic(name: &str, layout: Layout, nordic: NordicBoard) -> Self {
+        Self {
+            name: name.to_owned(),
+            layout,
+            peripheral: Peripheral::nordic(name),
+            gatt: nordic.link(),
+            bootloader: Bootloader::Nordic(Box::new(nordic)),
+            smp: ServerConfig::default(),
+            recovery: None,
+            usb: false,
+            timing: FlashTiming::default(),
+            boot_timing: FlashTiming::default(),
+            start_us: 300_000,
+            battery: BatteryPolicy::default(),
+            behaviours: Vec::new(),
+        }
+    }
+
+    /// MCUboot, where that is its bootloader.
+    #[must_use]
+    pub fn mcuboot(&self) -> Option<&Mcuboot> {
+        match &self.bootloader {
+            Bootloader::Mcuboot(mcuboot) => Some(mcuboot),
+            Bootloader::Nordic(_) => None,
+        }
+    }
+
+    /// What Nordic's software on it was built with, where that is its family.
+    #[must_use]
+    pub fn as_nordic(&self) -> Option<&NordicBoard> {
+        match &self.bootloader {
+            Bootloader::Mcuboot(_) => None,
+            Bootloader::Nordic(nordic) => Some(nordic),
         }
     }
 

@@ -39,6 +39,8 @@ pub mod opcode {
     pub const NOTIFICATION: u8 = 0x1b;
     /// Indication.
     pub const INDICATION: u8 = 0x1d;
+    /// Confirmation of an indication.
+    pub const CONFIRMATION: u8 = 0x1e;
     /// Write command.
     pub const WRITE_COMMAND: u8 = 0x52;
 
@@ -58,6 +60,7 @@ pub mod opcode {
             EXECUTE_WRITE_REQUEST => "execute-write-request",
             NOTIFICATION => "notification",
             INDICATION => "indication",
+            CONFIRMATION => "confirmation",
             WRITE_COMMAND => "write-command",
             _ => "other",
         }
@@ -181,6 +184,8 @@ pub enum CentralAction {
         /// Whether both sides keep the keys.
         bonded: bool,
     },
+    /// Confirms an indication.
+    Confirm,
     /// The central has lost the link, and nobody was told; for airs where time is the controllers'.
     Lose,
     /// Answers a request for other parameters.
@@ -234,7 +239,7 @@ pub enum GattEvent {
         /// The value.
         value: Vec<u8>,
     },
-    /// An indication; that it has arrived is confirmed by itself.
+    /// An indication, which [`CentralAction::Confirm`] answers.
     Indication {
         /// Handle of the value.
         handle: u16,

@@ -314,6 +314,10 @@ impl World {
                 | Action::Refuse(_)
                 | Action::LoseRequest
                 | Action::Stall { .. }
+                | Action::Reply(_)
+                | Action::DoubleRequest
+                | Action::CorruptRequest { .. }
+                | Action::CorruptAnswer { .. }
                 | Action::ConnectFails
                 | Action::Inject { .. }
                 | Action::FlashFails { .. }

@@ -8,6 +8,7 @@ use brickproof_flash_model::flash::{Damage, TearModel};
 use super::answer::{Change, Refusal};
 use crate::device::Battery;
 use crate::gatt::Uuid;
+use crate::nordic::calls;
 use crate::smp::{Command, SmpMessage};
 
 /// Largest number of faults that are armed at once.
@@ -143,6 +144,27 @@ pub enum Trigger {
     Request(Selector),
     /// When an answer is about to be sent.
     Answer(Selector),
+    /// When a call of another protocol than SMP is about to be handled: [`calls`](crate::nordic::calls) has their names.
+    Call {
+        /// Its name.
+        name: String,
+        /// Which of them.
+        count: Count,
+    },
+    /// When the answer to such a call is about to be sent.
+    CallAnswer {
+        /// The name of the call.
+        name: String,
+        /// Which of them.
+        count: Count,
+    },
+    /// At a step of the flash work of a program that works beside its answers.
+    FlashStep {
+        /// Which step since the fault was armed, from 0; it is interrupted.
+        nth: u64,
+        /// What the interrupted step leaves.
+        tear: TearModel,
+    },
 }
 
 /// What happens.
@@ -185,6 +207,24 @@ pub enum Action {
     Stall {
         /// Microseconds.
         us: u64,
+    },
+    /// The request is not carried out; these bytes are its answer. Of an answer, they are sent instead.
+    Reply(Vec<u8>),
+    /// The request arrives twice.
+    DoubleRequest,
+    /// A byte of the request is another one.
+    CorruptRequest {
+        /// Which byte, from 0.
+        at: usize,
+        /// Its bits that are changed.
+        mask: u8,
+    },
+    /// A byte of the answer is another one.
+    CorruptAnswer {
+        /// Which byte, from 0.
+        at: usize,
+        /// Its bits that are changed.
+        mask: u8,
     },
     /// Somebody else sends a request.
     Inject {
@@ -231,13 +271,21 @@ impl Action {
                 | Self::DoubleAnswer
                 | Self::ChangeAnswer(_)
                 | Self::ForeignAnswer(_)
+                | Self::CorruptAnswer { .. }
         )
     }
 
     /// Whether it concerns one request.
     #[must_use]
     pub fn about_request(&self) -> bool {
-        matches!(self, Self::Refuse(_) | Self::LoseRequest | Self::Stall { .. })
+        matches!(
+            self,
+            Self::Refuse(_)
+                | Self::LoseRequest
+                | Self::Stall { .. }
+                | Self::DoubleRequest
+                | Self::CorruptRequest { .. }
+        )
     }
 }
 
@@ -261,6 +309,10 @@ impl fmt::Display for Action {
             }
             Self::ConnectFails => f.write_str("the connection cannot be made"),
             Self::LoseRequest => f.write_str("the request is lost"),
+            Self::Reply(bytes) => write!(f, "the answer is {}", crate::trace::hex(bytes)),
+            Self::DoubleRequest => f.write_str("the request arrives twice"),
+            Self::CorruptRequest { at, .. } => write!(f, "byte {at} of the request is another one"),
+            Self::CorruptAnswer { at, .. } => write!(f, "byte {at} of the answer is another one"),
             Self::Stall { us } => write!(f, "the device takes {} s longer", seconds(us)),
             Self::Inject { packet } => {
                 let message = SmpMessage::parse(packet);
@@ -287,7 +339,9 @@ impl Fault {
     /// The same with everything that is drawn taken from this seed.
     #[must_use]
     pub fn seeded(mut self, seed: u64) -> Self {
-        if let Trigger::SwapProgress { tear, .. } | Trigger::RequestOperation { tear, .. } = &mut self.trigger
+        if let Trigger::SwapProgress { tear, .. }
+        | Trigger::RequestOperation { tear, .. }
+        | Trigger::FlashStep { tear, .. } = &mut self.trigger
             && let TearModel::Noise(drawn) = tear
         {
             *drawn = seed;
@@ -409,6 +463,37 @@ impl Faults {
     /// The fault that strikes at this pairing. Counts it.
     pub(super) fn at_pairing(&mut self) -> Option<(String, Action)> {
         self.at_count(|trigger| if let Trigger::Pairing(count) = trigger { Some(*count) } else { None })
+    }
+
+    /// The fault that strikes before this call is handled. Counts it.
+    pub(super) fn at_call(&mut self, call: &str) -> Option<(String, Action)> {
+        self.at_count(|trigger| match trigger {
+            Trigger::Call { name, count } if calls::selects(name, call) => Some(*count),
+            _ => None,
+        })
+    }
+
+    /// The fault that concerns the answer to this call. Counts it.
+    pub(super) fn at_call_answer(&mut self, call: &str) -> Option<(String, Action)> {
+        self.at_count(|trigger| match trigger {
+            Trigger::CallAnswer { name, count } if calls::selects(name, call) => Some(*count),
+            _ => None,
+        })
+    }
+
+    /// The fault that cuts the step of flash work that begins now. Counts the step.
+    pub(super) fn at_flash_step(&mut self) -> Option<(usize, TearModel)> {
+        let mut found = None;
+        for (index, (fault, state)) in self.all.iter_mut().enumerate() {
+            let (Trigger::FlashStep { nth, tear }, FaultState::Armed { seen, .. }) = (&fault.trigger, state) else {
+                continue;
+            };
+            if u64::from(*seen) == *nth && found.is_none() {
+                found = Some((index, *tear));
+            }
+            *seen = seen.saturating_add(1);
+        }
+        found
     }
 
     /// The fault that strikes after this write to a characteristic of the board's own. Counts it.

@@ -28,6 +28,7 @@ mod console;
 mod fault;
 mod hook;
 mod link;
+mod program;
 mod state;
 
 use std::collections::VecDeque;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 
 use brickproof_flash_model::flash::{Controller, Damage, Flash, Uncut};
 
+use crate::device::program::Input;
 use crate::device::{Battery, Behaviour, Board, Device, Persistent, found_running};
 use crate::smp::SmpMessage;
 use crate::smp::console::Decoder;
@@ -43,6 +45,7 @@ use crate::trace::{Cause, Direction, Kind, LinkEvent, PowerEvent, Record, Wants,
 use activity::Activity;
 use fault::Faults;
 use link::Links;
+use program::{Late, Step};
 
 pub use crate::gatt::{CentralAction, GattEvent};
 pub use answer::{Change, ImagesChange, Refusal, request};
@@ -145,6 +148,10 @@ pub struct World {
     board: Arc<Board>,
     machine: Machine,
     activity: Option<Activity>,
+    /// The step of flash work that a program has under way beside it.
+    step: Option<Step>,
+    /// What faults hold back, with the times at which it is let go.
+    late: Vec<(u64, Late)>,
     timers: Timers,
     /// `false` while the link is down.
     link: bool,
@@ -174,6 +181,8 @@ impl World {
             board,
             machine: Machine::Off { persistent, back_at: None },
             activity: None,
+            step: None,
+            late: Vec::new(),
             timers: Timers { reset: None, reset_asked: false, confirm: None, link_up: None, late: Vec::new() },
             link: true,
             links: Links::default(),
@@ -208,6 +217,9 @@ impl World {
     /// What survives a power loss, as it is now: of an unfinished piece of work, what was before it.
     #[must_use]
     pub fn persistent(&self) -> Option<&Persistent> {
+        if let Some(step) = &self.step {
+            return Some(&step.before);
+        }
         self.activity.as_ref().map_or_else(|| self.machine.persistent(), |activity| activity.before.persistent())
     }
 
@@ -282,6 +294,9 @@ impl World {
         let timers = &self.timers;
         [
             self.activity.as_ref().map(Activity::next_due),
+            self.step.as_ref().map(Step::next_due),
+            self.late_due(),
+            self.running().and_then(Device::next_timer),
             match &self.machine {
                 Machine::Off { back_at, .. } if self.activity.is_none() => *back_at,
                 _ => None,
@@ -471,10 +486,14 @@ impl World {
     fn step(&mut self) {
         if self.activity.as_ref().is_some_and(|activity| activity.next_due() <= self.now) {
             self.work();
+        } else if self.step.as_ref().is_some_and(|step| step.next_due() <= self.now) {
+            self.pump(None);
         } else if self.timers.link_up.is_some_and(|at| at <= self.now) {
             self.set_link(true, "", None);
         } else if self.step_links() {
             // One thing at a time.
+        } else if self.step_late() {
+            // The same.
         } else if let Some(at) = self.timers.late.iter().position(|(at, ..)| *at <= self.now) {
             let (_, peer, packet) = self.timers.late.remove(at);
             self.send(peer, &packet, None);
@@ -483,6 +502,8 @@ impl World {
             if matches!(action, Action::Inject { .. }) {
                 self.work();
             }
+        } else if self.running().and_then(Device::next_timer).is_some_and(|at| at <= self.now) {
+            self.tell_program(Input::Due, None);
         } else if self.timers.reset.is_some_and(|(at, _)| at <= self.now) {
             if let Some((_, cause)) = self.timers.reset.take() {
                 self.reset(cause);
@@ -544,6 +565,10 @@ impl World {
             | Action::Refuse(_)
             | Action::LoseRequest
             | Action::Stall { .. }
+            | Action::Reply(_)
+            | Action::DoubleRequest
+            | Action::CorruptRequest { .. }
+            | Action::CorruptAnswer { .. }
             // And this one an attempt to connect.
             | Action::ConnectFails => {}
         }
@@ -603,6 +628,7 @@ impl World {
     /// piece of work left, where its own hook has cut it.
     fn power_loss(&mut self, reason: &str, for_us: Option<u64>, state: Option<Persistent>) {
         let was_off = !self.powered();
+        self.stop_step();
         let persistent = state.or_else(|| match self.activity.take() {
             Some(activity) => self.rewind(activity),
             None => std::mem::replace(&mut self.machine, Machine::Changing).into_persistent(),
@@ -618,6 +644,7 @@ impl World {
 
     /// Resets the device now, in the middle of whatever it does.
     fn reset(&mut self, cause: Cause) {
+        self.stop_step();
         let persistent = match self.activity.take() {
             Some(activity) => self.rewind(activity),
             None if matches!(self.machine, Machine::Off { .. }) => return,
@@ -636,6 +663,7 @@ impl World {
         self.inbox.clear();
         self.injected.clear();
         self.links_forgotten();
+        self.late.clear();
         self.timers.late.clear();
         self.timers.reset = None;
         self.timers.reset_asked = false;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{CONNECTION, opcode_of};
 use crate::device::attributes::Behind;
 use crate::gatt::{AttError, CentralAction, GattEvent, Properties, VALUE_MAX, WriteKind, opcode};
+use crate::nordic::gatt::CCC_IMPROPERLY_CONFIGURED;
 use crate::smp::gatt::{GattConfig, Received};
 use crate::trace::{Direction, Kind, LinkEvent};
 use crate::world::{Carrier, World};
@@ -19,7 +20,8 @@ impl World {
         // Controllers have agreed on it by themselves, whatever the target would have said.
         let theirs = GattConfig { mtu: asked, ..board.gatt.clone() };
         let config = if self.carrier == Carrier::Adapter { &theirs } else { &board.gatt };
-        let mtu = link.server.exchange_mtu(config, asked);
+        let asked_of_target = board.as_nordic().map_or(asked, |nordic| nordic.mtu(asked, config.mtu));
+        let mtu = link.server.exchange_mtu(config, asked_of_target);
         self.record(Kind::Link(LinkEvent::Mtu { connection: number, asked, mtu }));
         self.tell_link(number, GattEvent::Mtu(mtu));
     }
@@ -61,7 +63,7 @@ impl World {
             Behind::Value { start, .. } => self.links.values.get(&handle).unwrap_or(start).clone(),
             Behind::Battery => vec![percent],
             Behind::Configuration { .. } => server.configured.get(&handle).copied().unwrap_or(0).to_le_bytes().to_vec(),
-            Behind::Smp | Behind::ServiceChanged => return Err(AttError::READ_NOT_PERMITTED),
+            Behind::Smp | Behind::Dfu { .. } | Behind::ServiceChanged => return Err(AttError::READ_NOT_PERMITTED),
         })
     }
 
@@ -80,7 +82,15 @@ impl World {
                 return Err(AttError::INVALID_LENGTH);
             }
         }
-        link.server.permits(attribute.access, refusal)
+        link.server.permits(attribute.access, refusal)?;
+        if let Behind::Dfu { endpoint, descriptor: Some(descriptor) } = attribute.behind
+            && endpoint.answers()
+            && !link.server.notifies(descriptor)
+            && !link.server.indicates(descriptor)
+        {
+            return Err(CCC_IMPROPERLY_CONFIGURED);
+        }
+        Ok(())
     }
 
     pub(super) fn write(&mut self, number: u64, handle: u16, value: &[u8], kind: WriteKind) {
@@ -105,6 +115,12 @@ impl World {
             (Err(_), _) if kind == WriteKind::Command => self.lost += 1,
             (Err(error), _) => self.tell_link(number, GattEvent::Error { handle, error }),
             (Ok(()), Some(Behind::Smp)) => self.smp_written(number, value, record),
+            (Ok(()), Some(Behind::Dfu { endpoint, .. })) => {
+                if kind != WriteKind::Command {
+                    self.tell_link(number, GattEvent::Written { handle });
+                }
+                self.program_written(number, *endpoint, value, record);
+            }
             (Ok(()), behind) => {
                 match behind {
                     Some(Behind::Configuration { .. }) => {
@@ -205,6 +221,7 @@ fn fits(behind: &Behind, len: usize) -> Result<(), AttError> {
         Behind::Configuration { .. } => len == 2,
         // Nothing is stored: Zephyr hands over whatever fits the MTU, and smpclient fills an MTU of 517.
         Behind::Smp => true,
+        Behind::Dfu { endpoint, .. } => len <= endpoint.value_max(),
         _ => len <= VALUE_MAX,
     };
     if fits { Ok(()) } else { Err(AttError::INVALID_LENGTH) }

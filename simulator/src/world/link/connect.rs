@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{LINKS_MAX, Link};
 use crate::device::attributes::Attributes;
+use crate::device::program::Input;
 use crate::gatt::{Advertisement, GattEvent, Security, Table};
 use crate::smp::gatt::GattConnection;
 use crate::trace::{Kind, LinkEvent};
@@ -15,9 +16,15 @@ impl World {
     /// stops.
     #[must_use]
     pub fn advertisement(&self) -> Option<Advertisement> {
+        if self.links.silent {
+            return None;
+        }
         let full = self.connections_in_use() >= usize::from(self.board.gatt.connections);
         if full || self.without_bluetooth().is_some() {
             return None;
+        }
+        if let Some(own) = self.device().and_then(|device| device.advertisement(&self.board)) {
+            return Some(own);
         }
         let peripheral = &self.board.peripheral;
         let mut advertisement = peripheral.advertisement.clone();
@@ -115,6 +122,7 @@ impl World {
             forgotten: false,
             central_gone: false,
             dies_at: None,
+            unconfirmed_until: None,
             parameters,
             asked: None,
             restore_at: None,
@@ -125,6 +133,8 @@ impl World {
         let reassembly = Some(self.board.gatt.reassembly);
         self.record(Kind::Link(LinkEvent::Connected { connection: number, central, reassembly, parameters, address }));
         self.tell(central, GattEvent::Connected);
+        let bonded = self.links.bonds.contains_key(&central);
+        self.tell_program(Input::Connected { bonded }, None);
         if let Some((id, action)) = struck {
             self.fire(&id, &action);
         }
@@ -132,6 +142,9 @@ impl World {
 
     /// The attributes that the image that runs has.
     fn attributes(&mut self) -> Attributes {
+        if let Some(attributes) = self.device().and_then(|device| device.attributes(&self.board)) {
+            return attributes;
+        }
         let image = self.device().and_then(|device| device.image());
         let (hash, version) = image.map(|image| (image.hash, image.version.to_string())).unwrap_or_default();
         let images = &mut self.links.images;

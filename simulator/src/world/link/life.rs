@@ -1,6 +1,7 @@
 //! Outages, resets, and the ends of links.
 
 use super::{CONNECTION, CONNECTION_TIMEOUT, Links, REMOTE_USER_TERMINATED, Waiting};
+use crate::device::program::Input;
 use crate::gatt::{CentralAction, ConnectionParameters, GattEvent};
 use crate::trace::{EndedBy, Kind, LinkEvent};
 use crate::world::{Peer, World};
@@ -60,6 +61,7 @@ impl World {
             for waiting in waiting {
                 match waiting {
                     Waiting::Answer(packet, cause) => self.notify(number, &packet, cause),
+                    Waiting::Dfu { from, bytes, cause } => self.notify_value(from, bytes, cause),
                     Waiting::Value { value, descriptor, bytes } => self.send_value(number, value, descriptor, &bytes),
                 }
             }
@@ -74,9 +76,11 @@ impl World {
         let now = self.now;
         self.links.transport.clear();
         self.links.values.clear();
+        self.links.silent = false;
         for link in &mut self.links.links {
             link.forgotten = true;
             link.restore_at = None;
+            link.unconfirmed_until = None;
             link.waiting.clear();
             link.forget_pairing();
             link.dies_at.get_or_insert(now + link.parameters.timeout_us());
@@ -88,9 +92,7 @@ impl World {
         if !self.board.gatt.goodbye || !self.link {
             return;
         }
-        for (number, _) in self.links.alive() {
-            self.end(number, EndedBy::Target);
-        }
+        self.end_all(EndedBy::Target);
     }
 
     /// A central has lost its connection; the target finds out with it, if it has not before.
@@ -100,12 +102,28 @@ impl World {
         }
     }
 
+    /// The target ends every connection that it has.
+    pub(in crate::world) fn end_all(&mut self, by: EndedBy) {
+        for (number, _) in self.links.alive() {
+            self.end(number, by);
+        }
+    }
+
+    /// Whether this connection is there, for the target.
+    pub(in crate::world) fn link_is_alive(&self, number: u64) -> bool {
+        self.links.links.iter().any(|link| link.number == number && !link.forgotten)
+    }
+
     /// Does what is due on a link; `false` when nothing is.
     pub(in crate::world) fn step_links(&mut self) -> bool {
         let now = self.now;
         let due = |at: Option<u64>| at.is_some_and(|at| at <= now);
         if let Some(number) = self.links.links.iter().find(|link| due(link.dies_at)).map(|link| link.number) {
             self.end(number, EndedBy::Timeout);
+            return true;
+        }
+        if let Some(number) = self.links.links.iter().find(|link| due(link.unconfirmed_until)).map(|link| link.number) {
+            self.end(number, EndedBy::Target);
             return true;
         }
         if let Some(link) = self.links.links.iter_mut().find(|link| due(link.restore_at)) {
@@ -136,6 +154,7 @@ impl World {
         self.all_switched_off(number);
         let Some(index) = self.links.links.iter().position(|link| link.number == number) else { return };
         let link = self.links.links.remove(index);
+        let forgotten = link.forgotten;
         // Requests of a connection that is gone are dropped.
         self.inbox.retain(|(peer, ..)| *peer != CONNECTION | number);
         let reason = if by == EndedBy::Timeout { CONNECTION_TIMEOUT } else { REMOTE_USER_TERMINATED };
@@ -145,13 +164,16 @@ impl World {
         if !link.central_gone {
             self.tell(link.central, GattEvent::Disconnected { by, reason });
         }
+        if !forgotten {
+            self.tell_program(Input::Disconnected, None);
+        }
     }
 }
 
 impl Links {
     /// When something is due.
     pub(in crate::world) fn next_due(&self) -> Option<u64> {
-        let links = self.links.iter().flat_map(|link| [link.dies_at, link.restore_at, link.pairing_due()]).flatten();
+        let links = self.links.iter().flat_map(|link| [link.dies_at, link.unconfirmed_until, link.restore_at, link.pairing_due()]).flatten();
         links.chain(self.attempts.iter().map(|(at, _)| *at)).min()
     }
 }

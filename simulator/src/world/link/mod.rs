@@ -38,6 +38,7 @@ use crate::device::attributes::Attributes;
 use crate::gatt::{
     AttError, CentralAction, ConnectionParameters, GattEvent, MTU_MIN, Security, Table, WriteKind, opcode,
 };
+use crate::nordic::Endpoint;
 use crate::smp::gatt::{GattConnection, GattTransport};
 use crate::trace::{AttRecord, Direction, EndedBy, Kind, hex};
 use pairing::Ongoing;
@@ -70,6 +71,8 @@ struct Bond {
 enum Waiting {
     /// An answer, and the record it comes from.
     Answer(Vec<u8>, Option<u64>),
+    /// A value of the program's.
+    Dfu { from: Endpoint, bytes: Vec<u8>, cause: Option<u64> },
     /// A value of another characteristic.
     Value { value: u16, descriptor: u16, bytes: Vec<u8> },
 }
@@ -88,6 +91,8 @@ struct Link {
     central_gone: bool,
     /// When the supervision timeout ends it.
     dies_at: Option<u64>,
+    /// When an indication that nobody confirms ends it, on the target's side.
+    unconfirmed_until: Option<u64>,
     parameters: ConnectionParameters,
     asked: Option<ConnectionParameters>,
     /// When the preferred parameters are asked for again.
@@ -111,6 +116,8 @@ pub(super) struct Links {
     values: BTreeMap<u16, Vec<u8>>,
     /// Kept by the settings of the target, which a power loss leaves alone.
     bonds: BTreeMap<Peer, Bond>,
+    /// The program has stopped advertising for good.
+    pub(super) silent: bool,
     /// Images seen so far: each may have its own attributes.
     images: Vec<Option<[u8; 32]>>,
 }
@@ -169,6 +176,7 @@ impl World {
             CentralAction::Secure { level, bonded } => self.secured_by_controllers(number, level, bonded),
             CentralAction::AnswerPairing(answer) => self.pairing_answered(number, answer),
             CentralAction::AnswerParameters { accept } => self.parameters_answered(number, accept),
+            CentralAction::Confirm => self.confirmed(number),
         }
     }
 

@@ -3,13 +3,19 @@
 use std::sync::Arc;
 
 use super::{LINKS_MAX, WAITING_MAX, Waiting};
+use crate::device::program::Input;
 use crate::gatt::{GattEvent, opcode};
+use crate::nordic::Endpoint;
 use crate::trace::{AttRecord, CccdRecord, Direction, Kind};
 use crate::world::World;
 
 /// All handles, as a Service Changed has them: first and last (zephyr: `subsys/bluetooth/host/gatt.c`,
 /// `db_hash_commit`).
 const ALL_HANDLES: [u8; 4] = [0x01, 0x00, 0xff, 0xff];
+
+/// An indication that is not confirmed for so long ends the connection (Core specification, volume 3, part F, 3.3.3),
+/// in microseconds.
+const TRANSACTION_US: u64 = 30_000_000;
 
 impl World {
     /// Notifies an answer on the connection that its request came on.
@@ -18,7 +24,9 @@ impl World {
         let Some(link) = self.links.get(number).filter(|link| !link.forgotten) else {
             return self.lost_answer(number, packet, "its connection is gone");
         };
-        let (value, descriptor) = link.attributes.smp;
+        let Some((value, descriptor)) = link.attributes.smp else {
+            return self.lost_answer(number, packet, "the program serves no SMP any more");
+        };
         if !link.server.notifies(descriptor) {
             return self.lost_answer(number, packet, "notifications are switched off");
         }
@@ -41,7 +49,7 @@ impl World {
 
     pub(super) fn lost_answer(&mut self, number: u64, packet: &[u8], why: &str) {
         let first = crate::device::attributes::FIRST_SMP_VALUE;
-        let handle = self.links.get(number).map_or(first, |link| link.attributes.smp.0);
+        let handle = self.links.get(number).and_then(|link| link.attributes.smp).map_or(first, |(value, _)| value);
         let lost = Some(why.to_owned());
         let opcode = opcode::NOTIFICATION;
         let record = AttRecord { lost, ..self.links.record(number, Direction::FromTarget, opcode, handle, packet) };
@@ -74,6 +82,65 @@ impl World {
                 GattEvent::Indication { handle, value: bytes }
             },
         );
+    }
+
+    /// Notifies a value of the program's to the central that has its connection.
+    pub(in crate::world) fn notify_value(&mut self, from: Endpoint, bytes: Vec<u8>, cause: Option<u64>) {
+        for (number, _) in self.links.alive() {
+            let up = self.link;
+            let Some(link) = self.links.get(number) else { continue };
+            let Some((value, Some(descriptor))) = link.attributes.endpoint(from) else { continue };
+            if !link.server.notifies(descriptor) {
+                self.lost_value(number, value, &bytes, "notifications are switched off");
+                continue;
+            }
+            if !up {
+                if link.waiting.len() < WAITING_MAX {
+                    link.waiting.push(Waiting::Dfu { from, bytes: bytes.clone(), cause });
+                }
+                continue;
+            }
+            let longest = link.server.value_max();
+            let bytes = &bytes[..bytes.len().min(longest)];
+            let record = self.att(number, Direction::FromTarget, opcode::NOTIFICATION, value, bytes, Ok(()));
+            self.record_answer(from, bytes, cause.unwrap_or(record));
+            self.tell_link(number, GattEvent::Notification { handle: value, value: bytes.to_vec() });
+        }
+    }
+
+    /// Indicates a value of the program's; what is not confirmed in time ends the connection.
+    pub(in crate::world) fn indicate_value(&mut self, from: Endpoint, bytes: &[u8], cause: Option<u64>) {
+        let until = self.now + TRANSACTION_US;
+        for (number, _) in self.links.alive() {
+            let Some(link) = self.links.get(number) else { continue };
+            let Some((value, Some(descriptor))) = link.attributes.endpoint(from) else { continue };
+            if link.server.indicates(descriptor) {
+                link.unconfirmed_until = Some(until);
+                let record = self.next_record;
+                self.send_value(number, value, descriptor, bytes);
+                self.record_answer(from, bytes, cause.unwrap_or(record));
+            } else {
+                self.lost_value(number, value, bytes, "indications are switched off");
+            }
+        }
+    }
+
+    /// A central has confirmed an indication.
+    pub(super) fn confirmed(&mut self, number: u64) {
+        let Some(link) = self.links.get(number) else { return };
+        if link.unconfirmed_until.take().is_none() {
+            return;
+        }
+        let record = self.att(number, Direction::ToTarget, opcode::CONFIRMATION, 0, &[], Ok(()));
+        self.tell_program(Input::Confirmed, Some(record));
+    }
+
+    fn lost_value(&mut self, number: u64, handle: u16, bytes: &[u8], why: &str) {
+        let lost = Some(why.to_owned());
+        let opcode = opcode::NOTIFICATION;
+        let record = AttRecord { lost, ..self.links.record(number, Direction::FromTarget, opcode, handle, bytes) };
+        self.lost += 1;
+        self.record(Kind::Att(record));
     }
 
     /// The charge of the battery has changed.
@@ -109,7 +176,7 @@ impl World {
         let keeps = self.board.gatt.keeps_fragments;
         let Some(link) = self.links.get(number) else { return };
         let (central, bonded, forgotten) = (link.central, link.server.bonded, link.forgotten);
-        let is_smp = link.attributes.smp.1 == descriptor;
+        let is_smp = link.attributes.smp.is_some_and(|(_, smp)| smp == descriptor);
         let Some(uuid) = link.attributes.get(descriptor).and_then(|attribute| attribute.characteristic) else { return };
         let was = link.server.notifies(descriptor);
         let before = link.server.configured.insert(descriptor, bits).unwrap_or(0);
@@ -131,7 +198,9 @@ impl World {
             bond.configured.insert(descriptor, bits);
         }
         // The application is told of the last one that switches them off.
-        let used = |link: &super::Link| !link.forgotten && link.server.notifies(link.attributes.smp.1);
+        let used = |link: &super::Link| {
+            !link.forgotten && link.attributes.smp.is_some_and(|(_, smp)| link.server.notifies(smp))
+        };
         let used = self.links.links.iter().any(used);
         if is_smp && !notifications && !forgotten && (by == "written" || (was && !used && !keeps)) {
             self.links.transport.clear();
@@ -141,10 +210,10 @@ impl World {
     /// A connection ends, and its subscriptions with it.
     pub(super) fn all_switched_off(&mut self, number: u64) {
         let Some(link) = self.links.get(number) else { return };
-        let smp = link.attributes.smp.1;
+        let smp = link.attributes.smp.map(|(_, descriptor)| descriptor);
         let on = link.server.configured.iter().filter(|(_, bits)| **bits != 0);
         let mut descriptors: Vec<u16> = on.map(|(descriptor, _)| *descriptor).collect();
-        descriptors.sort_by_key(|descriptor| *descriptor != smp);
+        descriptors.sort_by_key(|descriptor| Some(*descriptor) != smp);
         for descriptor in descriptors {
             self.configure(number, descriptor, 0, "disconnected");
         }

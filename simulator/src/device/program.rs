@@ -1,0 +1,101 @@
+//! What a program that speaks by characteristics hears and says: Nordic's bootloaders and applications.
+//!
+//! Such a program is a value without I/O. It is told what happens ([`Input`]), says what comes of it ([`Output`]), and
+//! shows what it waits for: a step of flash work that is to be done next, and a time.
+
+use brickproof_flash_model::flash::Flash;
+
+use super::{Battery, Retained};
+use crate::nordic::Endpoint;
+use crate::trace::Cause;
+
+/// What happens to a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input<'a> {
+    /// A central has connected.
+    Connected {
+        /// It has keys of an earlier pairing.
+        bonded: bool,
+    },
+    /// Its connection has ended.
+    Disconnected,
+    /// A characteristic was written.
+    Written {
+        /// Which.
+        to: Endpoint,
+        /// The value.
+        value: &'a [u8],
+    },
+    /// The central has confirmed an indication.
+    Confirmed,
+    /// Bytes have arrived on the serial port.
+    Bytes(&'a [u8]),
+    /// The step of flash work that was begun has ended.
+    Flashed {
+        /// Whether the flash took it.
+        done: bool,
+    },
+    /// Its time has come.
+    Due,
+}
+
+/// What a program does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Notifies a value.
+    Notify(Endpoint, Vec<u8>),
+    /// Indicates a value; the central is to confirm it.
+    Indicate(Endpoint, Vec<u8>),
+    /// Sends bytes over the serial port.
+    Bytes(Vec<u8>),
+    /// Ends the connection.
+    Disconnect,
+    /// Stops advertising: it will not be connected to any more.
+    StopAdvertising,
+    /// Resets the device.
+    Reset(Cause),
+    /// Something was lost for want of room.
+    Dropped {
+        /// Which pool.
+        pool: &'static str,
+        /// How much of it there is.
+        size: u64,
+        /// What was lost.
+        what: String,
+    },
+    /// Something that is worth knowing, in words.
+    Note(String),
+}
+
+/// What a program sees of the device while it handles an input.
+pub struct Surroundings<'a> {
+    /// The flash, as far as steps of flash work have come.
+    pub flash: &'a Flash,
+    /// Registers that a reset leaves alone.
+    pub retained: &'a mut Retained,
+    /// Charge of the battery.
+    pub battery: Battery,
+    /// Time in microseconds.
+    pub now_us: u64,
+}
+
+/// A step of flash work: what the code gives to the flash driver in one call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FlashWork {
+    /// Erases whole pages.
+    Erase {
+        /// First byte, from the start of the internal flash.
+        address: u32,
+        /// Bytes.
+        len: u32,
+    },
+    /// Programs whole words.
+    Program {
+        /// First byte, from the start of the internal flash.
+        address: u32,
+        /// What is programmed.
+        bytes: Vec<u8>,
+    },
+    /// A call that the driver gives up on by itself: nothing is changed.
+    Futile,
+}
