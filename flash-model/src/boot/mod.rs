@@ -5,3 +5,4 @@
 //! is exactly what a device does.
 
 pub mod mcuboot;
+pub mod nordic;

@@ -108,7 +108,7 @@ macro_rules! presets {
 }
 
 /// `nrf52840`, `nrf5340`, `nrf5340-two-images` and `stm32f429` are the bundled boards; `mcuboot-sim-nrf52840` is what MCUboot's own simulator uses for
-/// that chip; the rest are the layouts that the behaviour of the real MCUboot was recorded on.
+/// that chip; the rest are the layouts that the behaviour of the real MCUboot was recorded on. `nordic` in a name: a layout for the Secure DFU bootloader of the nRF5 SDK.
 const PRESETS: &[(&str, &str)] = presets![
     "nrf52840",
     "nrf5340",
@@ -127,6 +127,9 @@ const PRESETS: &[(&str, &str)] = presets![
     "uneq8-9-a4",
     "tiny4-a4",
     "one1s2-a4",
+    "nrf52840-nordic-s140",
+    "nrf52832-nordic-s132",
+    "nordic24",
 ];
 
 #[cfg(test)]
@@ -138,7 +141,8 @@ mod tests {
         for name in preset_names() {
             let layout = Layout::preset(name).unwrap();
             assert_eq!(layout.name, name);
-            assert!(layout.area("primary").is_some() && layout.area("secondary").is_some());
+            let mcuboot = layout.area("primary").is_some() && layout.area("secondary").is_some();
+            assert!(mcuboot || layout.area("settings").is_some());
         }
     }
 

@@ -33,7 +33,7 @@ pub use known::known_development_key;
 pub struct KeyError(String);
 
 impl KeyError {
-    fn new(message: impl Into<String>) -> Self {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }
 }
@@ -247,6 +247,30 @@ impl PublicKey {
             Public::Rsa(key) => key.signature_type(),
             Public::Ed25519(_) => SignatureType::Ed25519,
         }
+    }
+
+    /// X and Y of an ECDSA P-256 key, 32 bytes each, big endian.
+    ///
+    /// # Errors
+    /// [`KeyError`] for a key of another type.
+    pub fn p256_point(&self) -> Result<[u8; 64], KeyError> {
+        let Public::Ecdsa(key) = &self.key else {
+            return Err(KeyError::new(format!("an ECDSA P-256 key is needed, this one is {}", self.signature_type())));
+        };
+        let point = key.to_sec1_point(false);
+        let coordinates = point.as_bytes().get(1..).and_then(|bytes| bytes.try_into().ok());
+        coordinates.ok_or_else(|| KeyError::new("the public key is the point at infinity"))
+    }
+
+    /// The ECDSA P-256 key with these X and Y, 32 bytes each, big endian.
+    ///
+    /// # Errors
+    /// [`KeyError`] when that is no point of the curve.
+    pub fn from_p256_point(point: &[u8; 64]) -> Result<Self, KeyError> {
+        let sec1 = [&[4], point.as_slice()].concat();
+        let key = ecdsa::VerifyingKey::from_sec1_bytes(&sec1)
+            .map_err(|_| KeyError::new("the numbers are no point of the curve P-256"))?;
+        Self::new(Public::Ecdsa(key))
     }
 
     /// How an image names its key: SHA-256 of its DER form.
