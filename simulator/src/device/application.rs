@@ -1,7 +1,5 @@
 //! What the application in an image does.
 
-use brickproof_flash_model::image::mcuboot::ImageVersion;
-
 use crate::smp::{Refused, SmpError};
 
 /// How an application behaves once it is started.
@@ -45,12 +43,12 @@ impl Behaviour {
 }
 
 /// The image that runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunningImage {
     /// The hash in its TLV area; `None` when it has none.
     pub hash: Option<[u8; 32]>,
-    /// Its version.
-    pub version: ImageVersion,
+    /// Its version, as its format writes it.
+    pub version: String,
     /// What it does.
     pub behaviour: Behaviour,
 }

@@ -8,11 +8,13 @@ mod application;
 pub mod attributes;
 mod battery;
 mod board;
+mod nordic;
 mod peripheral;
+pub mod program;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use brickproof_flash_model::boot::mcuboot::{Boot, Counters, Outcome, Slot};
+use brickproof_flash_model::boot::mcuboot::{Boot, Counters, Mcuboot, Outcome, Slot};
 use brickproof_flash_model::flash::{Controller, Flash, Hook, Interruption};
 use brickproof_flash_model::image::mcuboot::{SlotSource, inspect};
 
@@ -21,7 +23,7 @@ use crate::trace::Cause;
 
 pub use application::{Behaviour, RunningImage};
 pub use battery::{Battery, BatteryPolicy};
-pub use board::{Board, FlashTiming};
+pub use board::{Board, Bootloader, FlashTiming};
 pub use peripheral::{Information, NAME_MAX, Peripheral, VendorCharacteristic, VendorService, static_address};
 
 /// All that survives a power loss.
@@ -57,6 +59,10 @@ pub struct Retained {
     pub boot_mode: u8,
     /// The real-time clock, once it was set.
     pub clock: Option<Clock>,
+    /// Nordic's general purpose retention register.
+    pub gpregret: u8,
+    /// The second one.
+    pub gpregret2: u8,
 }
 
 /// A clock that was set.
@@ -71,7 +77,13 @@ pub struct Clock {
 impl Retained {
     /// What is left of it after a start for this cause.
     fn after(self, cause: Cause) -> Self {
-        if cause == Cause::PowerOn { Self::default() } else { self }
+        match cause {
+            Cause::PowerOn => Self::default(),
+            // Nordic's retained registers are reset with the pin and by the watchdog (nRF52840 product specification,
+            // 5.3.6.8, reset behaviour).
+            Cause::PinReset | Cause::Watchdog => Self { gpregret: 0, gpregret2: 0, ..self },
+            Cause::SoftReset | Cause::Crash => self,
+        }
     }
 }
 
@@ -95,28 +107,67 @@ enum Program {
         server: Recovery,
         reason: String,
     },
+    /// Of Nordic's: with the image that runs, unless it is the bootloader.
+    Nordic {
+        image: Option<RunningImage>,
+        program: Box<crate::nordic::Program>,
+    },
 }
 
 /// How a start ended.
 #[derive(Debug)]
 pub enum Started {
     /// An image runs, or the recovery of the bootloader.
-    Running(Device, Boot),
+    Running(Device, BootSummary),
     /// There is nothing to run.
-    Dead(Persistent, Boot),
+    Dead(Persistent, BootSummary),
+    /// The bootloader resets the device.
+    Resets(Persistent, BootSummary),
     /// The start was interrupted.
     Interrupted(Persistent, Interruption),
 }
 
-/// Starts the board: retained RAM is treated as the cause demands, then the bootloader runs.
-pub fn power_on(board: &Board, mut persistent: Persistent, cause: Cause, hook: &mut dyn Hook) -> Started {
+/// What a boot did, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BootSummary {
+    /// The turns it took.
+    pub decisions: Vec<String>,
+    /// What it installed: `test`, `permanent` or `revert`, and of Nordic's what it activated.
+    pub swapped: Option<String>,
+    /// Why nothing runs, or why the bootloader stays.
+    pub reason: Option<String>,
+}
+
+impl BootSummary {
+    fn of_mcuboot(boot: &Boot) -> Self {
+        Self {
+            decisions: boot.decisions.iter().map(ToString::to_string).collect(),
+            swapped: boot.swapped().map(|swap| swap.to_string()),
+            reason: match &boot.outcome {
+                Outcome::Boot { .. } => None,
+                Outcome::NoBootableImage { reason } | Outcome::Halt { reason } => Some(reason.clone()),
+            },
+        }
+    }
+}
+
+/// Starts the board at `now_us`: retained RAM is treated as the cause demands, then the bootloader runs.
+pub fn power_on(board: &Board, mut persistent: Persistent, cause: Cause, now_us: u64, hook: &mut dyn Hook) -> Started {
     persistent.retained = persistent.retained.after(cause);
     persistent.boots += 1;
-    let boot = board.mcuboot.boot_with(&mut Controller::new(&mut persistent.flash, hook), &mut persistent.counters);
+    match &board.bootloader {
+        Bootloader::Mcuboot(mcuboot) => power_on_mcuboot(board, mcuboot, persistent, hook),
+        Bootloader::Nordic(own) => nordic::power_on(board, own, persistent, cause, now_us, hook),
+    }
+}
+
+fn power_on_mcuboot(board: &Board, mcuboot: &Mcuboot, mut persistent: Persistent, hook: &mut dyn Hook) -> Started {
+    let boot = mcuboot.boot_with(&mut Controller::new(&mut persistent.flash, hook), &mut persistent.counters);
     let boot = match boot {
         Err(interruption) => return Started::Interrupted(persistent, interruption),
         Ok(boot) => boot,
     };
+    let summary = BootSummary::of_mcuboot(&boot);
     if let Some(config) = &board.recovery {
         // mcuboot: boot/zephyr/main.c: the boot mode is looked at, and cleared, when the images have been seen to.
         let asked = persistent.retained.boot_mode == BOOT_MODE_BOOTLOADER;
@@ -130,39 +181,42 @@ pub fn power_on(board: &Board, mut persistent: Persistent, cause: Cause, hook: &
                 persistent.retained.boot_mode = 0;
             }
             let program = Program::Recovery { server: Recovery::new(config.clone()), reason };
-            return Started::Running(Device { persistent, program }, boot);
+            return Started::Running(Device { persistent, program }, summary);
         }
     }
     match &boot.outcome {
         Outcome::Boot { offset, header, hash } => {
             // Where images do not move, the newer one may run from the other slot.
-            let slot = board.mcuboot.pair(0).map_or(Slot::Primary, |pair| pair.slot_at(*offset));
+            let slot = mcuboot.pair(0).map_or(Slot::Primary, |pair| pair.slot_at(*offset));
             let running_slot = u32::from(slot == Slot::Secondary);
             // A bootloader that does not validate still starts the image that is there.
-            let source = SlotSource { flash: &persistent.flash, area: board.mcuboot.area(slot) };
+            let source = SlotSource { flash: &persistent.flash, area: mcuboot.area(slot) };
             let hash = hash.or_else(|| inspect(&source).ok().and_then(|info| info.hash));
-            let image = RunningImage { hash, version: header.version, behaviour: board.behaviour(hash) };
+            let image = RunningImage { hash, version: header.version.to_string(), behaviour: board.behaviour(hash) };
             let kept = persistent.kept.get_or_insert_with(|| Kept::factory(&board.smp));
             let server = Box::new(Server::new(board.smp.clone(), kept));
-            Started::Running(Device { persistent, program: Program::Application { image, running_slot, server } }, boot)
+            Started::Running(Device { persistent, program: Program::Application { image, running_slot, server } }, summary)
         }
-        Outcome::NoBootableImage { .. } | Outcome::Halt { .. } => Started::Dead(persistent, boot),
+        Outcome::NoBootableImage { .. } | Outcome::Halt { .. } => Started::Dead(persistent, summary),
     }
 }
 
 /// A board that is found running what its primary slot holds: the boot that led there is past, and what
-/// the trailers ask for is left to the next one.
-#[must_use]
-pub fn found_running(board: &Board, mut persistent: Persistent) -> Device {
-    let slot = SlotSource { flash: &persistent.flash, area: board.mcuboot.area(Slot::Primary) };
+/// the trailers ask for is left to the next one. Only with MCUboot; otherwise what survives is given back.
+///
+/// # Errors
+/// The same board, not started.
+pub fn found_running(board: &Board, mut persistent: Persistent) -> Result<Device, Persistent> {
+    let Some(mcuboot) = board.mcuboot() else { return Err(persistent) };
+    let slot = SlotSource { flash: &persistent.flash, area: mcuboot.area(Slot::Primary) };
     let info = inspect(&slot).ok();
     let hash = info.as_ref().and_then(|info| info.hash);
-    let version = info.map(|info| info.header.version).unwrap_or_default();
+    let version = info.map(|info| info.header.version).unwrap_or_default().to_string();
     let image = RunningImage { hash, version, behaviour: board.behaviour(hash) };
     persistent.boots += 1;
     let kept = persistent.kept.get_or_insert_with(|| Kept::factory(&board.smp));
     let server = Box::new(Server::new(board.smp.clone(), kept));
-    Device { persistent, program: Program::Application { image, running_slot: 0, server } }
+    Ok(Device { persistent, program: Program::Application { image, running_slot: 0, server } })
 }
 
 impl Device {
@@ -188,6 +242,7 @@ impl Device {
     pub fn image(&self) -> Option<&RunningImage> {
         match &self.program {
             Program::Application { image, .. } => Some(image),
+            Program::Nordic { image, .. } => image.as_ref(),
             Program::Recovery { .. } => None,
         }
     }
@@ -197,7 +252,7 @@ impl Device {
     pub fn running_slot(&self) -> Slot {
         match &self.program {
             Program::Application { running_slot: 1, .. } => Slot::Secondary,
-            Program::Application { .. } | Program::Recovery { .. } => Slot::Primary,
+            Program::Application { .. } | Program::Recovery { .. } | Program::Nordic { .. } => Slot::Primary,
         }
     }
 
@@ -205,7 +260,7 @@ impl Device {
     #[must_use]
     pub fn recovery(&self) -> Option<&str> {
         match &self.program {
-            Program::Application { .. } => None,
+            Program::Application { .. } | Program::Nordic { .. } => None,
             Program::Recovery { reason, .. } => Some(reason),
         }
     }
@@ -222,6 +277,7 @@ impl Device {
         match &self.program {
             Program::Application { server, .. } => server.upload(),
             Program::Recovery { server, .. } => server.upload(),
+            Program::Nordic { program, .. } => program.progress(),
         }
     }
 
@@ -232,6 +288,7 @@ impl Device {
             Program::Application { server, .. } => (server.config().buffer_size, server.config().buffer_count),
             // One packet is put together while the answer to another is made; the rest waits as lines.
             Program::Recovery { server, .. } => (server.config().receive_size, 3),
+            Program::Nordic { .. } => (0, 0),
         }
     }
 
@@ -241,6 +298,7 @@ impl Device {
         match &self.program {
             Program::Application { server, .. } => server.config().reset_delay_us,
             Program::Recovery { .. } => recovery::RESET_DELAY_US,
+            Program::Nordic { .. } => 0,
         }
     }
 
@@ -249,14 +307,16 @@ impl Device {
     #[must_use]
     pub fn volatile(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        let Retained { boot_mode, clock } = self.persistent.retained;
-        (boot_mode, clock.map(|clock| (clock.unix_ms, clock.set_at_us))).hash(&mut hasher);
+        let Retained { boot_mode, clock, gpregret, gpregret2 } = self.persistent.retained;
+        (gpregret, gpregret2, boot_mode, clock.map(|clock| (clock.unix_ms, clock.set_at_us))).hash(&mut hasher);
         match &self.program {
             Program::Application { image, running_slot, server } => {
                 (image.hash, running_slot).hash(&mut hasher);
                 server.hash_ram(&mut hasher);
             }
             Program::Recovery { server, .. } => server.hash_ram(&mut hasher),
+            // Not swept together with its protocol.
+            Program::Nordic { .. } => {}
         }
         hasher.finish()
     }
@@ -273,13 +333,15 @@ impl Device {
         packet: &[u8],
         hook: &mut dyn Hook,
     ) -> Result<Answer, Interruption> {
+        let Some(mcuboot) = board.mcuboot() else { return Ok(Answer::default()) };
         let mut flash = Controller::new(&mut self.persistent.flash, hook);
         match &mut self.program {
-            Program::Recovery { server, .. } => server.handle(packet, &mut flash, &board.mcuboot),
+            Program::Nordic { .. } => Ok(Answer::default()),
+            Program::Recovery { server, .. } => server.handle(packet, &mut flash, mcuboot),
             Program::Application { image, running_slot, server } => {
                 let mut environment = Environment {
                     flash: &mut flash,
-                    mcuboot: &board.mcuboot,
+                    mcuboot,
                     running_slot: *running_slot,
                     refuse_upload: board.battery.refuses(battery),
                     refuse_confirm: image.behaviour.refuses_confirm(),
@@ -302,12 +364,12 @@ impl Device {
         use brickproof_flash_model::boot::mcuboot::RequestError;
         use brickproof_flash_model::flash::FlashError;
 
-        let Program::Application { .. } = self.program else { return Ok(()) };
+        let (Program::Application { .. }, Some(mcuboot)) = (&self.program, board.mcuboot()) else { return Ok(()) };
         let slot = self.running_slot();
         let mut flash = Controller::new(&mut self.persistent.flash, hook);
-        let confirmed = match (board.smp.bootloader, board.mcuboot.pair(0)) {
+        let confirmed = match (board.smp.bootloader, mcuboot.pair(0)) {
             (BootloaderMode::DirectXipWithRevert, Some(pair)) => pair.set_next_direct_xip(&mut flash, slot, true),
-            _ => board.mcuboot.set_confirmed(&mut flash),
+            _ => mcuboot.set_confirmed(&mut flash),
         };
         match confirmed {
             Err(RequestError::Flash(FlashError::Interrupted(interruption))) => Err(interruption),

@@ -42,6 +42,14 @@ impl Peripheral {
         }
     }
 
+    /// The same for an application of Nordic's: without SMP.
+    #[must_use]
+    pub fn nordic(name: &str) -> Self {
+        let mut peripheral = Self::new(name);
+        peripheral.advertisement.services.clear();
+        peripheral
+    }
+
     /// Whether a write to this, a UUID or the name of a trigger, can ever be a moment for a fault.
     #[must_use]
     pub fn can_be_written(&self, to: &str) -> bool {

@@ -42,10 +42,8 @@ pub enum Input<'a> {
 /// What a program does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Notifies a value.
-    Notify(Endpoint, Vec<u8>),
-    /// Indicates a value; the central is to confirm it.
-    Indicate(Endpoint, Vec<u8>),
+    /// Says something to the central.
+    Say(Saying),
     /// Sends bytes over the serial port.
     Bytes(Vec<u8>),
     /// Ends the connection.
@@ -67,6 +65,19 @@ pub enum Output {
     Note(String),
 }
 
+/// A value that a program notifies or indicates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saying {
+    /// The characteristic.
+    pub from: Endpoint,
+    /// The value.
+    pub value: Vec<u8>,
+    /// The call that it answers ([`crate::nordic::calls`]); of a packet, it is its receipt.
+    pub call: &'static str,
+    /// Whether it is indicated: the central is to confirm it.
+    pub indicated: bool,
+}
+
 /// What a program sees of the device while it handles an input.
 pub struct Surroundings<'a> {
     /// The flash, as far as steps of flash work have come.
@@ -77,25 +88,4 @@ pub struct Surroundings<'a> {
     pub battery: Battery,
     /// Time in microseconds.
     pub now_us: u64,
-}
-
-/// A step of flash work: what the code gives to the flash driver in one call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FlashWork {
-    /// Erases whole pages.
-    Erase {
-        /// First byte, from the start of the internal flash.
-        address: u32,
-        /// Bytes.
-        len: u32,
-    },
-    /// Programs whole words.
-    Program {
-        /// First byte, from the start of the internal flash.
-        address: u32,
-        /// What is programmed.
-        bytes: Vec<u8>,
-    },
-    /// A call that the driver gives up on by itself: nothing is changed.
-    Futile,
 }

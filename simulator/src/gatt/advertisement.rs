@@ -10,6 +10,13 @@ use super::Uuid;
 pub struct Address(pub [u8; 6]);
 
 impl Address {
+    /// The address whose last byte is the next one; the others stay, even where it goes round.
+    #[must_use]
+    pub fn next_in_last_byte(self) -> Self {
+        let [a, b, c, d, e, f] = self.0;
+        Self([a, b, c, d, e, f.wrapping_add(1)])
+    }
+
     /// The address this many further on.
     #[must_use]
     pub fn plus(self, more: u64) -> Self {
@@ -119,6 +126,7 @@ mod tests {
         let address: Address = "c0:FF:ee:00:00:FF".parse().unwrap();
         assert_eq!(address.to_string(), "C0:FF:EE:00:00:FF");
         assert_eq!(address.plus(1).to_string(), "C0:FF:EE:00:01:00");
+        assert_eq!(address.next_in_last_byte().to_string(), "C0:FF:EE:00:00:00");
         for text in ["", "C0", "C0:FF:EE:00:00", "C0:FF:EE:00:00:01:02", "C0:FF:EE:00:00:0g", "+0:FF:EE:00:00:01"] {
             assert!(text.parse::<Address>().is_err(), "{text}");
         }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bus::BusEvent;
 use super::gatt::{AttRecord, CccdRecord, LinkEvent};
+use crate::nordic::DfuMessage;
 use crate::smp::SmpMessage;
 
 /// One thing that happened.
@@ -80,6 +81,13 @@ pub enum Kind {
         direction: Direction,
         /// The message.
         smp: SmpMessage,
+    },
+    /// A message of another protocol; `cause` is the write, notification or indication that it came in.
+    Dfu {
+        /// Which way.
+        direction: Direction,
+        /// The message.
+        message: DfuMessage,
     },
     /// A flash operation.
     Flash(FlashOp),
@@ -248,7 +256,7 @@ pub struct BootRecord {
     pub number: u64,
     /// Why it started.
     pub cause: Cause,
-    /// `boot`, `recovery` (the bootloader's own), `brick` or `interrupted`.
+    /// `boot`, `recovery` (the bootloader's own), `dfu-mode`, `reset`, `brick` or `interrupted`.
     pub outcome: String,
     /// Why it ended that way, where that needs saying.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -396,8 +404,9 @@ pub struct SlotState {
     /// Why there is no valid image.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub invalid: Option<String>,
-    /// The trailer.
-    pub trailer: Trailer,
+    /// The trailer, where the bootloader has trailers.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub trailer: Option<Trailer>,
 }
 
 /// What is known about the running image.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use brickproof_flash_model::boot::mcuboot::Outcome;
+use brickproof_flash_model::boot::mcuboot::SwapType;
 use brickproof_flash_model::flash::{Controller, Count};
 
 use super::hook::{CutAt, Timed};
@@ -30,6 +30,8 @@ enum Ending {
     Started,
     /// The device is dead.
     Dead(String),
+    /// The bootloader resets the device.
+    Resets,
     /// Packets are sent, and a reset may have been accepted.
     Answered { peer: Peer, answer: Answer, cause: u64 },
     /// Power is lost by this fault.
@@ -69,7 +71,7 @@ impl World {
         let board = Arc::clone(&self.board);
         let mut timed = Timed::new(&board, board.boot_timing, self.now, cut, self.wants.flash);
         let number = persistent.boots + 1;
-        let started = power_on(&board, persistent, cause, &mut timed);
+        let started = power_on(&board, persistent, cause, self.now, &mut timed);
         let ends_at = timed.now + board.start_us.max(START_MIN_US);
         let (operations, end_of_flash) = (timed.operations, timed.now);
         let mut records: VecDeque<_> = timed.records.into();
@@ -82,23 +84,32 @@ impl World {
                 (Machine::Off { persistent, back_at: None }, ending, end_of_flash)
             }
             Started::Running(device, boot) => {
-                boot_record.outcome = if device.recovery().is_some() { "recovery" } else { "boot" }.into();
-                boot_record.reason = device.recovery().map(str::to_owned);
-                boot_record.decisions = boot.decisions.iter().map(ToString::to_string).collect();
-                boot_record.swapped = boot.swapped().map(|swap| swap.to_string());
+                let outcome = match (device.recovery(), device.dfu_mode()) {
+                    (Some(_), _) => "recovery",
+                    (None, Some(_)) => "dfu-mode",
+                    (None, None) => "boot",
+                };
+                boot_record.outcome = outcome.into();
+                boot_record.reason = device.recovery().or(device.dfu_mode()).map(str::to_owned);
+                boot_record.decisions = boot.decisions;
+                boot_record.swapped = boot.swapped;
                 boot_record.running = device.image().and_then(|image| image.hash).map(|hash| hex(&hash));
-                boot_record.version = device.image().map(|image| image.version.to_string());
+                boot_record.version = device.image().map(|image| image.version.clone());
                 (Machine::Running(device), Ending::Started, ends_at)
             }
             Started::Dead(persistent, boot) => {
-                let reason = match boot.outcome {
-                    Outcome::NoBootableImage { reason } | Outcome::Halt { reason } => reason,
-                    Outcome::Boot { .. } => String::new(),
-                };
+                let reason = boot.reason.unwrap_or_default();
                 boot_record.outcome = "brick".into();
                 boot_record.reason = Some(reason.clone());
-                boot_record.decisions = boot.decisions.iter().map(ToString::to_string).collect();
+                boot_record.decisions = boot.decisions;
                 (Machine::Dead { persistent, reason: reason.clone() }, Ending::Dead(reason), ends_at)
+            }
+            Started::Resets(persistent, boot) => {
+                boot_record.outcome = "reset".into();
+                boot_record.reason = boot.reason;
+                boot_record.decisions = boot.decisions;
+                boot_record.swapped = boot.swapped;
+                (Machine::Off { persistent, back_at: None }, Ending::Resets, end_of_flash.max(self.now + START_MIN_US))
             }
         };
         records.push_back((ends_at, Kind::Boot(boot_record)));
@@ -110,7 +121,7 @@ impl World {
 
     /// Where a fault cuts this boot. A trial on a copy tells how many operations the swap has.
     fn fault_in_boot(&self, persistent: &Persistent) -> Option<(usize, CutAt)> {
-        let mcuboot = &self.board.mcuboot;
+        let Some(mcuboot) = self.board.mcuboot() else { return self.fault_in_activation(persistent) };
         let interrupted = mcuboot.interrupted_swap(&persistent.flash).ok().flatten().map(|status| status.swap_type);
         let swap = interrupted.or_else(|| mcuboot.swap_type(&persistent.flash).ok())?;
         let (index, permille, tear) = self.faults.in_swap(swap)?;
@@ -118,6 +129,20 @@ impl World {
         let mut count = Count::default();
         let boot = mcuboot.boot_with(&mut Controller::new(&mut trial.flash, &mut count), &mut trial.counters).ok()?;
         boot.swapped()?;
+        let last = count.operations.checked_sub(1)?;
+        let n = (count.operations * u64::from(permille) / 1000).min(last);
+        Some((index, CutAt::Operation { n, tear }))
+    }
+
+    /// The same for a bootloader that is not MCUboot: what it activates counts as a swap.
+    fn fault_in_activation(&self, persistent: &Persistent) -> Option<(usize, CutAt)> {
+        let (index, permille, tear) = self.faults.in_swap(SwapType::Permanent)?;
+        let mut count = Count::default();
+        let started = power_on(&self.board, persistent.clone(), Cause::SoftReset, self.now, &mut count);
+        let (Started::Running(_, boot) | Started::Dead(_, boot) | Started::Resets(_, boot)) = started else {
+            return None;
+        };
+        boot.swapped?;
         let last = count.operations.checked_sub(1)?;
         let n = (count.operations * u64::from(permille) / 1000).min(last);
         Some((index, CutAt::Operation { n, tear }))
@@ -251,6 +276,11 @@ impl World {
                     let behaviour = image.behaviour;
                     self.start_application(behaviour);
                 }
+                self.pump(None);
+            }
+            Ending::Resets => {
+                self.record_state("boot");
+                self.begin_boot(Cause::SoftReset);
             }
             Ending::Dead(reason) => {
                 self.record(Kind::Power(PowerEvent::Dead { reason }));
@@ -346,8 +376,10 @@ impl World {
             (Machine::Off { persistent, .. }, Work::Boot(cause)) => {
                 let number = persistent.boots + 1;
                 boot_record = Some(BootRecord::interrupted(number, cause, self.now - activity.started_at));
-                match power_on(&board, persistent, cause, &mut timed) {
-                    Started::Interrupted(persistent, _) | Started::Dead(persistent, _) => Some(persistent),
+                match power_on(&board, persistent, cause, activity.started_at, &mut timed) {
+                    Started::Interrupted(persistent, _)
+                    | Started::Dead(persistent, _)
+                    | Started::Resets(persistent, _) => Some(persistent),
                     Started::Running(device, _) => Some(device.power_off()),
                 }
             }

@@ -399,7 +399,13 @@ impl World {
             return;
         }
         let Machine::Off { persistent, .. } = std::mem::replace(&mut self.machine, Machine::Changing) else { return };
-        let device = found_running(&self.board, persistent);
+        let device = match found_running(&self.board, persistent) {
+            Ok(device) => device,
+            Err(persistent) => {
+                self.machine = Machine::Off { persistent, back_at: None };
+                return;
+            }
+        };
         let behaviour = device.image().map(|image| image.behaviour);
         self.machine = Machine::Running(device);
         self.starts += 1;
@@ -458,6 +464,7 @@ impl World {
                 | Kind::Bus(_)
                 | Kind::Datagram { .. }
                 | Kind::Message { .. }
+                | Kind::Dfu { .. }
                 | Kind::Flash(_)
                 | Kind::Resource { .. }
         );

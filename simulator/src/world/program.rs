@@ -11,7 +11,7 @@ use brickproof_flash_model::flash::Interruption;
 
 use super::hook::{CutAt, Timed};
 use super::{Action, Machine, World};
-use crate::device::program::{Input, Output};
+use crate::device::program::{Input, Output, Saying};
 use crate::device::{Device, Persistent};
 use crate::nordic::{DfuMessage, Endpoint};
 use crate::trace::{Direction, EndedBy, FlashResult, Kind};
@@ -42,8 +42,8 @@ impl Step {
 pub(super) enum Late {
     /// A write of this connection.
     Write { number: u64, to: Endpoint, value: Vec<u8>, record: u64 },
-    /// A notification.
-    Notify { from: Endpoint, value: Vec<u8>, record: u64 },
+    /// What the program says.
+    Saying { saying: Saying, record: u64 },
 }
 
 impl World {
@@ -67,8 +67,8 @@ impl World {
                 match action {
                     Action::LoseRequest => return,
                     Action::Reply(bytes) => {
-                        self.notify_value(to.answered_by(), bytes, Some(record));
-                        return;
+                        let saying = Saying { from: to.answered_by(), value: bytes, call: name, indicated: false };
+                        return self.say(&saying, Some(record));
                     }
                     Action::Stall { us } => {
                         let late = Late::Write { number, to, value: value.clone(), record };
@@ -114,7 +114,7 @@ impl World {
                     self.tell_program(Input::Written { to, value: &value }, Some(record));
                 }
             }
-            Late::Notify { from, value, record } => self.notify_value(from, value, Some(record)),
+            Late::Saying { saying, record } => self.say(&saying, Some(record)),
         }
         true
     }
@@ -158,7 +158,7 @@ impl World {
         let mut timed = Timed::new(&board, board.timing, self.now, cut, self.wants.flash);
         let Machine::Running(device) = &mut self.machine else { return };
         let before = device.persistent().clone();
-        let result = device.do_flash_work(&mut timed);
+        let result = device.do_flash_work(&board, &mut timed);
         self.step = Some(Step {
             before,
             started_at: self.now,
@@ -210,7 +210,7 @@ impl World {
         let cut = Some(CutAt::Time(self.now));
         let mut timed = Timed::new(&board, board.timing, step.started_at, cut, self.wants.flash);
         *device.flash_mut() = step.before.flash;
-        let _ = device.do_flash_work(&mut timed);
+        let _ = device.do_flash_work(&board, &mut timed);
         for (_, kind) in std::mem::take(&mut timed.records) {
             if matches!(&kind, Kind::Flash(operation) if matches!(operation.result, FlashResult::Cut | FlashResult::Torn)) {
                 self.record(kind);
@@ -220,8 +220,7 @@ impl World {
 
     fn carry_out(&mut self, output: Output, cause: Option<u64>) {
         match output {
-            Output::Notify(from, value) => self.answered(from, value, cause),
-            Output::Indicate(from, value) => self.indicate_value(from, &value, cause),
+            Output::Say(saying) => self.answered(saying, cause),
             Output::Bytes(bytes) => self.send_bytes(&bytes, cause),
             Output::Disconnect => self.end_all(EndedBy::Target),
             Output::StopAdvertising => self.links.silent = true,
@@ -237,32 +236,27 @@ impl World {
     }
 
     /// The program answers: faults may have it otherwise.
-    fn answered(&mut self, from: Endpoint, value: Vec<u8>, cause: Option<u64>) {
-        let name = self.running().map_or("", |device| device.describe_answer(from, &value).1);
-        let Some((id, action)) = self.faults.at_call_answer(name) else {
-            return self.notify_value(from, value, cause);
+    fn answered(&mut self, mut saying: Saying, cause: Option<u64>) {
+        let Some((id, action)) = self.faults.at_call_answer(saying.call) else {
+            return self.say(&saying, cause);
         };
         self.fire(&id, &action);
         match action {
-            Action::LoseAnswer => {}
-            Action::PowerLoss { .. } | Action::Reset => {}
+            // Power or reset: the device is gone before it has sent anything.
+            Action::LoseAnswer | Action::PowerLoss { .. } | Action::Reset => return,
             Action::DelayAnswer { by_us } => {
-                self.hold_back(by_us, Late::Notify { from, value, record: cause.unwrap_or(0) });
+                return self.hold_back(by_us, Late::Saying { saying, record: cause.unwrap_or(0) });
             }
-            Action::DoubleAnswer => {
-                self.notify_value(from, value.clone(), cause);
-                self.notify_value(from, value, cause);
-            }
-            Action::Reply(bytes) => self.notify_value(from, bytes, cause),
+            Action::DoubleAnswer => self.say(&saying, cause),
+            Action::Reply(bytes) => saying.value = bytes,
             Action::CorruptAnswer { at, mask } => {
-                let mut value = value;
-                if let Some(byte) = value.get_mut(at) {
+                if let Some(byte) = saying.value.get_mut(at) {
                     *byte ^= mask;
                 }
-                self.notify_value(from, value, cause);
             }
-            _ => self.notify_value(from, value, cause),
+            _ => {}
         }
+        self.say(&saying, cause);
     }
 
     /// The device that runs now, whatever step it has begun.
@@ -273,14 +267,10 @@ impl World {
         }
     }
 
-    /// What a value of the program's is, in the trace.
-    pub(super) fn record_answer(&mut self, from: Endpoint, value: &[u8], cause: u64) {
-        let Some(message) = self.running().map(|device| device.describe_answer(from, value).0) else { return };
-        self.record_message(message, cause);
-    }
-
-    fn record_message(&mut self, message: DfuMessage, cause: u64) {
+    /// What the program says is a message, which came with this record.
+    pub(super) fn record_saying(&mut self, saying: &Saying, cause: u64) {
         if self.wants.messages {
+            let message = DfuMessage::of_saying(saying);
             self.record_caused(Some(cause), Kind::Dfu { direction: Direction::FromTarget, message });
         }
     }

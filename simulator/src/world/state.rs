@@ -1,12 +1,14 @@
 //! What is in the slots, in words.
 
-use brickproof_flash_model::boot::mcuboot::{Mode, Pair, Slot, SwapType};
+use brickproof_flash_model::boot::mcuboot::{Mcuboot, Mode, Pair, Slot, SwapType};
+use brickproof_flash_model::boot::nordic::BankCode;
 use brickproof_flash_model::flash::Flash;
 use brickproof_flash_model::image::mcuboot::inspect;
 use sha2::{Digest, Sha256};
 
 use super::World;
-use crate::device::Device;
+use crate::device::{Bootloader, Device};
+use crate::nordic::NordicBoard;
 use crate::trace::{ImageState, Kind, SlotState, StateRecord, Trailer, hex};
 
 impl World {
@@ -14,31 +16,43 @@ impl World {
     #[must_use]
     pub fn state(&self, when: &str) -> Option<StateRecord> {
         let flash = &self.persistent()?.flash;
-        let mcuboot = &self.board.mcuboot;
+        let running = self.device().and_then(|device| device.image());
+        let mut all = Sha256::new();
+        for device in flash.devices() {
+            all.update(device.sha256());
+        }
+        let state = StateRecord {
+            when: when.to_owned(),
+            slots: Vec::new(),
+            next_boot: String::new(),
+            running: running.and_then(|image| image.hash).map(|hash| hex(&hash)),
+            state: running.map(|_| ImageState::Confirmed),
+            flash_sha256: hex(&all.finalize()),
+        };
+        Some(match &self.board.bootloader {
+            Bootloader::Mcuboot(mcuboot) => self.of_mcuboot(mcuboot, flash, state),
+            Bootloader::Nordic(own) => of_nordic(own, flash, state),
+        })
+    }
+
+    fn of_mcuboot(&self, mcuboot: &Mcuboot, flash: &Flash, state: StateRecord) -> StateRecord {
         let next = match mcuboot.options().mode {
             // Nothing is ever swapped: which image boots, versions and trailers say together.
             Mode::DirectXip { .. } => SwapType::None,
             _ => mcuboot.swap_type(flash).unwrap_or(SwapType::None),
         };
-        let running = self.device().and_then(|device| device.image());
         let slot = self.device().map_or(Slot::Primary, Device::running_slot);
         let in_test = mcuboot.pair(0).is_some_and(|pair| pair.in_test(flash, slot).unwrap_or(false));
-        let mut all = Sha256::new();
-        for device in flash.devices() {
-            all.update(device.sha256());
-        }
-        Some(StateRecord {
-            when: when.to_owned(),
+        StateRecord {
             slots: mcuboot
                 .pairs()
                 .iter()
                 .flat_map(|pair| [Slot::Primary, Slot::Secondary].map(|slot| slot_state(pair, flash, slot)))
                 .collect(),
             next_boot: next.to_string(),
-            running: running.and_then(|image| image.hash).map(|hash| hex(&hash)),
-            state: running.map(|_| if in_test { ImageState::Testing } else { ImageState::Confirmed }),
-            flash_sha256: hex(&all.finalize()),
-        })
+            state: state.state.map(|_| if in_test { ImageState::Testing } else { ImageState::Confirmed }),
+            ..state
+        }
     }
 
     /// Records the state.
@@ -47,6 +61,38 @@ impl World {
             self.record(Kind::State(state));
         }
     }
+}
+
+/// Banks have no trailers: what is valid, and what the next boot activates, is in the settings.
+fn of_nordic(own: &NordicBoard, flash: &Flash, state: StateRecord) -> StateRecord {
+    let bootloader = &own.bootloader;
+    let slot = |slot: &str, hash: Option<String>, version: Option<String>, invalid: Option<String>| SlotState {
+        slot: slot.into(),
+        hash,
+        version,
+        invalid,
+        trailer: None,
+    };
+    let Ok((settings, _)) = bootloader.load(flash) else { return state };
+    let bank = |code: BankCode, start: u32, size: u32| match code {
+        BankCode::Invalid => (None, Some("the settings say that nothing valid is there".to_owned())),
+        _ => match bootloader.map().sha256(flash, start, size) {
+            Ok(hash) => (Some(hex(&hash)), None),
+            Err(error) => (None, Some(error.to_string())),
+        },
+    };
+    let start = bootloader.bank_0_start(flash);
+    let (hash, invalid) = bank(settings.bank_0.code, start, settings.bank_0.image_size);
+    let version = hash.as_ref().map(|_| settings.app_version.to_string());
+    let bank_0 = slot("bank-0", hash, version, invalid);
+    let update = settings.progress.update_start_address();
+    let (hash, invalid) = bank(settings.bank_1.code, update, settings.bank_1.image_size);
+    let bank_1 = slot("bank-1", hash, None, invalid);
+    let next_boot = match settings.bank_1.code {
+        BankCode::Invalid => "none".to_owned(),
+        code => format!("activate {code}"),
+    };
+    StateRecord { slots: vec![bank_0, bank_1], next_boot, ..state }
 }
 
 fn slot_state(pair: &Pair, flash: &Flash, slot: Slot) -> SlotState {
@@ -77,5 +123,5 @@ fn slot_state(pair: &Pair, flash: &Flash, slot: Slot) -> SlotState {
         0 => name.to_owned(),
         image => format!("{name}-{image}"),
     };
-    SlotState { slot: name, hash, version, invalid, trailer }
+    SlotState { slot: name, hash, version, invalid, trailer: Some(trailer) }
 }

@@ -28,7 +28,7 @@ pub use dfu::Dfu;
 pub use map::{MBR_SIZE, MemoryMap};
 pub use options::{Options, Profile};
 pub use result::{ExtendedError, Refusal, ResultCode};
-pub use settings::{Progress, Settings};
+pub use settings::{AdvName, PeerData, Progress, Settings};
 pub use softdevice::SoftdeviceInfo;
 pub use store::{FlashStep, SettingsSource};
 

@@ -162,6 +162,9 @@ pub struct AdvName {
 }
 
 impl PeerData {
+    /// Where it lies on the settings page, in bytes (settings version 2).
+    pub const OFFSET: u32 = at::PEER_DATA as u32;
+
     /// With its CRC.
     #[must_use]
     pub fn new(data: [u8; 60]) -> Self {
@@ -193,6 +196,9 @@ impl PeerData {
 }
 
 impl AdvName {
+    /// Where it lies on the settings page, in bytes (settings version 2).
+    pub const OFFSET: u32 = at::ADV_NAME as u32;
+
     /// With its CRC; a name of more than 20 bytes is cut.
     #[must_use]
     pub fn new(text: &[u8]) -> Self {

@@ -61,7 +61,7 @@ impl World {
             for waiting in waiting {
                 match waiting {
                     Waiting::Answer(packet, cause) => self.notify(number, &packet, cause),
-                    Waiting::Dfu { from, bytes, cause } => self.notify_value(from, bytes, cause),
+                    Waiting::Saying(saying, cause) => self.say(&saying, cause),
                     Waiting::Value { value, descriptor, bytes } => self.send_value(number, value, descriptor, &bytes),
                 }
             }

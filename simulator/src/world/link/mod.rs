@@ -35,10 +35,10 @@ use std::sync::Arc;
 
 use super::{HARNESS, Peer, World};
 use crate::device::attributes::Attributes;
+use crate::device::program::Saying;
 use crate::gatt::{
     AttError, CentralAction, ConnectionParameters, GattEvent, MTU_MIN, Security, Table, WriteKind, opcode,
 };
-use crate::nordic::Endpoint;
 use crate::smp::gatt::{GattConnection, GattTransport};
 use crate::trace::{AttRecord, Direction, EndedBy, Kind, hex};
 use pairing::Ongoing;
@@ -71,8 +71,8 @@ struct Bond {
 enum Waiting {
     /// An answer, and the record it comes from.
     Answer(Vec<u8>, Option<u64>),
-    /// A value of the program's.
-    Dfu { from: Endpoint, bytes: Vec<u8>, cause: Option<u64> },
+    /// What the program says.
+    Saying(Saying, Option<u64>),
     /// A value of another characteristic.
     Value { value: u16, descriptor: u16, bytes: Vec<u8> },
 }

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::{LINKS_MAX, WAITING_MAX, Waiting};
-use crate::device::program::Input;
+use crate::device::program::{Input, Saying};
 use crate::gatt::{GattEvent, opcode};
-use crate::nordic::Endpoint;
 use crate::trace::{AttRecord, CccdRecord, Direction, Kind};
 use crate::world::World;
 
@@ -84,44 +83,39 @@ impl World {
         );
     }
 
-    /// Notifies a value of the program's to the central that has its connection.
-    pub(in crate::world) fn notify_value(&mut self, from: Endpoint, bytes: Vec<u8>, cause: Option<u64>) {
+    /// Says something of the program's to the central that has its connection. An indication that is not confirmed in
+    /// time ends the connection.
+    pub(in crate::world) fn say(&mut self, saying: &Saying, cause: Option<u64>) {
+        let until = self.now + TRANSACTION_US;
         for (number, _) in self.links.alive() {
             let up = self.link;
             let Some(link) = self.links.get(number) else { continue };
-            let Some((value, Some(descriptor))) = link.attributes.endpoint(from) else { continue };
-            if !link.server.notifies(descriptor) {
-                self.lost_value(number, value, &bytes, "notifications are switched off");
+            let Some((value, Some(descriptor))) = link.attributes.endpoint(saying.from) else { continue };
+            let on = if saying.indicated { link.server.indicates(descriptor) } else { link.server.notifies(descriptor) };
+            if !on {
+                self.lost_value(number, value, &saying.value, "notifications or indications are switched off");
                 continue;
+            }
+            if saying.indicated {
+                link.unconfirmed_until = Some(until);
             }
             if !up {
                 if link.waiting.len() < WAITING_MAX {
-                    link.waiting.push(Waiting::Dfu { from, bytes: bytes.clone(), cause });
+                    link.waiting.push(Waiting::Saying(saying.clone(), cause));
                 }
                 continue;
             }
-            let longest = link.server.value_max();
-            let bytes = &bytes[..bytes.len().min(longest)];
-            let record = self.att(number, Direction::FromTarget, opcode::NOTIFICATION, value, bytes, Ok(()));
-            self.record_answer(from, bytes, cause.unwrap_or(record));
-            self.tell_link(number, GattEvent::Notification { handle: value, value: bytes.to_vec() });
-        }
-    }
-
-    /// Indicates a value of the program's; what is not confirmed in time ends the connection.
-    pub(in crate::world) fn indicate_value(&mut self, from: Endpoint, bytes: &[u8], cause: Option<u64>) {
-        let until = self.now + TRANSACTION_US;
-        for (number, _) in self.links.alive() {
-            let Some(link) = self.links.get(number) else { continue };
-            let Some((value, Some(descriptor))) = link.attributes.endpoint(from) else { continue };
-            if link.server.indicates(descriptor) {
-                link.unconfirmed_until = Some(until);
-                let record = self.next_record;
-                self.send_value(number, value, descriptor, bytes);
-                self.record_answer(from, bytes, cause.unwrap_or(record));
+            let bytes = &saying.value[..saying.value.len().min(link.server.value_max())];
+            let opcode = if saying.indicated { opcode::INDICATION } else { opcode::NOTIFICATION };
+            let record = self.att(number, Direction::FromTarget, opcode, value, bytes, Ok(()));
+            self.record_saying(saying, record);
+            let (handle, value) = (value, bytes.to_vec());
+            let event = if saying.indicated {
+                GattEvent::Indication { handle, value }
             } else {
-                self.lost_value(number, value, bytes, "indications are switched off");
-            }
+                GattEvent::Notification { handle, value }
+            };
+            self.tell_link(number, event);
         }
     }
 

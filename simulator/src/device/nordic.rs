@@ -1,0 +1,178 @@
+//! A board of Nordic's: from its bootloader to what runs.
+
+use brickproof_flash_model::boot::nordic::{Entry, Outcome};
+use brickproof_flash_model::flash::{Controller, Flash, FlashError, Hook, Interruption};
+
+use super::attributes::Attributes;
+use super::program::{Input, Output, Surroundings};
+use super::{Battery, Board, BootSummary, Device, Persistent, Program, RunningImage, Started};
+use crate::gatt::Advertisement;
+use crate::nordic::gatt::SECURE_SERVICE;
+use crate::nordic::{self, DfuMessage, Endpoint, NordicBoard};
+use crate::trace::Cause;
+
+/// The bootloader runs, and then what it has chosen.
+pub(super) fn power_on(
+    board: &Board,
+    own: &NordicBoard,
+    mut persistent: Persistent,
+    cause: Cause,
+    now_us: u64,
+    hook: &mut dyn Hook,
+) -> Started {
+    let mut entry = Entry {
+        gpregret: persistent.retained.gpregret,
+        gpregret2: persistent.retained.gpregret2,
+        pin_reset: cause == Cause::PinReset,
+        ..Entry::default()
+    };
+    let boot = own.bootloader.boot(&mut Controller::new(&mut persistent.flash, hook), &mut entry);
+    (persistent.retained.gpregret, persistent.retained.gpregret2) = (entry.gpregret, entry.gpregret2);
+    let boot = match boot {
+        Err(interruption) => return Started::Interrupted(persistent, interruption),
+        Ok(boot) => boot,
+    };
+    let mut summary = BootSummary {
+        decisions: boot.decisions.iter().map(ToString::to_string).collect(),
+        swapped: boot.activated().map(|what| what.to_string()),
+        reason: None,
+    };
+    match boot.outcome {
+        Outcome::Application { hash, version, .. } => {
+            let behaviour = board.behaviour(Some(hash));
+            let image = Some(RunningImage { hash: Some(hash), version: version.to_string(), behaviour });
+            let program = Program::Nordic { image, program: Box::new(nordic::Program::application()) };
+            Started::Running(Device { persistent, program }, summary)
+        }
+        Outcome::DfuMode { reason, timeout_us } => {
+            let reason = reason.to_string();
+            summary.reason = Some(reason.clone());
+            let mut retained = persistent.retained;
+            let around = Surroundings {
+                flash: &persistent.flash,
+                retained: &mut retained,
+                battery: Battery::default(),
+                now_us: now_us.saturating_add(board.start_us),
+            };
+            match nordic::Program::dfu(own, reason, timeout_us, &around) {
+                Ok(program) => {
+                    let program = Program::Nordic { image: None, program: Box::new(program) };
+                    Started::Running(Device { persistent, program }, summary)
+                }
+                Err(refusal) => {
+                    summary.reason = Some(format!("the stored init packet is refused in DFU mode: {refusal}"));
+                    Started::Resets(persistent, summary)
+                }
+            }
+        }
+        Outcome::Reset { reason } => {
+            summary.reason = Some(reason.to_string());
+            Started::Resets(persistent, summary)
+        }
+        Outcome::Fault { reason } => {
+            summary.reason = Some(reason.to_string());
+            Started::Dead(persistent, summary)
+        }
+    }
+}
+
+impl Device {
+    fn nordic(&self) -> Option<&nordic::Program> {
+        match &self.program {
+            Program::Nordic { program, .. } => Some(program),
+            Program::Application { .. } | Program::Recovery { .. } => None,
+        }
+    }
+
+    fn nordic_mut(&mut self) -> Option<&mut nordic::Program> {
+        match &mut self.program {
+            Program::Nordic { program, .. } => Some(program),
+            Program::Application { .. } | Program::Recovery { .. } => None,
+        }
+    }
+
+    /// Why the bootloader stays in DFU mode, if it does.
+    #[must_use]
+    pub fn dfu_mode(&self) -> Option<&str> {
+        self.nordic()?.dfu_reason()
+    }
+
+    /// Tells a program that speaks by characteristics what happens; `before` is the flash as it was before the step of
+    /// flash work that is under way.
+    pub(crate) fn input(
+        &mut self,
+        board: &Board,
+        input: Input<'_>,
+        battery: Battery,
+        now_us: u64,
+        before: Option<&Flash>,
+    ) {
+        let (Program::Nordic { program, .. }, Some(own)) = (&mut self.program, board.as_nordic()) else { return };
+        let flash = before.unwrap_or(&self.persistent.flash);
+        let mut around = Surroundings { flash, retained: &mut self.persistent.retained, battery, now_us };
+        let low = battery.percent < board.battery.threshold;
+        program.input(own, input, &mut around, low);
+    }
+
+    pub(crate) fn take_output(&mut self) -> Option<Output> {
+        self.nordic_mut()?.take_output()
+    }
+
+    /// When such a program wants to be told that its time has come, in microseconds.
+    pub(crate) fn next_timer(&self) -> Option<u64> {
+        self.nordic()?.next_timer()
+    }
+
+    pub(crate) fn has_flash_work(&self) -> bool {
+        self.nordic().is_some_and(|program| program.job().is_some())
+    }
+
+    /// Does the step of flash work that is to be done now; whether the flash took it.
+    ///
+    /// # Errors
+    /// The [`Interruption`] that ended it.
+    pub(crate) fn do_flash_work(&mut self, board: &Board, hook: &mut dyn Hook) -> Result<bool, Interruption> {
+        let (Program::Nordic { program, .. }, Some(own)) = (&self.program, board.as_nordic()) else { return Ok(true) };
+        let Some(step) = program.job().and_then(|job| job.step.as_ref()) else { return Ok(false) };
+        let map = own.bootloader.map();
+        let mut flash = Controller::new(&mut self.persistent.flash, hook);
+        match step.run(map.whole(), map.page(), &mut flash) {
+            Ok(()) => Ok(true),
+            Err(FlashError::Interrupted(interruption)) => Err(interruption),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// What is written to a characteristic of its program, taken apart, and the name of the call.
+    pub(crate) fn describe(&self, to: Endpoint, value: &[u8]) -> (DfuMessage, &'static str) {
+        match self.nordic() {
+            Some(program) => program.describe(to, value),
+            None => (DfuMessage::default(), ""),
+        }
+    }
+
+    /// What its program shows on the air, where that is not what the board shows.
+    pub(crate) fn advertisement(&self, board: &Board) -> Option<Advertisement> {
+        self.dfu_mode()?;
+        let own = board.as_nordic()?;
+        let usual = &board.peripheral.advertisement;
+        let address = if own.dfu.next_address { usual.address.next_in_last_byte() } else { usual.address };
+        let settings = own.bootloader.load(&self.persistent.flash).ok();
+        let text = settings.as_ref().and_then(|(settings, _)| settings.adv_name.text()).filter(|_| !own.dfu.requires_bonds);
+        let name = text.map_or_else(|| own.dfu.name.clone(), |text| String::from_utf8_lossy(text).into_owned());
+        Some(Advertisement {
+            name: Some(name),
+            services: vec![SECURE_SERVICE],
+            flags: if own.dfu.requires_bonds { 0x04 } else { Advertisement::FLAGS },
+            rssi: usual.rssi,
+            ..Advertisement::new(address, usual.address_kind)
+        })
+    }
+
+    /// The attributes of such a program.
+    pub(crate) fn attributes(&self, board: &Board) -> Option<Attributes> {
+        let (program, own) = (self.nordic()?, board.as_nordic()?);
+        let version = self.image().map(|image| image.version.as_str());
+        Some(Attributes::nordic(board, &program.serves(own), own.access(), version))
+    }
+}

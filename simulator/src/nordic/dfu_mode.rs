@@ -1,0 +1,194 @@
+//! DFU mode of the Secure DFU bootloader: the server, its timers, and how an update ends.
+//!
+//! | what ends it | what is sent | then |
+//! |---|---|---|
+//! | the outcome of the whole image is in flash | the response came before | the connection is ended, and 200 ms later the device resets |
+//! | abort | nothing | the same; before SDK 16 it resets without ending the connection |
+//! | nothing for 120 s (10 s after a SoftDevice was installed and an application waits) | nothing | the device resets, silently |
+//!
+//! Before each reset the settings page is backed up, if the backup is not the same (nrf5 sdk 17.1: `nrf_bootloader.c`,
+//! `dfu_observer`; `nrf_dfu.c`).
+
+use std::collections::VecDeque;
+
+use brickproof_flash_model::boot::nordic::{Profile, Refusal};
+
+use super::queue::{After, FlashQueue, Job};
+use super::secure::{Said, SecureServer, Transport};
+use super::slip;
+use super::{Endpoint, NordicBoard};
+use crate::device::program::{Input, Output, Saying, Surroundings};
+use crate::trace::Cause;
+
+/// Between the end of the connection and the reset (`ble_dfu_transport_close`), in microseconds.
+const CLOSING_US: u64 = 200_000;
+
+/// DFU mode.
+#[derive(Debug, Clone)]
+pub struct DfuMode {
+    /// Why the bootloader stays.
+    pub(super) reason: String,
+    server: SecureServer,
+    transport: Transport,
+    decoder: slip::Decoder,
+    inactive_at: Option<u64>,
+    /// When the radio is off and the device resets.
+    closed_at: Option<u64>,
+    /// The backup before the reset.
+    last_words: FlashQueue,
+    resetting: bool,
+    outputs: VecDeque<Output>,
+}
+
+impl DfuMode {
+    /// DFU mode begins, for `timeout_us` without activity.
+    ///
+    /// # Errors
+    /// A stored init packet is refused: the bootloader ends in its error handler.
+    pub(super) fn start(
+        board: &NordicBoard,
+        reason: String,
+        timeout_us: Option<u64>,
+        around: &Surroundings<'_>,
+    ) -> Result<Self, Refusal> {
+        Ok(Self {
+            reason,
+            server: SecureServer::start(board, around.flash)?,
+            transport: Transport::Ble,
+            decoder: slip::Decoder::new(board.dfu.serial_frame),
+            inactive_at: timeout_us.map(|timeout| around.now_us.saturating_add(timeout)),
+            closed_at: None,
+            last_words: FlashQueue::default(),
+            resetting: false,
+            outputs: VecDeque::new(),
+        })
+    }
+
+    /// The server.
+    #[must_use]
+    pub fn server(&self) -> &SecureServer {
+        &self.server
+    }
+
+    pub(super) fn take_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    pub(super) fn next_timer(&self) -> Option<u64> {
+        if self.resetting {
+            return None;
+        }
+        match self.closed_at {
+            Some(at) => Some(at),
+            None => [self.inactive_at, self.server.busy_until()].into_iter().flatten().min(),
+        }
+    }
+
+    pub(super) fn job(&self) -> Option<&Job> {
+        if self.closed_at.is_some() || self.resetting { self.last_words.first() } else { self.server.job() }
+    }
+
+    pub(super) fn input(&mut self, board: &NordicBoard, input: Input<'_>, around: &Surroundings<'_>, refuses: Option<u8>) {
+        if self.resetting {
+            if let Input::Flashed { .. } = input {
+                self.last_words.done();
+                self.reset_when_written();
+            }
+            return;
+        }
+        if self.closed_at.is_some() {
+            if let Input::Due = input {
+                self.back_up(board, around);
+            }
+            return;
+        }
+        match input {
+            Input::Connected { .. } | Input::Confirmed => {}
+            Input::Disconnected => self.server.disconnected(board, around.flash),
+            Input::Written { to: Endpoint::ControlPoint, value } => {
+                self.transport = Transport::Ble;
+                self.server.requested(board, value);
+            }
+            Input::Written { to: Endpoint::Packet, value } => {
+                self.transport = Transport::Ble;
+                self.server.packet(board, value);
+            }
+            Input::Written { .. } => {}
+            Input::Bytes(bytes) => self.received(board, bytes),
+            Input::Flashed { done } => self.server.flashed(done),
+            Input::Due => {
+                if self.inactive_at.is_some_and(|at| at <= around.now_us) {
+                    self.outputs.push_back(Output::Note("was inactive for too long".into()));
+                    return self.back_up(board, around);
+                }
+            }
+        }
+        self.server.work(board, around.flash, self.transport, refuses, around.now_us);
+        self.say(board, around);
+    }
+
+    fn received(&mut self, board: &NordicBoard, bytes: &[u8]) {
+        let longest = 2 * board.dfu.serial_frame + 1;
+        self.transport = Transport::Serial { mtu: u16::try_from(longest).unwrap_or(u16::MAX) };
+        for byte in bytes {
+            match self.decoder.push(*byte) {
+                None | Some(slip::Decoded::Broken) => {}
+                Some(slip::Decoded::Stuck) => self.outputs.push_back(Output::Dropped {
+                    pool: "serial frame",
+                    size: board.dfu.serial_frame as u64,
+                    what: "a frame that is longer, and everything until the next reset".into(),
+                }),
+                Some(slip::Decoded::Frame(frame)) => self.server.requested(board, &frame),
+            }
+        }
+    }
+
+    /// Carries out what the server says.
+    fn say(&mut self, board: &NordicBoard, around: &Surroundings<'_>) {
+        while let Some(said) = self.server.take_said() {
+            match said {
+                Said::Response(response, call) => self.outputs.push_back(match self.transport {
+                    Transport::Ble => Output::Say(Saying {
+                        from: Endpoint::ControlPoint,
+                        value: response.emit(),
+                        call,
+                        indicated: false,
+                    }),
+                    Transport::Serial { .. } => Output::Bytes(slip::encode(&response.emit())),
+                }),
+                Said::Active => self.active(board, around),
+                Said::Dropped { pool, size, what } => {
+                    self.outputs.push_back(Output::Dropped { pool, size: size as u64, what });
+                }
+                Said::Note(words) => self.outputs.push_back(Output::Note(words)),
+                Said::Aborted if board.bootloader.options().profile < Profile::V16_0 => self.back_up(board, around),
+                Said::Aborted | Said::Completed => self.close(around),
+            }
+        }
+    }
+
+    fn active(&mut self, board: &NordicBoard, around: &Surroundings<'_>) {
+        let timeout = u64::from(board.bootloader.options().inactivity_timeout_ms) * 1000;
+        // SDK 12 has no such timer.
+        if timeout > 0 && board.bootloader.options().profile > Profile::V12_3 {
+            self.inactive_at = Some(around.now_us.saturating_add(timeout));
+        }
+    }
+
+    fn close(&mut self, around: &Surroundings<'_>) {
+        self.outputs.extend([Output::StopAdvertising, Output::Disconnect]);
+        self.closed_at = Some(around.now_us.saturating_add(CLOSING_US));
+    }
+
+    fn back_up(&mut self, board: &NordicBoard, around: &Surroundings<'_>) {
+        self.resetting = true;
+        self.last_words.push_all(board.bootloader.settings_backup(around.flash), After::Reset);
+        self.reset_when_written();
+    }
+
+    fn reset_when_written(&mut self) {
+        if self.last_words.is_empty() {
+            self.outputs.push_back(Output::Reset(Cause::SoftReset));
+        }
+    }
+}
