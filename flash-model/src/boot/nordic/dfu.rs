@@ -13,8 +13,8 @@
 //! | (the link breaks) | [`Nordic::reload`], from SDK 16 on | |
 //! | (nothing happens for long) | | [`Nordic::settings_backup`]; then reset |
 
-use super::store::FlashStep;
-use super::{ExtendedError, Nordic, Refusal, ResultCode, Settings};
+use super::prevalidate::stored_packet;
+use super::{FlashStep, Nordic, Refusal, ResultCode, Settings};
 use crate::flash::{Flash, FlashError};
 
 /// What DFU mode keeps in RAM.
@@ -28,6 +28,9 @@ pub struct Dfu {
     pub firmware_start: u32,
     /// Size of the whole image (`m_firmware_size_req`).
     pub firmware_size: u32,
+    /// What a call has written to flash at once; to be taken and done before anything else. Only builds that do not need
+    /// the SoftDevice ever write so: they overwrite its magic.
+    pub steps: Vec<FlashStep>,
 }
 
 /// A read beyond flash: the processor would take a fault. Nothing that was accepted leads there.
@@ -42,8 +45,8 @@ impl Nordic {
     /// The stored init packet is refused: the bootloader stops at its error handler, and resets for ever.
     pub fn start(&self, flash: &Flash) -> Result<Dfu, Refusal> {
         let (settings, _) = self.load(flash).map_err(fault)?;
-        let mut dfu = Dfu { settings, init_valid: false, firmware_start: 0, firmware_size: 0 };
-        dfu.init_valid = dfu.settings.progress.command_size != 0 && self.decodes(&dfu.settings);
+        let mut dfu = Dfu { settings, init_valid: false, firmware_start: 0, firmware_size: 0, steps: Vec::new() };
+        dfu.init_valid = dfu.settings.progress.command_size != 0 && stored_packet(&dfu.settings).is_some();
         if dfu.init_valid {
             self.init_command_execute(&mut dfu, flash)?;
         }
@@ -97,13 +100,7 @@ impl Nordic {
     /// # Errors
     /// Why it is refused.
     pub fn init_command_execute(&self, dfu: &mut Dfu, flash: &Flash) -> Result<(), Refusal> {
-        let _ = (dfu, flash);
-        Err(ResultCode::OperationFailed.into())
-    }
-
-    fn decodes(&self, settings: &Settings) -> bool {
-        let _ = settings.stored_init_command();
-        false
+        self.execute_init_command(dfu, flash)
     }
 
     /// A data object of `size` bytes is to come: the pages to erase (`on_data_obj_create_request`).
@@ -195,7 +192,7 @@ impl Nordic {
     /// # Errors
     /// Why the image is refused; bank 1 and all progress are given up.
     pub fn activation_prepare(&self, dfu: &mut Dfu, flash: &Flash) -> Result<(), Refusal> {
-        let _ = (dfu, flash);
-        Err(ExtendedError::VerificationFailed.into())
+        let prepared = self.postvalidate(dfu, flash);
+        self.plain_late(prepared)
     }
 }

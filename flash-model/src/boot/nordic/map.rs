@@ -238,7 +238,7 @@ mod tests {
             mistake("\"settings\"", "\"setting\""),
             mistake("size = 0x12000", "size = 0x11000"),
             mistake("[[24, 4096]]", "[[20, 4096], [8, 2048]]"),
-            mistake("offset = 0x13000", "offset = 0x12000").replace('\n', " "),
+            mistake("name = \"app-data\"", "name = \"data\""),
             mistake("program-unit = 4", "program-unit = 8"),
         ];
         insta::assert_snapshot!(all.join("\n\n"));

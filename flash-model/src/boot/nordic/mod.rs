@@ -9,17 +9,25 @@
 //! | [`store`] | loading and writing the settings |
 //! | [`softdevice`] | the SoftDevice, as far as the bootloader reads it |
 //! | [`dfu`] | DFU mode: init packet, data objects |
+//! | `prevalidate`, `versions` | whether an init packet is accepted |
+//! | `cache` | where the image goes, and what is given up for it |
+//! | `postvalidate` | whether the image is accepted, and what the next boot does with it |
 //! | [`result`] | what an uploader is told |
 
 pub mod bank;
+mod cache;
 pub mod dfu;
 pub mod map;
 pub mod options;
+mod postvalidate;
+mod prevalidate;
 pub mod result;
 pub mod settings;
 pub mod softdevice;
 pub mod store;
+mod versions;
 
+use crate::image::nordic::crc32;
 use crate::layout::Layout;
 use crate::source::Mistake;
 
@@ -32,8 +40,7 @@ pub use settings::{AdvName, PeerData, Progress, Settings};
 pub use softdevice::SoftdeviceInfo;
 pub use store::{FlashStep, SettingsSource};
 
-/// What signatures are checked with.
-pub type PublicKey = p256::ecdsa::VerifyingKey;
+pub use crate::image::mcuboot::PublicKey;
 
 /// A Secure DFU bootloader.
 #[derive(Debug, Clone)]
@@ -101,10 +108,4 @@ impl Nordic {
     pub fn bootloader_size(&self) -> u32 {
         self.options.bootloader_size.unwrap_or(self.map.bootloader().len)
     }
-}
-
-pub(crate) fn crc32(bytes: &[u8], previous: u32) -> u32 {
-    !bytes.iter().fold(!previous, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 0 { crc >> 1 } else { crc >> 1 ^ 0xedb8_8320 })
-    })
 }
