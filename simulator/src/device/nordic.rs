@@ -1,6 +1,6 @@
 //! A board of Nordic's: from its bootloader to what runs.
 
-use brickproof_flash_model::boot::nordic::{Entry, Outcome};
+use brickproof_flash_model::boot::nordic::{Decision, Entry, Outcome};
 use brickproof_flash_model::flash::{Controller, Flash, FlashError, Hook, Interruption};
 
 use super::attributes::Attributes;
@@ -34,7 +34,10 @@ pub(super) fn power_on(
     };
     let mut summary = BootSummary {
         decisions: boot.decisions.iter().map(ToString::to_string).collect(),
-        swapped: boot.activated().map(|what| what.to_string()),
+        swapped: boot.decisions.iter().find_map(|decision| match decision {
+            Decision::Activate { code, .. } => Some(code.to_string()),
+            _ => None,
+        }),
         reason: None,
     };
     match boot.outcome {
@@ -54,7 +57,8 @@ pub(super) fn power_on(
                 battery: Battery::default(),
                 now_us: now_us.saturating_add(board.start_us),
             };
-            match nordic::Program::dfu(own, reason, timeout_us, &around) {
+            let timeout = (timeout_us > 0).then_some(timeout_us);
+            match nordic::Program::dfu(own, reason, timeout, &around) {
                 Ok(program) => {
                     let program = Program::Nordic { image: None, program: Box::new(program) };
                     Started::Running(Device { persistent, program }, summary)
@@ -65,12 +69,9 @@ pub(super) fn power_on(
                 }
             }
         }
-        Outcome::Reset { reason } => {
-            summary.reason = Some(reason.to_string());
-            Started::Resets(persistent, summary)
-        }
-        Outcome::Fault { reason } => {
-            summary.reason = Some(reason.to_string());
+        Outcome::Reset => Started::Resets(persistent, summary),
+        Outcome::Fault { reason } | Outcome::Brick { reason } => {
+            summary.reason = Some(reason);
             Started::Dead(persistent, summary)
         }
     }

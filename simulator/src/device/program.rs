@@ -19,7 +19,7 @@ pub enum Input<'a> {
     },
     /// Its connection has ended.
     Disconnected,
-    /// A characteristic was written.
+    /// A characteristic was written, or a frame has come over the serial line.
     Written {
         /// Which.
         to: Endpoint,
@@ -28,8 +28,6 @@ pub enum Input<'a> {
     },
     /// The central has confirmed an indication.
     Confirmed,
-    /// Bytes have arrived on the serial port.
-    Bytes(&'a [u8]),
     /// The step of flash work that was begun has ended.
     Flashed {
         /// Whether the flash took it.
@@ -44,8 +42,6 @@ pub enum Input<'a> {
 pub enum Output {
     /// Says something to the central.
     Say(Saying),
-    /// Sends bytes over the serial port.
-    Bytes(Vec<u8>),
     /// Ends the connection.
     Disconnect,
     /// Stops advertising: it will not be connected to any more.

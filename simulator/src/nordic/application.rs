@@ -73,7 +73,7 @@ impl Application {
             Input::Connected { bonded } => (self.bonded, self.entering) = (bonded, false),
             Input::Disconnected => self.entering = false,
             Input::Confirmed if self.entering => self.enter(board, around),
-            Input::Confirmed | Input::Bytes(_) | Input::Due => {}
+            Input::Confirmed | Input::Due | Input::Written { to: Endpoint::Serial, .. } => {}
             Input::Flashed { done } => {
                 if self.queue.done() == Some(After::Answer)
                     && let Some(opcode) = self.writing.take()

@@ -66,6 +66,12 @@ pub struct DfuConfig {
 }
 
 impl DfuConfig {
+    /// What a serial line tells as its MTU: the longest frame, were every byte of it escaped.
+    #[must_use]
+    pub fn serial_mtu(&self) -> u16 {
+        u16::try_from(2 * self.serial_frame + 1).unwrap_or(u16::MAX)
+    }
+
     /// What the SDK of this profile has.
     #[must_use]
     pub fn of(profile: Profile) -> Self {

@@ -15,7 +15,6 @@ use brickproof_flash_model::boot::nordic::{Profile, Refusal};
 
 use super::queue::{After, FlashQueue, Job};
 use super::secure::{Said, SecureServer, Transport};
-use super::slip;
 use super::{Endpoint, NordicBoard};
 use crate::device::program::{Input, Output, Saying, Surroundings};
 use crate::trace::Cause;
@@ -30,7 +29,6 @@ pub struct DfuMode {
     pub(super) reason: String,
     server: SecureServer,
     transport: Transport,
-    decoder: slip::Decoder,
     inactive_at: Option<u64>,
     /// When the radio is off and the device resets.
     closed_at: Option<u64>,
@@ -55,7 +53,6 @@ impl DfuMode {
             reason,
             server: SecureServer::start(board, around.flash)?,
             transport: Transport::Ble,
-            decoder: slip::Decoder::new(board.dfu.serial_frame),
             inactive_at: timeout_us.map(|timeout| around.now_us.saturating_add(timeout)),
             closed_at: None,
             last_words: FlashQueue::default(),
@@ -113,8 +110,11 @@ impl DfuMode {
                 self.transport = Transport::Ble;
                 self.server.packet(board, value);
             }
+            Input::Written { to: Endpoint::Serial, value } => {
+                self.transport = Transport::Serial { mtu: board.dfu.serial_mtu() };
+                self.server.requested(board, value);
+            }
             Input::Written { .. } => {}
-            Input::Bytes(bytes) => self.received(board, bytes),
             Input::Flashed { done } => self.server.flashed(done),
             Input::Due => {
                 if self.inactive_at.is_some_and(|at| at <= around.now_us) {
@@ -127,35 +127,18 @@ impl DfuMode {
         self.say(board, around);
     }
 
-    fn received(&mut self, board: &NordicBoard, bytes: &[u8]) {
-        let longest = 2 * board.dfu.serial_frame + 1;
-        self.transport = Transport::Serial { mtu: u16::try_from(longest).unwrap_or(u16::MAX) };
-        for byte in bytes {
-            match self.decoder.push(*byte) {
-                None | Some(slip::Decoded::Broken) => {}
-                Some(slip::Decoded::Stuck) => self.outputs.push_back(Output::Dropped {
-                    pool: "serial frame",
-                    size: board.dfu.serial_frame as u64,
-                    what: "a frame that is longer, and everything until the next reset".into(),
-                }),
-                Some(slip::Decoded::Frame(frame)) => self.server.requested(board, &frame),
-            }
-        }
-    }
-
     /// Carries out what the server says.
     fn say(&mut self, board: &NordicBoard, around: &Surroundings<'_>) {
         while let Some(said) = self.server.take_said() {
             match said {
-                Said::Response(response, call) => self.outputs.push_back(match self.transport {
-                    Transport::Ble => Output::Say(Saying {
-                        from: Endpoint::ControlPoint,
-                        value: response.emit(),
-                        call,
-                        indicated: false,
-                    }),
-                    Transport::Serial { .. } => Output::Bytes(slip::encode(&response.emit())),
-                }),
+                Said::Response(response, call) => {
+                    let from = match self.transport {
+                        Transport::Ble => Endpoint::ControlPoint,
+                        Transport::Serial { .. } => Endpoint::Serial,
+                    };
+                    let value = response.emit();
+                    self.outputs.push_back(Output::Say(Saying { from, value, call, indicated: false }));
+                }
                 Said::Active => self.active(board, around),
                 Said::Dropped { pool, size, what } => {
                     self.outputs.push_back(Output::Dropped { pool, size: size as u64, what });

@@ -42,13 +42,15 @@ pub enum Endpoint {
     LegacyPacket,
     /// What is there of Legacy DFU.
     LegacyVersion,
+    /// No characteristic: a serial line, whose frames are requests, packets among them.
+    Serial,
 }
 
 /// Improperly configured descriptor (Core specification supplement, part B, 1.2).
 pub const CCC_IMPROPERLY_CONFIGURED: AttError = AttError(0xfd);
 
 impl Endpoint {
-    /// All of them.
+    /// All characteristics.
     pub const ALL: [Self; 8] = [
         Self::ControlPoint,
         Self::Packet,
@@ -74,6 +76,7 @@ impl Endpoint {
             Self::LegacyControlPoint => (LEGACY, 0x31),
             Self::LegacyPacket => (LEGACY, 0x32),
             Self::LegacyVersion => (LEGACY, 0x34),
+            Self::Serial => return Uuid::from_bits(0),
         };
         Uuid::from_bits(base + (number << 96))
     }
@@ -94,6 +97,7 @@ impl Endpoint {
             Self::Buttonless | Self::BondedButtonless => Properties::WRITE.and(Properties::INDICATE),
             Self::Packet | Self::LegacyPacket => Properties::WRITE_WITHOUT_RESPONSE,
             Self::LegacyVersion => Properties::READ,
+            Self::Serial => Properties(0),
         }
     }
 
@@ -104,7 +108,7 @@ impl Endpoint {
             Self::ControlPoint | Self::Buttonless | Self::BondedButtonless => 23,
             Self::ExperimentalButtonless | Self::LegacyControlPoint => 20,
             Self::LegacyVersion => 2,
-            Self::Packet | Self::LegacyPacket => usize::MAX,
+            Self::Packet | Self::LegacyPacket | Self::Serial => usize::MAX,
         }
     }
 
@@ -119,12 +123,6 @@ impl Endpoint {
                 | Self::ExperimentalButtonless
                 | Self::LegacyControlPoint
         )
-    }
-
-    /// Whether what is written to it are the bytes of an update, and no request.
-    #[must_use]
-    pub const fn carries_data(self) -> bool {
-        matches!(self, Self::Packet | Self::LegacyPacket)
     }
 
     /// What notifies or indicates the answers to what is written to it.
@@ -149,6 +147,7 @@ impl Endpoint {
             Self::LegacyControlPoint => "legacy-control-point",
             Self::LegacyPacket => "legacy-packet",
             Self::LegacyVersion => "legacy-version",
+            Self::Serial => "serial",
         }
     }
 }

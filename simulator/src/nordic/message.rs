@@ -49,7 +49,7 @@ pub struct DfuMessage {
 /// The protocol of an endpoint.
 fn protocol(endpoint: Endpoint) -> &'static str {
     match endpoint {
-        Endpoint::ControlPoint | Endpoint::Packet => "secure-dfu",
+        Endpoint::ControlPoint | Endpoint::Packet | Endpoint::Serial => "secure-dfu",
         Endpoint::Buttonless | Endpoint::BondedButtonless | Endpoint::ExperimentalButtonless => "buttonless",
         Endpoint::LegacyControlPoint | Endpoint::LegacyPacket | Endpoint::LegacyVersion => "legacy-dfu",
     }
@@ -115,7 +115,7 @@ impl DfuMessage {
     #[must_use]
     pub fn of_saying(saying: &Saying) -> Self {
         match saying.from {
-            Endpoint::ControlPoint | Endpoint::Packet => Self::of_response(&saying.value, saying.call),
+            Endpoint::ControlPoint | Endpoint::Packet | Endpoint::Serial => Self::of_response(&saying.value, saying.call),
             Endpoint::Buttonless | Endpoint::BondedButtonless | Endpoint::ExperimentalButtonless => {
                 Self { result: saying.value.get(2).copied(), ..Self::new(saying.from, saying.call) }
             }

@@ -21,7 +21,7 @@ pub mod dfu_mode;
 pub mod gatt;
 pub mod message;
 mod program;
-mod queue;
+pub(crate) mod queue;
 pub mod secure;
 pub mod slip;
 pub mod wire;

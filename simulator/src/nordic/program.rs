@@ -113,7 +113,7 @@ impl Program {
             Self::Application(_) => 0,
         };
         match to {
-            Endpoint::ControlPoint => DfuMessage::of_request(value, current),
+            Endpoint::ControlPoint | Endpoint::Serial => DfuMessage::of_request(value, current),
             Endpoint::Packet => {
                 let call = packet_call(current);
                 (DfuMessage::packet(to, call, value.len()), call)

@@ -15,7 +15,7 @@ const WORD: usize = 4;
 
 /// What follows when a job is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum After {
+pub(crate) enum After {
     /// Nothing.
     Nothing,
     /// The buffer of a packet is free again.
@@ -30,9 +30,9 @@ pub(super) enum After {
 
 /// A job of the flash driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Job {
+pub(crate) struct Job {
     /// What the flash is made to do; `None` where the driver gives up.
-    pub(super) step: Option<FlashStep>,
+    pub(crate) step: Option<FlashStep>,
     pub(super) after: After,
 }
 

@@ -59,7 +59,7 @@ pub enum Kind {
         direction: Direction,
         /// Length in bytes with the line feed.
         len: u64,
-        /// Contents in hexadecimal with the line feed, up to 128 bytes of them.
+        /// Contents in hexadecimal with the line feed, up to 128 bytes of them; of SLIP what the frame holds.
         data: String,
         /// What it is.
         part: SerialPart,
@@ -139,6 +139,8 @@ pub enum SerialPart {
     Start,
     /// A frame that continues a packet.
     Continuation,
+    /// A frame of SLIP, which is a packet.
+    Slip,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]

@@ -4,8 +4,13 @@
 //! every line is lost.
 
 use super::{Peer, World};
+use crate::device::program::Saying;
+use crate::nordic::{Endpoint, slip};
 use crate::smp::console::{Decoder, LINE_MAX, Line, Part, START, encode};
 use crate::trace::{Direction, Kind, SerialPart, hex};
+
+/// Longest part of a frame of SLIP that is kept in the trace, in bytes.
+const SLIP_KEPT: usize = 1025;
 
 /// What is between the target and its initiators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,15 +32,82 @@ impl World {
     /// Says what is between the target and its initiators; [`Carrier::Direct`] if nobody does.
     pub fn set_carrier(&mut self, carrier: Carrier) {
         self.carrier = carrier;
-        self.console = (carrier == Carrier::Console).then(|| Decoder::new(usize::from(self.board.smp.buffer_size)));
+        let serial = carrier == Carrier::Console;
+        match self.board.as_nordic() {
+            Some(own) => self.slip = serial.then(|| (slip::Decoder::new(own.dfu.serial_frame), 0)),
+            None => self.console = serial.then(|| Decoder::new(usize::from(self.board.smp.buffer_size))),
+        }
     }
 
     /// A program starts: its receiver is empty and has the buffer of that program.
     pub(super) fn start_console(&mut self) {
+        if let (Some((decoder, _)), Some(own)) = (&mut self.slip, self.board.as_nordic()) {
+            *decoder = slip::Decoder::new(own.dfu.serial_frame);
+        }
         if self.console.is_some() {
             let size = self.device().map_or(self.board.smp.buffer_size, |device| device.buffers().0);
             self.console = Some(Decoder::new(usize::from(size)));
         }
+    }
+
+    /// Bytes of SLIP arrive at the serial port now. Only the bootloader listens there.
+    pub(super) fn receive_slip(&mut self, peer: Peer, bytes: &[u8]) {
+        for byte in bytes {
+            let Some((decoder, last)) = &mut self.slip else { return };
+            *last = peer;
+            let Some(decoded) = decoder.push(*byte) else { continue };
+            let listens = self.running().is_some_and(|device| device.dfu_mode().is_some());
+            let lost = self.unreachable().or((!listens).then_some("the application has no serial port"));
+            let (frame, error) = match decoded {
+                slip::Decoded::Frame(frame) => (frame, None),
+                slip::Decoded::Broken => (Vec::new(), Some("an escape that is none")),
+                slip::Decoded::Stuck => {
+                    (Vec::new(), Some("longer than the buffer: nothing is received any more until the next reset"))
+                }
+            };
+            let record = self.record_frame(Direction::ToTarget, &frame, error, lost, None);
+            if lost.is_some() || error.is_some() {
+                self.lost += 1;
+            } else {
+                self.program_written(0, Endpoint::Serial, &frame, record);
+            }
+        }
+    }
+
+    /// Sends what the program says as a frame of SLIP.
+    pub(super) fn send_frame(&mut self, saying: &Saying, cause: Option<u64>) {
+        let Some((_, peer)) = self.slip else { return };
+        let lost = (!self.link).then_some("the link is down");
+        let record = self.record_frame(Direction::FromTarget, &saying.value, None, lost, cause);
+        if lost.is_some() {
+            self.lost += 1;
+            return;
+        }
+        self.record_saying(saying, record);
+        self.outbox.push_back((peer, slip::encode(&saying.value)));
+    }
+
+    fn record_frame(
+        &mut self,
+        direction: Direction,
+        frame: &[u8],
+        error: Option<&str>,
+        lost: Option<&str>,
+        cause: Option<u64>,
+    ) -> u64 {
+        if !self.wants.messages && lost.is_none() {
+            return self.next_record;
+        }
+        let kind = Kind::SerialFrame {
+            direction,
+            len: frame.len() as u64,
+            data: hex(&frame[..frame.len().min(SLIP_KEPT)]),
+            part: SerialPart::Slip,
+            error: error.map(str::to_owned),
+            abandoned: 0,
+            lost: lost.map(str::to_owned),
+        };
+        self.record_caused(cause, kind)
     }
 
     /// Bytes arrive at the serial port now.

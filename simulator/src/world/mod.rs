@@ -38,6 +38,7 @@ use brickproof_flash_model::flash::{Controller, Damage, Flash, Uncut};
 
 use crate::device::program::Input;
 use crate::device::{Battery, Behaviour, Board, Device, Persistent, found_running};
+use crate::nordic::slip;
 use crate::smp::SmpMessage;
 use crate::smp::console::Decoder;
 use crate::trace::{Cause, Direction, Kind, LinkEvent, PowerEvent, Record, Wants, hex};
@@ -171,6 +172,8 @@ pub struct World {
     carrier: Carrier,
     /// The receiver of the serial port, if that is the carrier.
     console: Option<Decoder>,
+    /// The same for frames of SLIP, and who sent the last one.
+    slip: Option<(slip::Decoder, Peer)>,
 }
 
 impl World {
@@ -199,6 +202,7 @@ impl World {
             wants,
             carrier: Carrier::default(),
             console: None,
+            slip: None,
         }
     }
 
@@ -324,7 +328,9 @@ impl World {
 
     /// Something arrives at the target now: a packet, or bytes of its serial port, whatever the [`Carrier`] is.
     pub fn receive(&mut self, peer: Peer, bytes: &[u8]) {
-        if self.console.is_some() {
+        if self.slip.is_some() {
+            self.receive_slip(peer, bytes);
+        } else if self.console.is_some() {
             self.receive_console(peer, bytes);
         } else {
             self.receive_packet(peer, bytes, None);

@@ -13,7 +13,7 @@ use super::hook::{CutAt, Timed};
 use super::{Action, Machine, World};
 use crate::device::program::{Input, Output, Saying};
 use crate::device::{Device, Persistent};
-use crate::nordic::{DfuMessage, Endpoint};
+use crate::nordic::{DfuMessage, Endpoint, calls};
 use crate::trace::{Direction, EndedBy, FlashResult, Kind};
 
 /// Values that are held back by a fault, both ways.
@@ -58,7 +58,7 @@ impl World {
         let mut value = value.to_vec();
         if !self.faults.none_armed() {
             let mut struck = Vec::new();
-            if let (Some((offset, size)), true) = (progress, to.carries_data()) {
+            if let (Some((offset, size)), true) = (progress, calls::selects("packet", name)) {
                 struck.extend(self.faults.at_upload(offset, size));
             }
             struck.extend(self.faults.at_call(name));
@@ -221,7 +221,6 @@ impl World {
     fn carry_out(&mut self, output: Output, cause: Option<u64>) {
         match output {
             Output::Say(saying) => self.answered(saying, cause),
-            Output::Bytes(bytes) => self.send_bytes(&bytes, cause),
             Output::Disconnect => self.end_all(EndedBy::Target),
             Output::StopAdvertising => self.links.silent = true,
             Output::Reset(cause) => self.reset(cause),

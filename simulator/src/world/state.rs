@@ -81,7 +81,7 @@ fn of_nordic(own: &NordicBoard, flash: &Flash, state: StateRecord) -> StateRecor
             Err(error) => (None, Some(error.to_string())),
         },
     };
-    let start = bootloader.bank_0_start(flash);
+    let start = bootloader.bank_0_start(flash).unwrap_or_default();
     let (hash, invalid) = bank(settings.bank_0.code, start, settings.bank_0.image_size);
     let version = hash.as_ref().map(|_| settings.app_version.to_string());
     let bank_0 = slot("bank-0", hash, version, invalid);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{LINKS_MAX, WAITING_MAX, Waiting};
 use crate::device::program::{Input, Saying};
 use crate::gatt::{GattEvent, opcode};
+use crate::nordic::Endpoint;
 use crate::trace::{AttRecord, CccdRecord, Direction, Kind};
 use crate::world::World;
 
@@ -86,6 +87,9 @@ impl World {
     /// Says something of the program's to the central that has its connection. An indication that is not confirmed in
     /// time ends the connection.
     pub(in crate::world) fn say(&mut self, saying: &Saying, cause: Option<u64>) {
+        if saying.from == Endpoint::Serial {
+            return self.send_frame(saying, cause);
+        }
         let until = self.now + TRANSACTION_US;
         for (number, _) in self.links.alive() {
             let up = self.link;
