@@ -10,13 +10,26 @@
 //! | [`sign`] | signatures and public keys in the byte order of Nordic |
 //! | [`crc`] | the checksums of both protocols |
 
+mod archive;
+pub mod builder;
+mod check;
 pub mod codes;
 pub mod crc;
 mod decode;
 pub mod init_packet;
+pub mod legacy;
+pub mod manifest;
+pub mod package;
+pub mod package_error;
 mod proto;
 pub mod sign;
 
+pub use builder::{InitPacketBuilder, SoftdeviceInfo};
 pub use codes::{FwType, HashType, SignatureType, ValidationType};
 pub use crc::{crc16, crc32};
 pub use init_packet::{BootValidation, Hash, InitCommand, InitPacket, InitPacketError, Signature};
+pub use legacy::{LegacyExtension, LegacyInitPacket, LegacyInitPacketError};
+pub use manifest::{ImageKind, Manifest};
+pub use package::{Package, PackageImage};
+pub use package_error::{PackageError, PackageFault};
+pub use sign::{sign, verify};
