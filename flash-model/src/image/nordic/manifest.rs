@@ -1,6 +1,7 @@
 //! `manifest.json` of a package (pc-nrfutil: `manifest.py`; Adafruit nrfutil: `manifest.py`).
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::ser::{PrettyFormatter, Serializer};
 
 use super::codes::FwType;
@@ -211,7 +212,18 @@ impl Manifest {
     /// # Errors
     /// What is wrong, with line and column.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice::<Document>(text).map(|document| document.manifest).map_err(|error| error.to_string())
+        let document: Document = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        let value: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        // The library takes a list of the values for an object; nobody else does.
+        let inner = |kind: ImageKind| ["", "/info_read_only_metadata", "/init_packet_data"].map(|part| (kind, part));
+        let paths = ImageKind::ALL.into_iter().flat_map(inner);
+        let paths = paths.map(|(kind, part)| format!("/manifest/{}{part}", kind.key()));
+        for path in [String::new(), "/manifest".to_owned()].into_iter().chain(paths) {
+            if value.pointer(&path).is_some_and(Value::is_array) {
+                return Err(format!("a list instead of an object at `{path}/`"));
+            }
+        }
+        Ok(document.manifest)
     }
 
     /// The text of the manifest, as nrfutil writes it.
@@ -268,7 +280,10 @@ mod tests {
             (b"{}", "missing field `manifest`"),
             (br#"{"manifest": {"application": {"bin_file": "a.bin"}}}"#, "missing field `dat_file`"),
             (br#"{"manifest": {"application": {"bin_file": 3}}}"#, "expected a string at line 1"),
-            (&[b'['; 300], "recursion limit"),
+            (&[br#"{"a":"#, &[b'['; 300][..], &[b']'; 300], br#","manifest":{}}"#].concat(), "recursion limit"),
+            (br#"[{"application": null}]"#, "a list instead of an object at `/`"),
+            (br#"{"manifest": {"application": ["a.bin", null, "a.dat"]}}"#, "invalid length"),
+            (br#"{"manifest": {"application": ["a", null, "b", null, null, null]}}"#, "at `/manifest/application/`"),
         ] {
             let error = Manifest::parse(text).unwrap_err();
             assert!(error.contains(expected), "{error}");
