@@ -136,7 +136,7 @@ fn limits_of_a_device() {
         Err(InitPacketError::TooLong { field: "boot_validation.bytes", len: 65, max: 64 })
     );
     let hash = |len| field(8, &[vec![0x08, 3], field(2, &vec![9; len])].concat());
-    assert_eq!(parse_init(&hash(0)).unwrap().hash.unwrap().bytes, []);
+    assert!(parse_init(&hash(0)).unwrap().hash.unwrap().bytes.is_empty());
     assert_eq!(parse_init(&hash(33)), Err(InitPacketError::TooLong { field: "hash.hash", len: 33, max: 32 }));
     assert_eq!(parse_init(&field(8, &[0x08, 3])), Err(InitPacketError::Missing { field: "hash.hash" }));
     assert_eq!(parse_init(&field(8, &[0x12, 0])), Err(InitPacketError::Missing { field: "hash.hash_type" }));
