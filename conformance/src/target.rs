@@ -104,6 +104,7 @@
 mod bootloader;
 mod gatt;
 mod maker;
+pub mod nordic;
 mod peripheral;
 mod recovery;
 mod smp;
@@ -127,9 +128,46 @@ use crate::units::Duration;
 
 use bootloader::Bootloader;
 pub use maker::ImageMaker;
+pub use nordic::NordicTarget;
 
 /// Size in bytes of the images that fill the other slots of a bootloader for several.
 const OTHER_IMAGE: u32 = 16 << 10;
+
+/// What a target is spoken to with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// SMP.
+    Smp,
+    /// Nordic's Secure DFU.
+    SecureDfu,
+    /// Nordic's Legacy DFU.
+    LegacyDfu,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Smp, Self::SecureDfu, Self::LegacyDfu];
+
+    /// Its name, in profiles of initiators.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Smp => "smp",
+            Self::SecureDfu => "secure-dfu",
+            Self::LegacyDfu => "legacy-dfu",
+        }
+    }
+
+    /// In a sentence.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Smp => "SMP",
+            Self::SecureDfu => "Nordic's Secure DFU",
+            Self::LegacyDfu => "Nordic's Legacy DFU",
+        }
+    }
+}
 
 /// A target profile.
 #[derive(Debug, Clone)]
@@ -140,19 +178,42 @@ pub struct Target {
     pub about: String,
     /// Flash devices and partitions.
     pub layout: Layout,
+    family: Family,
+    gatt: GattConfig,
+    peripheral: Peripheral,
+    usb: bool,
+    timing: FlashTiming,
+    start_us: u64,
+    battery: BatteryPolicy,
+}
+
+/// Which bootloader it has, and what goes with that.
+#[derive(Debug, Clone)]
+enum Family {
+    Mcuboot(Box<McubootTarget>),
+    Nordic(Box<NordicTarget>),
+}
+
+#[derive(Debug, Clone)]
+struct McubootTarget {
     options: Options,
     signature: SignatureType,
     /// It trusts the key of a product first, and its images are signed with that.
     product: bool,
     keys: Vec<PublicKey>,
     smp: ServerConfig,
-    gatt: GattConfig,
-    peripheral: Peripheral,
     recovery: Option<RecoveryConfig>,
-    usb: bool,
-    timing: FlashTiming,
-    start_us: u64,
-    battery: BatteryPolicy,
+}
+
+/// As much of a target profile as says which family it is of.
+#[derive(Deserialize)]
+struct Peek {
+    bootloader: Option<PeekBootloader>,
+}
+
+#[derive(Deserialize)]
+struct PeekBootloader {
+    kind: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -211,6 +272,10 @@ impl Target {
     /// # Errors
     /// A [`Mistake`] with line, column and remedy.
     pub fn parse(file: &str, folder: Option<&Path>, text: &str) -> Result<Self, Mistake> {
+        let peek = toml::from_str::<Peek>(text).ok().and_then(|peek| peek.bootloader).and_then(|table| table.kind);
+        if peek.is_some_and(|kind| nordic::KINDS.contains(&kind.as_str())) {
+            return nordic::read(file, folder, text);
+        }
         let read: File = toml::from_str(text).map_err(|error| Mistake::from_toml(file, text, &error))?;
         let mistake = |offset: usize, message: String| Mistake::new(file, message).at(text, offset);
         if *read.schema.get_ref() != 1 {
@@ -226,6 +291,7 @@ impl Target {
         let smp = read.smp.config(&profile)?;
         let gatt = read.gatt.config().map_err(|(at, message, remedy)| mistake(at, message).remedy(remedy))?;
         let peripheral = peripheral::read(
+            Peripheral::new(&read.name),
             &read.name,
             &read.advertisement,
             &read.device_information,
@@ -245,14 +311,16 @@ impl Target {
             name: read.name,
             about: read.about,
             layout,
-            options: bootloader.options,
-            signature: bootloader.signature,
-            product,
-            keys: bootloader.keys,
-            smp,
+            family: Family::Mcuboot(Box::new(McubootTarget {
+                options: bootloader.options,
+                signature: bootloader.signature,
+                product,
+                keys: bootloader.keys,
+                smp,
+                recovery,
+            })),
             gatt,
             peripheral,
-            recovery,
             usb: read.serial.usb,
             timing: FlashTiming {
                 erase_us: read.timing.erase.map_or(default.erase_us, |duration| duration.us),
@@ -268,39 +336,81 @@ impl Target {
         Ok(target)
     }
 
+    fn of_mcuboot(&self) -> Option<&McubootTarget> {
+        match &self.family {
+            Family::Mcuboot(own) => Some(own),
+            Family::Nordic(_) => None,
+        }
+    }
+
+    /// What it is of Nordic's, where it is.
+    #[must_use]
+    pub fn of_nordic(&self) -> Option<&NordicTarget> {
+        match &self.family {
+            Family::Mcuboot(_) => None,
+            Family::Nordic(own) => Some(own),
+        }
+    }
+
+    /// What it is spoken to with.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        match &self.family {
+            Family::Mcuboot(_) => Protocol::Smp,
+            Family::Nordic(own) => own.protocol(),
+        }
+    }
+
+    /// The bootloader of MCUboot's that it has.
+    fn mcuboot_family(&self) -> Result<&McubootTarget, Mistake> {
+        self.of_mcuboot().ok_or_else(|| {
+            Mistake::new(&self.name, "this is about MCUboot, and the target has another bootloader")
+                .remedy("choose a target with `mcuboot` in its name: `brickproof list targets`")
+        })
+    }
+
     /// Trusts another key.
     #[must_use]
     pub fn trusting(mut self, key: PublicKey) -> Self {
-        self.keys.push(key);
+        match &mut self.family {
+            Family::Mcuboot(own) => own.keys.push(key),
+            Family::Nordic(own) => own.trust(key),
+        }
         self
     }
 
     /// Puts a mistake of the past back into the bootloader.
     #[must_use]
     pub fn with_flaw(mut self, flaw: Option<Flaw>) -> Self {
-        self.options.flaw = flaw;
+        if let Family::Mcuboot(own) = &mut self.family {
+            own.options.flaw = flaw;
+        }
         self
     }
 
     /// The type of signature its bootloader takes.
     #[must_use]
     pub fn signature_type(&self) -> SignatureType {
-        self.signature
+        self.of_mcuboot().map_or(SignatureType::EcdsaP256, |own| own.signature)
     }
 
     /// What the target lacks of something that a scenario needs of it, in words.
     #[must_use]
     pub fn lacks(&self, need: &str) -> Option<&'static str> {
-        let prevents = self.options.downgrade != Downgrade::Allowed
-            || self.options.hardware_rollback_protection
-            || self.is_direct_xip();
+        let own = match &self.family {
+            Family::Mcuboot(own) => own,
+            Family::Nordic(own) => return own.lacks(need),
+        };
+        let direct_xip = matches!(own.options.mode, Mode::DirectXip { .. });
+        let prevents =
+            own.options.downgrade != Downgrade::Allowed || own.options.hardware_rollback_protection || direct_xip;
         match need {
-            SERIAL_RECOVERY if self.recovery.is_none() => Some("has no serial recovery"),
-            REVERT if matches!(self.options.mode, Mode::OverwriteOnly { .. } | Mode::DirectXip { revert: false }) => {
+            SERIAL_RECOVERY if own.recovery.is_none() => Some("has no serial recovery"),
+            REVERT if matches!(own.options.mode, Mode::OverwriteOnly { .. } | Mode::DirectXip { revert: false }) => {
                 Some("has no way back to the old image")
             }
-            MOVES_IMAGES if self.is_direct_xip() => Some("runs images where they lie: no boot moves them"),
-            MARKS if self.options.mode == (Mode::DirectXip { revert: false }) => {
+            MOVES_IMAGES if direct_xip => Some("runs images where they lie: no boot moves them"),
+            MARKS if own.options.mode == (Mode::DirectXip { revert: false }) => {
                 Some("chooses by version: no image is marked")
             }
             DOWNGRADE if prevents => Some("takes no older images"),
@@ -312,13 +422,13 @@ impl Target {
     /// Whether images run where they lie.
     #[must_use]
     pub fn is_direct_xip(&self) -> bool {
-        matches!(self.options.mode, Mode::DirectXip { .. })
+        self.of_mcuboot().is_some_and(|own| matches!(own.options.mode, Mode::DirectXip { .. }))
     }
 
     /// Whether a device without a bootable image runs a recovery.
     #[must_use]
     pub fn recovers(&self) -> bool {
-        self.recovery.is_some()
+        self.of_mcuboot().is_some_and(|own| own.recovery.is_some())
     }
 
     /// The bootloader.
@@ -326,14 +436,15 @@ impl Target {
     /// # Errors
     /// A [`Mistake`] when the layout does not suit it, or a key is not of its type.
     pub fn mcuboot(&self) -> Result<Mcuboot, Mistake> {
-        if let Some(key) = self.keys.iter().find(|key| key.signature_type() != self.signature) {
+        let own = self.mcuboot_family()?;
+        if let Some(key) = own.keys.iter().find(|key| key.signature_type() != own.signature) {
             return Err(Mistake::new(
                 &self.name,
-                format!("its bootloader takes {} and one key is for {}", self.signature, key.signature_type()),
+                format!("its bootloader takes {} and one key is for {}", own.signature, key.signature_type()),
             )
             .remedy("give it keys of its own type"));
         }
-        Mcuboot::new(&self.layout, self.options, Verifier::new(self.keys.clone()))
+        Mcuboot::new(&self.layout, own.options, Verifier::new(own.keys.clone()))
     }
 
     /// What makes images for this target, with the development key of its type or the key of a product.
@@ -341,7 +452,7 @@ impl Target {
     /// # Errors
     /// A [`Mistake`] when there is no such key.
     pub fn maker(&self) -> Result<ImageMaker, Mistake> {
-        self.maker_with(self.product)
+        self.maker_with(self.mcuboot_family()?.product)
     }
 
     /// The same with the key of a product, or with the development key whatever it trusts.
@@ -349,19 +460,20 @@ impl Target {
     /// # Errors
     /// A [`Mistake`] when there is no such key.
     pub fn maker_with(&self, product: bool) -> Result<ImageMaker, Mistake> {
+        let own = self.mcuboot_family()?;
         let pem = if product {
             Some(brickproof_scenarios::PRODUCTION_KEY)
         } else {
-            bootloader::development_key(self.signature)
+            bootloader::development_key(own.signature)
         };
         let pem = pem.ok_or_else(|| {
-            Mistake::new(&self.name, format!("brickproof has no key of its own for {}", self.signature))
+            Mistake::new(&self.name, format!("brickproof has no key of its own for {}", own.signature))
                 .remedy("give each image as a file that is signed with your key")
         })?;
         let key =
             SigningKey::from_pem(pem).map_err(|error| Mistake::new("bundled development key", error.to_string()))?;
         let counted =
-            self.options.hardware_rollback_protection || self.options.downgrade == Downgrade::BySecurityCounter;
+            own.options.hardware_rollback_protection || own.options.downgrade == Downgrade::BySecurityCounter;
         Ok(ImageMaker { key, counted })
     }
 
@@ -395,7 +507,7 @@ impl Target {
         installed: Option<SwapType>,
     ) -> Result<(), FlashError> {
         let trailer = mcuboot.trailer(Slot::Primary);
-        let confirmed = match (self.options.mode, installed) {
+        let confirmed = match (mcuboot.options().mode, installed) {
             // There are no trailers.
             (Mode::DirectXip { revert: false }, _) => return Ok(()),
             // An image without a trailer would be erased: a factory confirms it.
@@ -433,21 +545,23 @@ impl Target {
         let boot = FlashTiming { erase_us: timing.swap_erase_ns.map_or(own.erase_us, |ns| ns / 1000), ..own };
         // A scenario that fixes only the swap leaves everything else to be scaled.
         let only_swap = timing.fixed && timing.erase_ns.is_none() && timing.swap_erase_ns.is_some();
-        Ok(Board {
-            name: self.name.clone(),
-            layout: self.layout.clone(),
-            mcuboot: self.mcuboot()?,
-            smp: self.smp.clone(),
-            gatt: self.gatt.clone(),
-            peripheral: self.peripheral.clone(),
-            recovery: self.recovery.clone(),
-            usb: self.usb,
-            timing: own.scaled(if only_swap { time_scale } else { scale }),
-            boot_timing: boot.scaled(scale),
-            start_us: self.start_us,
-            battery: self.battery,
-            behaviours,
-        })
+        let mut board = match &self.family {
+            Family::Mcuboot(family) => Board {
+                smp: family.smp.clone(),
+                recovery: family.recovery.clone(),
+                ..Board::new(&self.name, self.layout.clone(), self.mcuboot()?)
+            },
+            Family::Nordic(family) => Board::nordic(&self.name, self.layout.clone(), family.board(&self.layout)?),
+        };
+        board.gatt = self.gatt.clone();
+        board.peripheral = self.peripheral.clone();
+        board.usb = self.usb;
+        board.timing = own.scaled(if only_swap { time_scale } else { scale });
+        board.boot_timing = boot.scaled(scale);
+        board.start_us = self.start_us;
+        board.battery = self.battery;
+        board.behaviours = behaviours;
+        Ok(board)
     }
 }
 

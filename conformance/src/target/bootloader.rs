@@ -212,6 +212,15 @@ pub(super) fn development_key(signature: SignatureType) -> Option<&'static str> 
     }
 }
 
+/// A key of ECDSA P-256: a bundled one, or of a file.
+pub(super) fn read_p256(name: &str, resolve: &dyn Fn(&str) -> PathBuf) -> Result<PublicKey, String> {
+    let key = read_key(name, resolve, SignatureType::EcdsaP256)?;
+    match key.signature_type() {
+        SignatureType::EcdsaP256 => Ok(key),
+        other => Err(format!("this is a key for {other}, and the bootloader takes ECDSA P-256")),
+    }
+}
+
 fn read_key(name: &str, resolve: &dyn Fn(&str) -> PathBuf, signature: SignatureType) -> Result<PublicKey, String> {
     if name == PRODUCTION {
         return PublicKey::from_pem(brickproof_scenarios::PRODUCTION_KEY).map_err(|error| error.to_string());

@@ -92,8 +92,9 @@ struct Hex {
     hex: String,
 }
 
-/// Reads the sections of a target of this name.
+/// Reads the sections of a target of this name; what they do not say is as in `default`.
 pub(super) fn read(
+    default: Peripheral,
     name: &str,
     advertisement: &AdvertisementTable,
     information: &InformationTable,
@@ -101,7 +102,6 @@ pub(super) fn read(
     battery: bool,
     mistake: At<'_>,
 ) -> Result<Peripheral, Mistake> {
-    let default = Peripheral::new(name);
     let mut known = vec![Uuid::GATT, Uuid::GAP, SERVICE, Uuid::DEVICE_INFORMATION, Uuid::BATTERY];
     let mut own = Vec::new();
     for service in services {

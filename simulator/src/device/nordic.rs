@@ -23,6 +23,7 @@ pub(super) fn power_on(
     let mut entry = Entry {
         gpregret: persistent.retained.gpregret,
         gpregret2: persistent.retained.gpregret2,
+        button: own.starts_in_dfu && persistent.boots == 1,
         pin_reset: cause == Cause::PinReset,
         ..Entry::default()
     };

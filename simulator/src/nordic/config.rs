@@ -107,6 +107,8 @@ pub struct NordicBoard {
     pub buttonless: Buttonless,
     /// Whether an application ends its connections before it resets, as the example of the SDK does.
     pub application_says_goodbye: bool,
+    /// Whether the button is held at the very first start.
+    pub starts_in_dfu: bool,
 }
 
 impl NordicBoard {
@@ -114,7 +116,7 @@ impl NordicBoard {
     #[must_use]
     pub fn new(bootloader: Nordic) -> Self {
         let dfu = DfuConfig::of(bootloader.options().profile);
-        Self { bootloader, dfu, buttonless: Buttonless::default(), application_says_goodbye: true }
+        Self { bootloader, dfu, buttonless: Buttonless::default(), application_says_goodbye: true, starts_in_dfu: false }
     }
 
     /// What its links are like.
