@@ -18,13 +18,21 @@ pub(super) fn exempt<M: Machine>(machine: &M, flash: &Flash) -> Exempt {
     flash.devices().iter().enumerate().map(of).collect()
 }
 
-/// Ranges of the fields in a sector, with offsets in the sector.
+/// Ranges of the fields in a sector, with offsets in the sector; fields that touch are one range, so that a read of several
+/// of them is one of what is known.
 fn fields_in(fields: &[FieldSpan], device: u8, sector: &Sector) -> Vec<Range<u32>> {
     let here =
         fields.iter().filter(|field| field.device == device && field.start < sector.end() && sector.offset < field.end);
     let clip =
         |field: &FieldSpan| field.start.max(sector.offset) - sector.offset..field.end.min(sector.end()) - sector.offset;
-    here.map(clip).collect()
+    let mut ranges: Vec<Range<u32>> = Vec::new();
+    for range in here.map(clip) {
+        match ranges.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => ranges.push(range),
+        }
+    }
+    ranges
 }
 
 /// What lies between fields in a range of a sector.

@@ -37,12 +37,14 @@
 //! | [`place`] | places of cuts as text |
 //! | [`label`] | cuts in words |
 //! | [`mcuboot`] | the machine: a bootloader, an application and a story |
+//! | [`nordic`] | another one: a Secure DFU bootloader and an uploader |
 
 pub mod cutter;
 pub mod explore;
 mod forget;
 pub mod label;
 pub mod mcuboot;
+pub mod nordic;
 pub mod place;
 mod replay;
 pub mod tear;

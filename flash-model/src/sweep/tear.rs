@@ -67,6 +67,8 @@ pub enum FieldKind {
     Header,
     /// The magic and length of a TLV area.
     TlvInfo,
+    /// A part of a larger record, which is programmed as a whole.
+    Part,
 }
 
 /// A field in flash.
@@ -138,7 +140,7 @@ fn program(data: &[u8], start: u32, here: &[FieldSpan], unit: u32) -> Vec<Tear> 
                 (swap @ 1..=4, image) => u32::from(swap) | if images { u32::from(image) << 4 } else { 0 },
                 _ => 0,
             }),
-            FieldKind::Header | FieldKind::TlvInfo => bulk(start, len, here, unit),
+            FieldKind::Header | FieldKind::TlvInfo | FieldKind::Part => bulk(start, len, here, unit),
         };
     }
     bulk(start, len, here, unit)

@@ -33,6 +33,12 @@ pub struct Dfu {
     pub steps: Vec<FlashStep>,
 }
 
+impl Dfu {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self { settings, init_valid: false, firmware_start: 0, firmware_size: 0, steps: Vec::new() }
+    }
+}
+
 /// A read beyond flash: the processor would take a fault. Nothing that was accepted leads there.
 pub(super) fn fault(_: FlashError) -> Refusal {
     ResultCode::OperationFailed.into()
@@ -45,7 +51,7 @@ impl Nordic {
     /// The stored init packet is refused: the bootloader stops at its error handler, and resets for ever.
     pub fn start(&self, flash: &Flash) -> Result<Dfu, Refusal> {
         let (settings, _) = self.load(flash).map_err(fault)?;
-        let mut dfu = Dfu { settings, init_valid: false, firmware_start: 0, firmware_size: 0, steps: Vec::new() };
+        let mut dfu = Dfu::new(settings);
         dfu.init_valid = dfu.settings.progress.command_size != 0 && stored_packet(&dfu.settings).is_some();
         if dfu.init_valid {
             self.init_command_execute(&mut dfu, flash)?;

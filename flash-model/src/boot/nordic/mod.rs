@@ -14,14 +14,18 @@
 //! | `postvalidate` | whether the image is accepted, and what the next boot does with it |
 //! | [`result`] | what an uploader is told |
 
+mod activate;
 pub mod bank;
 mod cache;
 pub mod dfu;
 pub mod map;
+pub mod mbr;
 pub mod options;
 mod postvalidate;
 mod prevalidate;
+pub mod report;
 pub mod result;
+mod run;
 pub mod settings;
 pub mod softdevice;
 pub mod store;
@@ -34,8 +38,11 @@ use crate::source::Mistake;
 pub use bank::{Bank, BankCode, BootValidation, ValidationKind};
 pub use dfu::Dfu;
 pub use map::{MBR_SIZE, MemoryMap};
+pub use mbr::CopyCommand;
 pub use options::{Options, Profile};
+pub use report::{Boot, Decision, DfuReason, Outcome, Unbootable};
 pub use result::{ExtendedError, Refusal, ResultCode};
+pub use run::Entry;
 pub use settings::{AdvName, PeerData, Progress, Settings};
 pub use softdevice::SoftdeviceInfo;
 pub use store::{FlashStep, SettingsSource};

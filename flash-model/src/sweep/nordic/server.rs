@@ -1,0 +1,107 @@
+//! A small DFU mode that writes straight to flash, and an uploader that does what Nordic's own do.
+//!
+//! The radio, the queue and the timers are left out: what matters here is the order in which flash changes, and what the
+//! uploader has been told by then.
+
+use super::monitor::{Stage, State};
+use crate::boot::nordic::{Dfu, FlashStep, Nordic, Refusal};
+use crate::flash::{Controller, Flash, FlashError};
+use crate::image::nordic::crc32;
+use crate::sweep::Cutter;
+
+/// Why an upload ended.
+pub(super) enum Ended {
+    /// Power was lost, or the run was merged.
+    Interrupted,
+    /// Something was refused.
+    Refused(Refusal),
+    /// Flash was.
+    Flash(FlashError),
+}
+
+impl From<FlashError> for Ended {
+    fn from(error: FlashError) -> Self {
+        match error {
+            FlashError::Interrupted(_) => Self::Interrupted,
+            other => Self::Flash(other),
+        }
+    }
+}
+
+impl From<Refusal> for Ended {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// One upload.
+pub(super) struct Upload<'a> {
+    pub(super) nordic: &'a Nordic,
+    pub(super) init: &'a [u8],
+    pub(super) image: &'a [u8],
+}
+
+impl Upload<'_> {
+    fn run_steps(&self, steps: &[FlashStep], controller: &mut Controller<'_>) -> Result<(), FlashError> {
+        let map = self.nordic.map();
+        steps.iter().try_for_each(|step| step.run(map.whole(), map.page(), controller))
+    }
+
+    fn write_settings(&self, dfu: &mut Dfu, flash: &mut Flash, cutter: &mut Cutter<'_, State>) -> Result<(), Ended> {
+        let mut steps = std::mem::take(&mut dfu.steps);
+        steps.extend(self.nordic.settings_write_and_backup(&mut dfu.settings, flash));
+        Ok(self.run_steps(&steps, &mut Controller::new(flash, cutter))?)
+    }
+
+    /// From an init packet that may be there already to the reset.
+    pub(super) fn run(
+        &self,
+        flash: &mut Flash,
+        state: &mut State,
+        cutter: &mut Cutter<'_, State>,
+    ) -> Result<(), Ended> {
+        let nordic = self.nordic;
+        let mut dfu = nordic.start(flash)?;
+        let progress = dfu.settings.progress;
+        if progress.command_offset as usize != self.init.len() || progress.command_crc != crc32(self.init, 0) {
+            cutter.tell(|| "the uploader sends the init packet".into());
+            nordic.init_command_create(&mut dfu, self.init.len() as u32)?;
+            nordic.init_command_append(&mut dfu, self.init)?;
+        }
+        state.stage = Stage::Init;
+        cutter.enter(*state);
+        nordic.init_command_execute(&mut dfu, flash)?;
+        // The answer comes first, and the settings behind it.
+        state.accepted = true;
+        cutter.answer(flash, *state).map_err(|_| Ended::Interrupted)?;
+        self.write_settings(&mut dfu, flash, cutter)?;
+        state.stage = Stage::Data;
+        cutter.enter(*state);
+        loop {
+            let offset = dfu.settings.progress.image_offset_last;
+            let mut controller = Controller::new(flash, cutter);
+            let start = dfu.firmware_start;
+            controller
+                .checkpoint("dfu: object", [offset, start, dfu.firmware_size, dfu.settings.progress.image_crc_last])?;
+            let rest = self.image.get(offset as usize..).unwrap_or_default();
+            let object = rest.get(..nordic.data_object_max() as usize).unwrap_or(rest);
+            let erase = nordic.data_create(&mut dfu, object.len() as u32)?;
+            self.run_steps(&[erase], &mut controller)?;
+            let store = nordic.data_write(&dfu, object)?;
+            self.run_steps(&[store], &mut controller)?;
+            nordic.data_written(&mut dfu, object);
+            if nordic.data_execute(&mut dfu)? {
+                break;
+            }
+            if nordic.options().saves_progress() {
+                self.write_settings(&mut dfu, flash, cutter)?;
+            }
+        }
+        nordic.activation_prepare(&mut dfu, flash)?;
+        cutter.tell(|| "the image is accepted, and the uploader is told so".into());
+        state.stage = Stage::Commit;
+        state.acknowledged = true;
+        cutter.answer(flash, *state).map_err(|_| Ended::Interrupted)?;
+        self.write_settings(&mut dfu, flash, cutter)
+    }
+}
