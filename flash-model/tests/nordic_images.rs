@@ -10,8 +10,8 @@ use brickproof_flash_model::image::nordic::builder::{
 };
 use brickproof_flash_model::image::nordic::sign::{device_key, from_device_key};
 use brickproof_flash_model::image::nordic::{
-    FwType, ImageKind, InitPacket, LegacyExtension, LegacyInitPacket, Manifest, Package, PackageImage, ValidationType,
-    verify,
+    Decoder, FwType, ImageKind, InitPacket, LegacyExtension, LegacyInitPacket, Manifest, Package, PackageImage,
+    ValidationType, verify,
 };
 use serde_json::{Value, json};
 
@@ -248,8 +248,8 @@ fn extended_legacy_packets_are_those_of_adafruit_nrfutil() {
 }
 
 /// What this crate reads, as the records have it.
-fn as_record(bytes: &[u8]) -> Value {
-    let Ok(packet) = InitPacket::parse(bytes) else { return Value::Null };
+fn as_record(bytes: &[u8], decoder: Decoder) -> Value {
+    let Ok(packet) = InitPacket::parse_as(bytes, decoder) else { return Value::Null };
     let command = &packet.command;
     let validation = |kind: ValidationType, bytes: &[u8]| json!([kind.code(), to_hex(bytes)]);
     json!({
@@ -270,19 +270,25 @@ fn as_record(bytes: &[u8]) -> Value {
     })
 }
 
-/// Every record of the decoder of devices in the golden folder, or in the file that `BRICKPROOF_GOLDEN_NANOPB` names.
+/// Every record of the decoders of devices in the golden folder, or in the one that `BRICKPROOF_GOLDEN_NANOPB` names.
 #[test]
 fn packets_are_read_as_devices_read_them() {
-    let default = golden().join("nanopb/packets.jsonl");
-    let file = std::env::var_os("BRICKPROOF_GOLDEN_NANOPB").map_or(default, PathBuf::from);
-    let (mut taken, mut refused) = (0, 0);
-    for line in std::fs::read_to_string(file).unwrap().lines() {
-        let record: Value = serde_json::from_str(line).unwrap();
-        let read = as_record(&hex(record["packet"].as_str().unwrap()));
-        assert_eq!(read, record["read"], "{}", record["packet"]);
-        *(if read.is_null() { &mut refused } else { &mut taken }) += 1;
+    let folder = std::env::var_os("BRICKPROOF_GOLDEN_NANOPB").map_or(golden().join("nanopb"), PathBuf::from);
+    for (name, decoder) in [
+        ("packets-12.3.jsonl", Decoder::Sdk12),
+        ("packets-14.2.jsonl", Decoder::Sdk14),
+        ("packets-15.0.jsonl", Decoder::Sdk15),
+        ("packets-17.1.jsonl", Decoder::Sdk15_3),
+    ] {
+        let (mut taken, mut refused) = (0, 0);
+        for line in std::fs::read_to_string(folder.join(name)).unwrap().lines() {
+            let record: Value = serde_json::from_str(line).unwrap();
+            let read = as_record(&hex(record["packet"].as_str().unwrap()), decoder);
+            assert_eq!(read, record["read"], "{name}: {}", record["packet"]);
+            *(if read.is_null() { &mut refused } else { &mut taken }) += 1;
+        }
+        assert!(taken > 10 && refused > 10, "{name}: {taken} taken, {refused} refused");
     }
-    assert!(taken > 20 && refused > 20, "{taken} taken, {refused} refused");
 }
 
 /// One package of each combination. Where `BRICKPROOF_NORDIC_PACKAGES` names a folder, they are written there for the tools

@@ -40,7 +40,7 @@ def wt(n):  # usually varint
 def hashm(): return shuffle([wt(1) + varint(r.choice([3] * 5 + [small()])), blob(2, rb(r.choice([32] * 30 + [0, 31, 33])))])
 def bv(): return shuffle([wt(1) + varint(small()), blob(2, rb(r.choice([0] * 20 + [64] * 5 + [63, 65])))])
 def sdreq():
-    k = r.random(); n = r.choice([0] + [1] * 20 + [2, 3, 15, 16, 17])
+    k = r.random(); n = r.choice([0] + [1] * 20 + [2, 3, 4, 5, 15, 16, 17])
     items = [varint(num() if r.random() < .1 else r.getrandbits(8)) for _ in range(n)]
     if k < .7: return blob(3, b''.join(items))
     if k < .9: return b''.join(wt(3) + i for i in items)
@@ -51,6 +51,7 @@ def init():
 def command():
     parts = [wt(1) + varint(small()), blob(2, init())]
     if r.random() < .08: parts.append(wt(1) + varint(small()))
+    if r.random() < .06: parts.append(blob(3, r.choice([wt(1) + varint(num()), b''])))
     return shuffle(parts)
 def signed(): return shuffle([blob(1, command()), wt(2) + varint(small()), blob(3, rb(r.choice([64] * 30 + [0, 63, 65])))])
 def packet():

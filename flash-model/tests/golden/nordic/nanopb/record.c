@@ -12,8 +12,10 @@ static void cb(pb_istream_t *s, uint32_t tag, pb_wire_type_t wt, void *it_) {
   pb_field_iter_t *it = it_; (void)tag; (void)wt;
   if (it->pos->ptr != &dfu_init_command_fields[0]) return;
   const uint8_t *p = s->state; size_t n = s->bytes_left;
+#ifndef BEFORE_15_3
   if (init_ptr || init_len) { valid = false; return; }
   while (*p & 0x80) { p++; n--; }
+#endif
   p++; n--;
   init_ptr = p; init_len = n; valid = true;
 }
@@ -28,6 +30,13 @@ int main(void) {
     memset(&pk, 0, sizeof pk); init_ptr = 0; init_len = 0; valid = false;
     pb_istream_t s = pb_istream_from_buffer(buf, n); s.decoding_callback = (void*)cb;
     dfu_init_command_t *in = NULL; dfu_command_t *cmd = NULL; bool sg = false;
+#ifdef BEFORE_15_3
+    if (pb_decode(&s, dfu_packet_fields, &pk)) {
+      sg = pk.has_signed_command;
+      cmd = sg ? &pk.signed_command.command : &pk.command;
+      if (cmd->has_init) in = &cmd->init;
+    }
+#else
     if (pb_decode(&s, dfu_packet_fields, &pk) && valid && !(pk.has_signed_command && pk.has_command)) {
       if (pk.has_signed_command && pk.signed_command.command.has_init) {
         sg = true; cmd = &pk.signed_command.command; in = &cmd->init;
@@ -35,6 +44,7 @@ int main(void) {
         if (!pb_decode(&s, dfu_init_command_fields, in)) in = NULL;
       } else if (pk.has_command && pk.command.has_init) { cmd = &pk.command; in = &cmd->init; }
     }
+#endif
     if (!in) { printf(",\"read\":null}\n"); continue; }
     printf(",\"read\":{\"signed\":[%zu,%zu]", (size_t)(init_ptr - buf), (size_t)(init_ptr - buf) + init_len);
     OPT("op_code", cmd->has_op_code, cmd->op_code)
@@ -47,7 +57,11 @@ int main(void) {
     OPT("app_size", in->has_app_size, in->app_size)
     printf(",\"hash\":"); if (in->has_hash) { printf("[%u,", (unsigned)in->hash.hash_type); hex(in->hash.hash.bytes, in->hash.hash.size); printf("]"); } else printf("null");
     printf(",\"is_debug\":"); uint8_t dbg; memcpy(&dbg, &in->is_debug, 1); if (in->has_is_debug) printf("%s", dbg ? "true" : "false"); else printf("null");
-    printf(",\"boot_validation\":["); for (int i = 0; i < in->boot_validation_count; i++) { printf("%s[%u,", i ? "," : "", (unsigned)in->boot_validation[i].type); hex(in->boot_validation[i].bytes.bytes, in->boot_validation[i].bytes.size); printf("]"); } printf("]");
+    printf(",\"boot_validation\":[");
+#ifndef BEFORE_15_3
+    for (int i = 0; i < in->boot_validation_count; i++) { printf("%s[%u,", i ? "," : "", (unsigned)in->boot_validation[i].type); hex(in->boot_validation[i].bytes.bytes, in->boot_validation[i].bytes.size); printf("]"); }
+#endif
+    printf("]");
     printf(",\"signature\":"); if (sg) { printf("[%u,", (unsigned)pk.signed_command.signature_type); hex(pk.signed_command.signature.bytes, pk.signed_command.signature.size); printf("]"); } else printf("null");
     printf("}}\n");
   }
