@@ -13,7 +13,7 @@
 //! | [`package`] | [`Package`]: zip files, read, verified, written |
 //! | [`manifest`] | the manifest in them |
 //! | [`package_error`] | what may be wrong with them, and limits |
-//! | [`sign`] | signatures and public keys in the byte order of Nordic |
+//! | [`mod@sign`] | signatures and public keys in the byte order of Nordic |
 //! | [`crc`] | the checksums of both protocols |
 
 mod archive;
