@@ -57,8 +57,8 @@ impl Nordic {
             return Ok(());
         }
         dfu.firmware_start = self.bank_1_start(&dfu.settings, flash).map_err(fault)?;
-        if profile == Profile::V15_0 {
-            // The size of what bank 1 held before, whatever the packet says.
+        if profile <= Profile::V15_0 {
+            // Where the size was noted when the packet was accepted.
             dfu.firmware_size = dfu.settings.bank_1.image_size;
             return Ok(());
         }
