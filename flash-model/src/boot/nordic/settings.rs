@@ -251,12 +251,11 @@ impl Settings {
     }
 
     /// Settings of a device as it leaves the factory: a valid application whose CRC each boot checks, no peer data and no
-    /// name. The pages are not sealed yet: [`Settings::seal`].
+    /// name, as nrfutil makes them. They are not sealed yet: [`Settings::seal`].
     #[must_use]
     pub fn factory(profile: Profile, app_size: u32, app_crc: u32) -> Self {
         Self {
             bank_0: Bank { image_size: app_size, image_crc: app_crc, code: BankCode::App },
-            init_command: [0xff; INIT_COMMAND_MAX],
             boot_validation_app: BootValidation::crc(app_crc),
             padding: 0xff,
             peer_data: PeerData::parse(&[0xff; 64]),
