@@ -17,19 +17,28 @@ pub const SIGNATURE_LEN: usize = 64;
 /// # Errors
 /// [`KeyError`] when `key` is not of ECDSA P-256.
 pub fn sign(key: &SigningKey, message: &[u8]) -> Result<[u8; SIGNATURE_LEN], KeyError> {
-    // Only an ECDSA key has such a point.
-    key.public().p256_point()?;
-    let signature = ecdsa::Signature::from_der(&key.sign(message)?)
-        .map_err(|_| KeyError::new("the key made a signature that is none"))?;
-    Ok(reverse_halves(signature.to_bytes().into()))
+    sign_big_endian(key, message).map(reverse_halves)
 }
 
 /// Whether `signature` is that of `key` over `message`.
 #[must_use]
 pub fn verify(key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
     let Ok(reversed) = <[u8; SIGNATURE_LEN]>::try_from(signature) else { return false };
-    ecdsa::Signature::from_slice(&reverse_halves(reversed))
-        .is_ok_and(|signature| key.verify(message, signature.to_der().as_bytes()))
+    verify_big_endian(key, message, &reverse_halves(reversed))
+}
+
+/// As [`sign`], with r and s as they are.
+pub(super) fn sign_big_endian(key: &SigningKey, message: &[u8]) -> Result<[u8; SIGNATURE_LEN], KeyError> {
+    // Only an ECDSA key has such a point.
+    key.public().p256_point()?;
+    let signature = ecdsa::Signature::from_der(&key.sign(message)?)
+        .map_err(|_| KeyError::new("the key made a signature that is none"))?;
+    Ok(signature.to_bytes().into())
+}
+
+/// As [`verify`], with r and s as they are.
+pub(super) fn verify_big_endian(key: &PublicKey, message: &[u8], signature: &[u8; SIGNATURE_LEN]) -> bool {
+    ecdsa::Signature::from_slice(signature).is_ok_and(|signature| key.verify(message, signature.to_der().as_bytes()))
 }
 
 /// The public key as a device holds it.
