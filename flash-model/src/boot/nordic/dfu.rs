@@ -13,7 +13,6 @@
 //! | (the link breaks) | [`Nordic::reload`], from SDK 16 on | |
 //! | (nothing happens for long) | | [`Nordic::settings_backup`]; then reset |
 
-use super::prevalidate::stored_packet;
 use super::{FlashStep, Nordic, Refusal, ResultCode, Settings};
 use crate::flash::{Flash, FlashError};
 
@@ -52,7 +51,7 @@ impl Nordic {
     pub fn start(&self, flash: &Flash) -> Result<Dfu, Refusal> {
         let (settings, _) = self.load(flash).map_err(fault)?;
         let mut dfu = Dfu::new(settings);
-        dfu.init_valid = dfu.settings.progress.command_size != 0 && stored_packet(&dfu.settings).is_some();
+        dfu.init_valid = dfu.settings.progress.command_size != 0 && self.stored_packet(&dfu.settings).is_some();
         if dfu.init_valid {
             self.init_command_execute(&mut dfu, flash)?;
         }

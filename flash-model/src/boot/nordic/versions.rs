@@ -80,7 +80,7 @@ impl Nordic {
         let matches = |fwid: Option<u16>, any: bool| {
             init.sd_req
                 .iter()
-                .any(|asked| fwid.is_some_and(|fwid| *asked == fwid.into()) || any && *asked == ANY_VERSION)
+                .any(|asked| fwid.is_some_and(|fwid| *asked == u32::from(fwid)) || any && *asked == ANY_VERSION)
         };
         match (installed, init.sd_req.first()) {
             (Some(_), None) if !early => false,
