@@ -180,7 +180,7 @@ size = 0x400
 fn fields_stand_for_every_unit() {
     let layout = Layout::parse("smallest", SMALLEST).unwrap();
     let options = Options { ble: false, ..Options::default() };
-    for (app_len, sent) in [(0x300, no_softdevice(0x500)), (0x300, without_softdevice(bootloader_update(0x600)))] {
+    for (app_len, sent) in [(0x300, no_softdevice(0x500)), (0x300, without_softdevice(&bootloader_update(0x600)))] {
         let mut device = Device::in_layout(layout.clone(), options, app_len);
         device.bootloader.truncate(0x700);
         let case = Case { name: "smallest", device, sent };
@@ -196,7 +196,7 @@ fn fields_stand_for_every_unit() {
 }
 
 /// The same package for a device without SoftDevice.
-fn without_softdevice(sent: Sent) -> Sent {
+fn without_softdevice(sent: &Sent) -> Sent {
     package(FwType::Bootloader, [&sent.image, &[]], 2, |init| init.sd_req = vec![0])
 }
 

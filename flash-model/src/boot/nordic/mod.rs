@@ -18,6 +18,7 @@ mod activate;
 pub mod bank;
 mod cache;
 pub mod dfu;
+pub mod explain;
 pub mod map;
 pub mod mbr;
 pub mod options;

@@ -100,7 +100,8 @@ impl Nordic {
         if signature.kind != SignatureType::EcdsaP256Sha256 {
             return Err(ExtendedError::WrongSignatureType.into());
         }
-        if signature.bytes.len() != sign::SIGNATURE_LEN {
+        // SDK 12 leaves a wrong length to the check itself.
+        if signature.bytes.len() != sign::SIGNATURE_LEN && self.options.profile > Profile::V12_3 {
             return Err(ResultCode::OperationFailed.into());
         }
         if self.public_key().is_some_and(|key| sign::verify(key, message, &signature.bytes)) {
