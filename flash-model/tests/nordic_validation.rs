@@ -102,6 +102,49 @@ fn each_fault_has_its_answer() {
     insta::assert_snapshot!(table.lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
 }
 
+/// The builds of which the answers were recorded.
+fn builds() -> [(&'static str, Options); 6] {
+    let options = Options::default();
+    [
+        ("default", options),
+        ("any-version", Options { app_downgrade_prevention: false, ..options }),
+        ("no-same", Options { accept_same_version: false, ..options }),
+        ("unsigned", Options { require_signed_app: false, ..options }),
+        ("debug", Options { debug: true, ..options }),
+        ("dual", Options { force_dual_bank: true, ..options }),
+    ]
+}
+
+/// What was recorded from the real code of SDK 17.1 (`golden/nordic-boot`), which takes every signature for right.
+#[test]
+fn the_real_code_gives_the_same_answers() {
+    let folder = std::env::var("BRICKPROOF_WRITE_NORDIC_BOOT");
+    let records = include_str!("golden/nordic-boot/answers.jsonl");
+    let mut checked = 0;
+    for (build, options) in builds() {
+        let device = Device::new(options, 0x1c00);
+        for (number, (name, init)) in faults().iter().enumerate() {
+            let case = format!("{build}-{number:02}");
+            if let Ok(folder) = &folder {
+                let folder = std::path::Path::new(folder).join("answers").join(&case);
+                std::fs::create_dir_all(&folder).unwrap();
+                let flash = device.flash().read_area(device.nordic.map().whole()).unwrap();
+                for (file, bytes) in [("flash.bin", &flash), ("init.bin", init), ("image.bin", &app(2, 0x2800))] {
+                    std::fs::write(folder.join(file), bytes).unwrap();
+                }
+            }
+            let recorded = records.lines().find(|line| line.contains(&format!("\"{case}\"")));
+            let Some((_, answers)) = recorded.and_then(|line| line.split_once("\"answers\":\"")) else { continue };
+            // Create, write, execute.
+            let expected = answers.split(' ').nth(2).unwrap();
+            let expected = if *name == "wrong signature" && options.require_signed_app { "05" } else { expected };
+            assert_eq!(execute(&device, init).replace(' ', ""), expected, "{case} {name}");
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, builds().len() * faults().len());
+}
+
 /// Everything wrong, and then one thing put right after the other: the answers come in the order of the checks.
 #[test]
 fn checks_come_in_their_order() {
