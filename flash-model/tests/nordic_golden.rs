@@ -6,9 +6,10 @@ mod nordic_support;
 use std::path::Path;
 
 use brickproof_flash_model::boot::nordic::options::DFU_START;
+use brickproof_flash_model::boot::nordic::settings::AdvName;
 use brickproof_flash_model::boot::nordic::{Entry, Options, Outcome, Refusal};
 use brickproof_flash_model::flash::{Flash, Hook, Interruption, Operation, TearModel, Uncut, Verdict};
-use brickproof_flash_model::image::nordic::{FwType, crc32};
+use brickproof_flash_model::image::nordic::{FwType, crc32, sign};
 use nordic_support::{Device, PAGE, Sent, app, app_update, package, softdevice};
 use serde::Deserialize;
 
@@ -51,7 +52,23 @@ fn cases() -> Vec<(&'static str, Device, Sent)> {
     let bootloader = |len: u32| package(FwType::Bootloader, [&app(101, len), &[]], 2, |_| {});
     let mut broken = app_update(0x2800);
     broken.image[0x1234] ^= 1;
+    // Refused for its hardware, and its hash is that of no bytes.
+    let empty = |kind| {
+        let image: [&[u8]; 2] = [&app(2, 64), &[]];
+        package(kind, image, 0x7000_0000, |init| {
+            init.hw_version = Some(1);
+            init.hash.as_mut().unwrap().bytes = sign::image_hash(&[]).to_vec();
+        })
+    };
     vec![
+        ("empty-application", device(options, 0x1c00), empty(FwType::Application)),
+        ("empty-bootloader", device(options, 0x1c00), empty(FwType::Bootloader)),
+        ("empty-softdevice", device(options, 0x1c00), empty(FwType::Softdevice)),
+        ("version-1", device(options, 0x1c00), app_update(0x2800)),
+        ("name", device(options, 0x1c00), app_update(0x2800)),
+        ("page-alone", device(options, 0x1c00), app_update(0x2800)),
+        ("backup-alone", device(options, 0x1c00), app_update(0x2800)),
+        ("nothing", device(options, 0x1c00), app_update(0x2800)),
         ("dual", device(options, 0x1c00), app_update(0x2800)),
         ("long", device(options, 0x0900), app_update(0xa804)),
         ("broken", device(options, 0x1c00), broken),
@@ -71,6 +88,30 @@ fn cases() -> Vec<(&'static str, Device, Sent)> {
 }
 
 const TEARS: [TearModel; 3] = [TearModel::Nothing, TearModel::FirstHalf, TearModel::AllButLast];
+
+/// The flash before the first session: as it left the factory, but for what the name of the case says of the settings.
+fn begin(name: &str, device: &Device) -> Flash {
+    let mut flash = device.flash();
+    let (page, backup) = (device.nordic.map().settings(), device.nordic.map().params());
+    let erased = [0xff; 896];
+    match name {
+        "version-1" => {
+            let (mut old, _) = device.nordic.load(&flash).unwrap();
+            (old.settings_version, old.init_command, old.adv_name) = (1, [0xff; 512], AdvName::new(b"old"));
+            old.seal();
+            for page in [page, backup] {
+                flash.load(page, 0, &erased).unwrap();
+                flash.load(page, 0, &old.to_bytes_v1()).unwrap();
+            }
+        }
+        "name" => flash.load(page, 0x364, &AdvName::new(b"DfuBoard").to_bytes()).unwrap(),
+        "page-alone" => flash.load(backup, 0, &erased).unwrap(),
+        "backup-alone" => flash.load(page, 0x50, &erased[..4]).unwrap(),
+        "nothing" => [page, backup].iter().for_each(|page| flash.load(*page, 0, &erased).unwrap()),
+        _ => {}
+    }
+    flash
+}
 
 /// Cuts one operation, counted over all boots.
 struct CutAt {
@@ -195,7 +236,7 @@ fn each_power_loss_leaves_what_the_real_code_leaves() {
         for record in records.iter().filter(|record| record.case == name) {
             let tear = TEARS[usize::from(record.tear)];
             let at = format!("{name}: cut {} tear {}", record.cut, record.tear);
-            let mut flash = device.flash();
+            let mut flash = begin(name, &device);
             let mut answers = Answers::default();
             let mut hook = CutAt { left: Some(record.cut), tear, operations: 0 };
             let story = session(&device, &mut flash, Some(&sent), &mut hook, &mut answers);
@@ -224,7 +265,7 @@ fn each_power_loss_leaves_what_the_real_code_leaves() {
 fn inputs_of_the_recorder() {
     let folder = std::env::var("BRICKPROOF_WRITE_NORDIC_BOOT");
     for (name, device, sent) in cases() {
-        let flash = device.flash().read_area(device.nordic.map().whole()).unwrap();
+        let flash = begin(name, &device).read_area(device.nordic.map().whole()).unwrap();
         assert_eq!(flash.len(), 0x18000);
         if let Ok(folder) = &folder {
             let folder = Path::new(folder).join(name);
@@ -233,6 +274,23 @@ fn inputs_of_the_recorder() {
                 std::fs::write(folder.join(file), bytes).unwrap();
             }
         }
+    }
+}
+
+/// A packet that was refused sets the versions, when its hash is that of no bytes.
+#[test]
+fn a_refused_packet_of_no_bytes_sets_versions() {
+    for (name, versions) in [("empty-application", (0x7000_0000, 1)), ("empty-bootloader", (1, 0x7000_0000))] {
+        let (_, device, sent) = cases().into_iter().find(|(case, ..)| *case == name).unwrap();
+        let mut flash = device.flash();
+        let mut answers = Answers::default();
+        let mut hook = CutAt { left: None, tear: TearModel::Nothing, operations: 0 };
+        let story = session(&device, &mut flash, Some(&sent), &mut hook, &mut answers);
+        assert!(story.ends_with("app") && answers.0.ends_with("0b06 08 08 01 "), "{story} {}", answers.0);
+        let (settings, _) = device.nordic.load(&flash).unwrap();
+        assert_eq!((settings.app_version, settings.bootloader_version), versions);
+        let refused = device.send_init(&mut flash, &app_update(0x2800).init);
+        assert_eq!(refused.is_err(), name == "empty-application", "no update is new enough any more");
     }
 }
 

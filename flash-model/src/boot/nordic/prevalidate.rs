@@ -34,7 +34,9 @@ impl Nordic {
         if dfu.init_valid {
             return self.execute_again(dfu, flash);
         }
-        let packet = self.stored_packet(&dfu.settings).ok_or(ResultCode::InvalidObject)?;
+        let packet = self.stored_packet(&dfu.settings);
+        dfu.decoded = packet.as_ref().map(|packet| packet.command.clone());
+        let packet = packet.ok_or(ResultCode::InvalidObject)?;
         (dfu.firmware_start, dfu.firmware_size) = (0, 0);
         let accepted = if profile < Profile::V15_0 {
             self.accept_early(&packet, dfu, flash).map_err(|refusal| self.plain(refusal))
@@ -62,8 +64,8 @@ impl Nordic {
             dfu.firmware_size = dfu.settings.bank_1.image_size;
             return Ok(());
         }
-        let packet = self.stored_packet(&dfu.settings).ok_or(ResultCode::InvalidObject)?;
-        dfu.firmware_size = self.image_size(&packet.command)?;
+        let init = dfu.decoded.as_ref().ok_or(ResultCode::InvalidObject)?;
+        dfu.firmware_size = self.image_size(init)?;
         Ok(())
     }
 

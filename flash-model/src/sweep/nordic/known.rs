@@ -68,7 +68,7 @@ pub const ALL: &[Known] = &[
     Known {
         id: "answered-before-stored",
         title: "The uploader is told that the image is accepted before that is written: power lost then leaves the old firmware",
-        evidence: "nrf_dfu_req_handler.c, on_data_obj_execute_request_sched answers and then calls nrf_dfu_settings_write_and_backup",
+        evidence: "Recorded from the real code (tests/golden/nordic-boot); nrf_dfu_req_handler.c, on_data_obj_execute_request_sched answers and then calls nrf_dfu_settings_write_and_backup",
         remedy: "Look which version runs after the reset; when it is the old one, send the package again",
         invariants: &["acknowledged"],
         applies: |_| true,
@@ -95,7 +95,7 @@ pub const ALL: &[Known] = &[
     Known {
         id: "softdevice-over-its-source",
         title: "A SoftDevice that grows over its own copy, up to its information struct, cannot be resumed: one power loss in the last step leaves a broken one, and with it no radio",
-        evidence: "nrf_bootloader_fw_activation.c, sd_activate looks for the magic at the start of the source before it looks at the write offset, and what fails is given up",
+        evidence: "Recorded from the real code (single-softdevice); nrf_bootloader_fw_activation.c, sd_activate looks for the magic at the start of the source before it looks at the write offset, and what fails is given up",
         remedy: "None for the initiator; a product that may update so keeps an application between the two, or programs the SoftDevice otherwise",
         invariants: &["softdevice", "starts"],
         applies: |facts| facts.covers_source,
@@ -104,7 +104,7 @@ pub const ALL: &[Known] = &[
     Known {
         id: "version-taken-bootloader-not",
         title: "As softdevice-over-its-source, behind the SoftDevice of a package with a bootloader: the old bootloader stays, and the settings have the version of the new one, so that the package is refused",
-        evidence: "nrf_dfu_validation.c, postvalidate_sd_bl sets bootloader_version before anything is in place; nrf_dfu_ver_validation.c wants a greater one",
+        evidence: "Recorded from the real code (both-over-source); nrf_dfu_validation.c, postvalidate_sd_bl sets bootloader_version before anything is in place; nrf_dfu_ver_validation.c wants a greater one",
         remedy: "Send a package with a greater bootloader version",
         invariants: &["upload", "acknowledged", "stays"],
         applies: |facts| facts.covers_source && facts.kind == FwType::SoftdeviceBootloader,

@@ -60,7 +60,8 @@ build no-same -DNRF_DFU_APP_ACCEPT_SAME_VERSION=0
 build unsigned -DNRF_DFU_REQUIRE_SIGNED_APP_UPDATE=0
 build debug -DNRF_DFU_DEBUG=1
 build dual -DNRF_DFU_FORCE_DUAL_BANK_APP_UPDATES=1
-for name in dual long broken refused no-room softdevice softdevice-larger softdevice-long bootloader both both-major \
+for name in empty-application empty-bootloader empty-softdevice version-1 name page-alone backup-alone nothing \
+    dual long broken refused no-room softdevice softdevice-larger softdevice-long bootloader both both-major \
     both-over-source; do
     "$WORK/default" $name "$INPUTS/$name"
 done >records.jsonl
