@@ -14,10 +14,8 @@ use nordic_support::{Device, FWID, PAGE, Sent, app, app_update, package, softdev
 
 /// The answer behind `60 04`.
 fn answer<T>(result: Result<T, Refusal>) -> String {
-    match result {
-        Ok(_) => "01".into(),
-        Err(refusal) => refusal.bytes().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" "),
-    }
+    let bytes = result.map_or_else(|refusal| refusal.bytes(), |_| vec![1]);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
 }
 
 fn execute(device: &Device, init: &[u8]) -> String {

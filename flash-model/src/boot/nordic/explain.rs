@@ -230,7 +230,7 @@ impl Nordic {
         let backup = self.options.profile.has_backup();
         match source {
             SettingsSource::Nothing => {
-                add("settings-lost", "no settings page is valid: there is no application".into())
+                add("settings-lost", "no settings page is valid: there is no application".into());
             }
             SettingsSource::Backup => {
                 add("settings-torn", "the settings page is not valid, as after a power loss: the backup counts".into());
