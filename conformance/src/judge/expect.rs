@@ -112,7 +112,8 @@ pub(super) fn findings(scenario: &Scenario, view: &View<'_>, hung: bool) -> Vec<
             add("expect/running", wanted, "another image is there".into(), view.last);
             continue;
         }
-        let in_test = primary.trailer.copy_done == "set" && primary.trailer.image_ok != "set";
+        let trailer = primary.trailer.as_ref();
+        let in_test = trailer.is_some_and(|trailer| trailer.copy_done == "set" && trailer.image_ok != "set");
         let (wanted, is) = match expect.state {
             Some(ExpectState::Confirmed) if in_test => ("confirmed", "it is in its test: the next reset swaps back"),
             Some(ExpectState::Testing) if !in_test => ("testing", "it is confirmed"),

@@ -18,7 +18,7 @@ use crate::air::Air;
 use crate::initiator::update::Job;
 use crate::judge::{self, CheckOutcome};
 use crate::library;
-use crate::scenario::{Finally, Image, ImageOrigin, ImageSet, ImageState, Scenario};
+use crate::scenario::{Finally, Image, ImageOrigin, ImageSet, ImageState, Scenario, Version};
 use crate::target::Target;
 
 /// Starts after which a target does not settle any more.
@@ -130,10 +130,12 @@ impl Case {
         let air = plan.air.suited_to(&scenario.needs);
         let time_scale = plan.time_scale.unwrap_or(if air.is_virtual() { 1.0 } else { 0.0 });
         let board = Arc::new(target.board(scenario.timing, time_scale, behaviours)?);
-        if let (ImageOrigin::File(path), None) = (&scenario.update.origin, scenario.update.broken) {
+        if let (ImageOrigin::File(path), None, Some(mcuboot)) =
+            (&scenario.update.origin, scenario.update.broken, board.mcuboot())
+        {
             let mut slot = images.update.bytes.clone();
             slot.push(0xff);
-            if let Err(error) = board.mcuboot.verifier().verify(&slot.as_slice(), board.mcuboot.max_image_size()) {
+            if let Err(error) = mcuboot.verifier().verify(&slot.as_slice(), mcuboot.max_image_size()) {
                 return Err(Mistake::new(
                     path.display().to_string(),
                     format!("{} would not accept it: {error}", target.name),
@@ -162,7 +164,17 @@ impl Case {
                 .remedy(format!("one of: {}", names.join(", "))));
             }
         }
-        let flash = initial_flash(&scenario, &images, &target, &board.mcuboot)?;
+        let flash = match (board.mcuboot(), target.of_nordic()) {
+            (_, Some(own)) => {
+                let version = match images.installed.version {
+                    Some(Version::Number(version)) => version,
+                    Some(Version::Semantic(_)) | None => 0,
+                };
+                own.factory_flash(&target.layout, &images.installed.bytes, version)?
+            }
+            (Some(mcuboot), None) => initial_flash(&scenario, &images, &target, mcuboot)?,
+            (None, None) => target.layout.blank_flash(),
+        };
         Ok(Self { scenario, images, air, target, board, flash })
     }
 
@@ -184,7 +196,7 @@ impl Case {
             return self.without_run(plan, Status::Skipped, format!("{} {lack}", self.target.name));
         }
         if self.images.update_1.is_some() {
-            if self.board.mcuboot.image_count() < 2 {
+            if self.board.mcuboot().is_none_or(|mcuboot| mcuboot.image_count() < 2) {
                 let reason = format!("{} has one image, and the scenario updates two", self.target.name);
                 return self.without_run(plan, Status::Skipped, reason);
             }
@@ -266,7 +278,10 @@ impl Case {
             sha256: update.sha256,
             // Too broken to have a hash: the file is offered all the same.
             tlv_hash: update.tlv_hash.unwrap_or(update.sha256),
-            version: update.version,
+            version: match update.version {
+                Some(Version::Semantic(version)) => Some(version),
+                Some(Version::Number(_)) | None => None,
+            },
             task: self.scenario.task,
             number,
             further: Vec::new(),

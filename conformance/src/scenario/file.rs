@@ -3,15 +3,17 @@
 use std::path::Path;
 
 use brickproof_flash_model::image::mcuboot::Sabotage;
+use brickproof_flash_model::image::nordic;
 use brickproof_flash_model::source::Mistake;
 use brickproof_simulator::device::Behaviour;
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::fault::FaultEntry;
+use super::package::{BootValidation, BootloaderEntry, Contents, PackageSpec, SoftdeviceEntry};
 use super::{
-    ExpectInitiator, ExpectInjected, ExpectRunning, ExpectState, Expectation, Finally, ImageOrigin, ImageSpec,
-    ImageState, Scenario, SignedWith, Task, TimingSpec,
+    Broken, ExpectInitiator, ExpectInjected, ExpectRunning, ExpectState, Expectation, Finally, ImageOrigin, ImageSpec,
+    ImageState, Scenario, SignedWith, Task, TimingSpec, Version,
 };
 use crate::air::SERIAL_RECOVERY;
 use crate::units::{Duration, Size};
@@ -57,17 +59,32 @@ struct Images {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct ImageEntry {
-    version: Option<Spanned<String>>,
+    version: Option<Spanned<VersionEntry>>,
     size: Option<Spanned<Size>>,
     file: Option<Spanned<String>>,
     #[serde(default)]
     application: ApplicationEntry,
-    broken: Option<Sabotage>,
+    broken: Option<Spanned<String>>,
     key: Option<SignedWith>,
     confirmed: Option<bool>,
     state: Option<ImageState>,
+    contents: Option<Spanned<Contents>>,
+    hw_version: Option<u32>,
+    sd_req: Option<Vec<u32>>,
+    debug: Option<bool>,
+    boot_validation: Option<BootValidation>,
+    softdevice: Option<SoftdeviceEntry>,
+    bootloader: Option<BootloaderEntry>,
+}
+
+/// A version of MCUboot's, or of Nordic's.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a version like \"1.2.3\", or a number")]
+enum VersionEntry {
+    Text(String),
+    Number(u32),
 }
 
 /// A name, or a name with a duration.
@@ -237,10 +254,14 @@ fn image(
                 .remedy("either `file`, or `version` and `size`"));
         }
         (None, Some(version), Some(size)) => {
-            let parsed =
-                version.get_ref().parse().map_err(|error: brickproof_flash_model::image::mcuboot::VersionError| {
-                    mistake(version.span().start, error.to_string())
-                })?;
+            let parsed = match version.get_ref() {
+                VersionEntry::Number(number) => Version::Number(*number),
+                VersionEntry::Text(text) => Version::Semantic(text.parse().map_err(
+                    |error: brickproof_flash_model::image::mcuboot::VersionError| {
+                        mistake(version.span().start, error.to_string())
+                    },
+                )?),
+            };
             if !SIZE_RANGE.contains(&size.get_ref().0) {
                 return Err(mistake(size.span().start, format!("an image of {} bytes is not made", size.get_ref().0))
                     .remedy("from 1 KiB to 16 MiB"));
@@ -250,6 +271,10 @@ fn image(
         (None, ..) => {
             return Err(mistake(entry.span().start, "an image needs `version` and `size`, or `file`".into()));
         }
+    };
+    let broken = match &image.broken {
+        None => None,
+        Some(name) => Some(broken(name.get_ref()).map_err(|message| mistake(name.span().start, message))?),
     };
     let behaviour = match image.application {
         ApplicationEntry::WaitsToBeConfirmed => Behaviour::WaitsToBeConfirmed,
@@ -261,9 +286,38 @@ fn image(
     Ok(ImageSpec {
         origin,
         behaviour,
-        broken: image.broken,
+        broken,
+        package: package(image),
         confirmed: image.confirmed.unwrap_or(false),
         state: image.state,
         key: image.key,
     })
+}
+
+/// What this name means of an image of MCUboot's, and of a package of Nordic's.
+fn broken(name: &str) -> Result<Broken, String> {
+    let broken = Broken {
+        mcuboot: Sabotage::ALL.into_iter().find(|sabotage| sabotage.name() == name),
+        nordic: nordic::Sabotage::ALL.into_iter().find(|sabotage| sabotage.name() == name),
+    };
+    if broken == Broken::default() {
+        let mcuboot = Sabotage::ALL.map(Sabotage::name).join(", ");
+        let nordic = nordic::Sabotage::ALL.map(nordic::Sabotage::name).join(", ");
+        return Err(format!(
+            "nothing is broken by `{name}`: an image of MCUboot's by {mcuboot}; a package of Nordic's by {nordic}"
+        ));
+    }
+    Ok(broken)
+}
+
+fn package(image: &ImageEntry) -> PackageSpec {
+    PackageSpec {
+        contents: image.contents.as_ref().map(|contents| *contents.get_ref()).unwrap_or_default(),
+        hw_version: image.hw_version,
+        sd_req: image.sd_req.clone(),
+        debug: image.debug.unwrap_or(false),
+        boot_validation: image.boot_validation.unwrap_or_default(),
+        softdevice: image.softdevice.clone().unwrap_or_default(),
+        bootloader: image.bootloader.clone().unwrap_or_default(),
+    }
 }

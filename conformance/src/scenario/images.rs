@@ -1,11 +1,11 @@
 //! The images of a scenario as files.
 
-use brickproof_flash_model::image::mcuboot::{ImageVersion, inspect};
+use brickproof_flash_model::image::mcuboot::inspect;
 use brickproof_flash_model::source::Mistake;
 use brickproof_simulator::trace::{Artifact, hex};
 use sha2::{Digest, Sha256};
 
-use super::{ImageOrigin, ImageSpec, Scenario, SignedWith};
+use super::{ImageOrigin, ImageSpec, Scenario, SignedWith, Version, package};
 use crate::target::Target;
 
 /// An image file.
@@ -17,10 +17,11 @@ pub struct Image {
     pub bytes: Vec<u8>,
     /// SHA-256 of the file.
     pub sha256: [u8; 32],
-    /// The hash in its TLV area; `None` when it is too broken to have one.
+    /// What it is known by when it runs: the hash in its TLV area, or of an application of Nordic's the hash of it all.
+    /// `None` when it is too broken to have one, or holds no application.
     pub tlv_hash: Option<[u8; 32]>,
     /// Its version.
-    pub version: Option<ImageVersion>,
+    pub version: Option<Version>,
 }
 
 /// The images of a scenario.
@@ -42,7 +43,10 @@ impl ImageSet {
     /// # Errors
     /// A [`Mistake`] that names the file and what is wrong with it.
     pub fn prepare(scenario: &Scenario, target: &Target) -> Result<Self, Mistake> {
-        let prepare = |role, spec| Image::prepare(role, spec, target, &scenario.id);
+        let prepare = |role, spec| match target.of_nordic() {
+            Some(own) => package::prepare(role, spec, own, &scenario.id),
+            None => Image::prepare(role, spec, target, &scenario.id),
+        };
         let set = Self {
             installed: prepare("installed", &scenario.installed)?,
             update: prepare("update", &scenario.update)?,
@@ -85,6 +89,13 @@ impl Image {
                     None => target.maker()?,
                     Some(key) => target.maker_with(key == SignedWith::Production)?,
                 };
+                let Version::Semantic(version) = version else {
+                    return Err(Mistake::new(
+                        format!("image `{role}` of {scenario}"),
+                        format!("{version} is a version of Nordic's, and {} has MCUboot", target.name),
+                    )
+                    .remedy("a text like \"1.2.3\""));
+                };
                 let bytes = maker
                     .image_of_size(*version, *size)
                     .map_err(|message| Mistake::new(format!("image `{role}` of {scenario}"), message))?;
@@ -93,7 +104,10 @@ impl Image {
         };
         let bytes = match spec.broken {
             None => good,
-            Some(sabotage) => sabotage.apply(&good).map_err(|error| {
+            Some(broken) => broken
+                .mcuboot
+                .ok_or_else(|| Mistake::new(&name, "this breaks a package of Nordic's"))?
+                .apply(&good).map_err(|error| {
                 Mistake::new(&name, format!("cannot be broken, as it is not good to begin with: {error}"))
             })?,
         };
@@ -109,7 +123,7 @@ impl Image {
             role,
             sha256: Sha256::digest(&bytes).into(),
             tlv_hash: info.as_ref().and_then(|info| info.hash),
-            version: info.map(|info| info.header.version),
+            version: info.map(|info| Version::Semantic(info.header.version)),
             bytes,
         })
     }

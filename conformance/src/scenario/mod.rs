@@ -23,6 +23,7 @@
 //! # also: installed = { .., state = "testing" }; broken = "signature" (the installed one only with
 //! # needs = ["serial-recovery"]); file = "app.signed.bin"; application = { crashes = "500 ms" };
 //! # key = "development" or "production", instead of the one that the target trusts
+//! # of a target of Nordic's: see [`package`]
 //!
 //! [timing]                                # instead of the target's
 //! erase = "85 ms"
@@ -82,15 +83,18 @@
 pub mod fault;
 mod file;
 mod images;
+pub mod package;
 
 use std::path::PathBuf;
 
 use brickproof_flash_model::image::mcuboot::{ImageVersion, Sabotage};
+use brickproof_flash_model::image::nordic;
 use brickproof_flash_model::source::Mistake;
 use brickproof_simulator::device::Behaviour;
 use brickproof_simulator::world::Fault;
 
 pub use images::{Image, ImageSet};
+pub use package::PackageSpec;
 
 /// What the initiator is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
@@ -189,14 +193,41 @@ pub struct Expectation {
     pub injected: Option<ExpectInjected>,
 }
 
+/// The version of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// MCUboot's, in a file a text.
+    Semantic(ImageVersion),
+    /// Nordic's, in a file a number.
+    Number(u32),
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Semantic(version) => version.fmt(f),
+            Self::Number(number) => number.fmt(f),
+        }
+    }
+}
+
+/// What is wrong with an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Broken {
+    /// As an image of MCUboot's.
+    pub mcuboot: Option<Sabotage>,
+    /// As a package of Nordic's.
+    pub nordic: Option<nordic::Sabotage>,
+}
+
 /// Where an image comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageOrigin {
     /// Made here.
     Made {
         /// Its version.
-        version: ImageVersion,
-        /// Its total size in bytes, as near as the signature allows.
+        version: Version,
+        /// Its total size in bytes, as near as the signature allows; of a package, of its application.
         size: u32,
     },
     /// A file.
@@ -221,7 +252,9 @@ pub struct ImageSpec {
     /// What the application in it does.
     pub behaviour: Behaviour,
     /// What is wrong with it.
-    pub broken: Option<Sabotage>,
+    pub broken: Option<Broken>,
+    /// What it is as a package of Nordic's.
+    pub package: PackageSpec,
     /// Whether it has a trailer that says so; only for the installed one.
     pub confirmed: bool,
     /// What it is marked as at the start.

@@ -119,16 +119,18 @@ impl<'a, 's> Line<'a, 's> {
         };
         let upload = self.upload;
         self.cutter.tell(|| "the bootloader starts".into());
-        let (supply, outcome, other) = match power_on(&upload.board, persistent, cause, self.cutter) {
+        let (supply, outcome, other) = match power_on(&upload.board, persistent, cause, 0, self.cutter) {
             Started::Interrupted(persistent, _) => {
                 self.supply = Some(Supply::Off(persistent));
                 return Err(End::Interrupted);
             }
-            Started::Dead(persistent, boot) => {
+            Started::Dead(persistent, boot) | Started::Resets(persistent, boot) => {
+                let Some(boot) = boot.into_mcuboot() else { return Err(End::Interrupted) };
                 self.cutter.tell(|| told(&boot));
                 (Supply::Off(persistent), boot.outcome, Slot::Secondary)
             }
             Started::Running(device, boot) => {
+                let Some(boot) = boot.into_mcuboot() else { return Err(End::Interrupted) };
                 self.cutter.tell(|| told(&boot));
                 let primary = device.running_slot() == Slot::Primary;
                 let other = if primary { Slot::Secondary } else { Slot::Primary };

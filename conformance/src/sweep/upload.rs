@@ -123,9 +123,10 @@ impl<'p> Upload<'p> {
     /// one of the images.
     pub fn new(target: &Target, old: &[u8], new: &[u8], initiator: Initiator<'p>) -> Result<Self, String> {
         let board = target.board(TimingSpec::default(), 1.0, Vec::new()).map_err(|mistake| mistake.to_string())?;
-        let [pair] = board.mcuboot.pairs() else { return Err("an upload of several images is not swept".into()) };
-        let options = board.mcuboot.options();
-        can_be_swept(&board.mcuboot, &board.layout.blank_flash())?;
+        let Some(mcuboot) = board.mcuboot() else { return Err("only uploads to MCUboot are swept".into()) };
+        let [pair] = mcuboot.pairs() else { return Err("an upload of several images is not swept".into()) };
+        let options = mcuboot.options();
+        can_be_swept(mcuboot, &board.layout.blank_flash())?;
         let load = |flash: &mut Flash, slot: Slot, image: &[u8]| {
             let loaded = flash.load(pair.area(slot), pair.upload_offset(slot), image);
             loaded.map_err(|error| format!("the image for the {slot} slot: {error}"))
@@ -139,7 +140,7 @@ impl<'p> Upload<'p> {
         load(&mut flash, Slot::Primary, old)?;
         let mut uncut = Uncut;
         target
-            .mark_installed(&mut Controller::new(&mut flash, &mut uncut), &board.mcuboot, None)
+            .mark_installed(&mut Controller::new(&mut flash, &mut uncut), mcuboot, None)
             .map_err(|error| error.to_string())?;
         let mut with_both = flash.clone();
         load(&mut with_both, Slot::Secondary, new)?;
@@ -187,7 +188,10 @@ impl<'p> Upload<'p> {
     }
 
     fn pair(&self) -> &Pair {
-        &self.board.mcuboot.pairs()[0]
+        match self.board.mcuboot() {
+            Some(mcuboot) => &mcuboot.pairs()[0],
+            None => unreachable!("an upload is only made for MCUboot"),
+        }
     }
 
     /// Whether the old image lies whole in a slot.

@@ -124,8 +124,7 @@ struct File {
     about: String,
     layout: Spanned<String>,
     bootloader: BootloaderTable,
-    #[serde(default)]
-    softdevice: Spanned<SoftdeviceTable>,
+    softdevice: Option<Spanned<SoftdeviceTable>>,
     #[serde(default)]
     dfu: DfuTable,
     #[serde(default)]
@@ -295,7 +294,10 @@ pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Targ
     if read.battery.refuses == Refuses::Init {
         dfu.low_battery = Some(ResultCode::OperationFailed.number());
     }
-    let softdevice = softdevice(&read.softdevice, &mistake)?;
+    let softdevice = match &read.softdevice {
+        Some(table) => softdevice(table.get_ref(), table.span().start, &mistake)?,
+        None => softdevice(&SoftdeviceTable::default(), 0, &mistake)?,
+    };
     let peripheral = peripheral::read(
         Peripheral::nordic(&read.name),
         &read.name,
@@ -378,16 +380,16 @@ fn options(table: &BootloaderTable, sdk: Sdk) -> Options {
 }
 
 fn softdevice(
-    table: &Spanned<SoftdeviceTable>,
+    own: &SoftdeviceTable,
+    at: usize,
     mistake: &dyn Fn(usize, String) -> Mistake,
 ) -> Result<Option<Softdevice>, Mistake> {
-    let own = table.get_ref();
     if own.present == Some(false) {
         return Ok(None);
     }
     let size = own.size.map_or(0x26000, |size| size.0);
     if size < MBR_SIZE + 0x3000 {
-        return Err(mistake(table.span().start, format!("a SoftDevice of {size} bytes is too small"))
+        return Err(mistake(at, format!("a SoftDevice of {size} bytes is too small"))
             .remedy("16 KiB or more, the MBR with it"));
     }
     let info = SoftdeviceBinary {

@@ -14,6 +14,7 @@ pub mod program;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use brickproof_flash_model::boot::nordic as nordic_boot;
 use brickproof_flash_model::boot::mcuboot::{Boot, Counters, Mcuboot, Outcome, Slot};
 use brickproof_flash_model::flash::{Controller, Flash, Hook, Interruption};
 use brickproof_flash_model::image::mcuboot::{SlotSource, inspect};
@@ -118,11 +119,11 @@ enum Program {
 #[derive(Debug)]
 pub enum Started {
     /// An image runs, or the recovery of the bootloader.
-    Running(Device, BootSummary),
+    Running(Device, Booted),
     /// There is nothing to run.
-    Dead(Persistent, BootSummary),
+    Dead(Persistent, Booted),
     /// The bootloader resets the device.
-    Resets(Persistent, BootSummary),
+    Resets(Persistent, Booted),
     /// The start was interrupted.
     Interrupted(Persistent, Interruption),
 }
@@ -136,6 +137,35 @@ pub struct BootSummary {
     pub swapped: Option<String>,
     /// Why nothing runs, or why the bootloader stays.
     pub reason: Option<String>,
+}
+
+/// A boot that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Booted {
+    /// Of MCUboot.
+    Mcuboot(Boot),
+    /// Of Nordic's bootloader, and why DFU mode could not begin, if it could not.
+    Nordic(nordic_boot::Boot, Option<nordic_boot::Refusal>),
+}
+
+impl Booted {
+    /// What it did, for people.
+    #[must_use]
+    pub fn summary(&self) -> BootSummary {
+        match self {
+            Self::Mcuboot(boot) => BootSummary::of_mcuboot(boot),
+            Self::Nordic(boot, refused) => nordic::summary(boot, *refused),
+        }
+    }
+
+    /// The boot, where it was MCUboot's.
+    #[must_use]
+    pub fn into_mcuboot(self) -> Option<Boot> {
+        match self {
+            Self::Mcuboot(boot) => Some(boot),
+            Self::Nordic(..) => None,
+        }
+    }
 }
 
 impl BootSummary {
@@ -167,7 +197,6 @@ fn power_on_mcuboot(board: &Board, mcuboot: &Mcuboot, mut persistent: Persistent
         Err(interruption) => return Started::Interrupted(persistent, interruption),
         Ok(boot) => boot,
     };
-    let summary = BootSummary::of_mcuboot(&boot);
     if let Some(config) = &board.recovery {
         // mcuboot: boot/zephyr/main.c: the boot mode is looked at, and cleared, when the images have been seen to.
         let asked = persistent.retained.boot_mode == BOOT_MODE_BOOTLOADER;
@@ -181,7 +210,7 @@ fn power_on_mcuboot(board: &Board, mcuboot: &Mcuboot, mut persistent: Persistent
                 persistent.retained.boot_mode = 0;
             }
             let program = Program::Recovery { server: Recovery::new(config.clone()), reason };
-            return Started::Running(Device { persistent, program }, summary);
+            return Started::Running(Device { persistent, program }, Booted::Mcuboot(boot));
         }
     }
     match &boot.outcome {
@@ -195,9 +224,9 @@ fn power_on_mcuboot(board: &Board, mcuboot: &Mcuboot, mut persistent: Persistent
             let image = RunningImage { hash, version: header.version.to_string(), behaviour: board.behaviour(hash) };
             let kept = persistent.kept.get_or_insert_with(|| Kept::factory(&board.smp));
             let server = Box::new(Server::new(board.smp.clone(), kept));
-            Started::Running(Device { persistent, program: Program::Application { image, running_slot, server } }, summary)
+            Started::Running(Device { persistent, program: Program::Application { image, running_slot, server } }, Booted::Mcuboot(boot))
         }
-        Outcome::NoBootableImage { .. } | Outcome::Halt { .. } => Started::Dead(persistent, summary),
+        Outcome::NoBootableImage { .. } | Outcome::Halt { .. } => Started::Dead(persistent, Booted::Mcuboot(boot)),
     }
 }
 

@@ -1,11 +1,11 @@
 //! A board of Nordic's: from its bootloader to what runs.
 
-use brickproof_flash_model::boot::nordic::{Decision, Entry, Outcome};
+use brickproof_flash_model::boot::nordic::{Boot, Decision, Entry, Outcome, Refusal};
 use brickproof_flash_model::flash::{Controller, Flash, FlashError, Hook, Interruption};
 
 use super::attributes::Attributes;
 use super::program::{Input, Output, Surroundings};
-use super::{Battery, Board, BootSummary, Device, Persistent, Program, RunningImage, Started};
+use super::{Battery, Board, BootSummary, Booted, Device, Persistent, Program, RunningImage, Started};
 use crate::gatt::Advertisement;
 use crate::nordic::gatt::SECURE_SERVICE;
 use crate::nordic::{self, DfuMessage, Endpoint, NordicBoard};
@@ -33,24 +33,14 @@ pub(super) fn power_on(
         Err(interruption) => return Started::Interrupted(persistent, interruption),
         Ok(boot) => boot,
     };
-    let mut summary = BootSummary {
-        decisions: boot.decisions.iter().map(ToString::to_string).collect(),
-        swapped: boot.decisions.iter().find_map(|decision| match decision {
-            Decision::Activate { code, .. } => Some(code.to_string()),
-            _ => None,
-        }),
-        reason: None,
-    };
-    match boot.outcome {
+    match &boot.outcome {
         Outcome::Application { hash, version, .. } => {
-            let behaviour = board.behaviour(Some(hash));
-            let image = Some(RunningImage { hash: Some(hash), version: version.to_string(), behaviour });
+            let behaviour = board.behaviour(Some(*hash));
+            let image = Some(RunningImage { hash: Some(*hash), version: version.to_string(), behaviour });
             let program = Program::Nordic { image, program: Box::new(nordic::Program::application()) };
-            Started::Running(Device { persistent, program }, summary)
+            Started::Running(Device { persistent, program }, Booted::Nordic(boot, None))
         }
         Outcome::DfuMode { reason, timeout_us } => {
-            let reason = reason.to_string();
-            summary.reason = Some(reason.clone());
             let mut retained = persistent.retained;
             let around = Surroundings {
                 flash: &persistent.flash,
@@ -58,23 +48,36 @@ pub(super) fn power_on(
                 battery: Battery::default(),
                 now_us: now_us.saturating_add(board.start_us),
             };
-            let timeout = (timeout_us > 0).then_some(timeout_us);
-            match nordic::Program::dfu(own, reason, timeout, &around) {
+            let timeout = (*timeout_us > 0).then_some(*timeout_us);
+            match nordic::Program::dfu(own, reason.to_string(), timeout, &around) {
                 Ok(program) => {
                     let program = Program::Nordic { image: None, program: Box::new(program) };
-                    Started::Running(Device { persistent, program }, summary)
+                    Started::Running(Device { persistent, program }, Booted::Nordic(boot, None))
                 }
-                Err(refusal) => {
-                    summary.reason = Some(format!("the stored init packet is refused in DFU mode: {refusal}"));
-                    Started::Resets(persistent, summary)
-                }
+                // The error handler resets the device.
+                Err(refusal) => Started::Resets(persistent, Booted::Nordic(boot, Some(refusal))),
             }
         }
-        Outcome::Reset => Started::Resets(persistent, summary),
-        Outcome::Fault { reason } | Outcome::Brick { reason } => {
-            summary.reason = Some(reason);
-            Started::Dead(persistent, summary)
-        }
+        Outcome::Reset => Started::Resets(persistent, Booted::Nordic(boot, None)),
+        Outcome::Fault { .. } | Outcome::Brick { .. } => Started::Dead(persistent, Booted::Nordic(boot, None)),
+    }
+}
+
+/// What a boot did, for people.
+pub(super) fn summary(boot: &Boot, refused: Option<Refusal>) -> BootSummary {
+    let reason = match (&boot.outcome, refused) {
+        (_, Some(refusal)) => Some(format!("the stored init packet is refused in DFU mode: {refusal}")),
+        (Outcome::DfuMode { reason, .. }, None) => Some(reason.to_string()),
+        (Outcome::Fault { reason } | Outcome::Brick { reason }, None) => Some(reason.clone()),
+        (Outcome::Application { .. } | Outcome::Reset, None) => None,
+    };
+    BootSummary {
+        decisions: boot.decisions.iter().map(ToString::to_string).collect(),
+        swapped: boot.decisions.iter().find_map(|decision| match decision {
+            Decision::Activate { code, .. } => Some(code.to_string()),
+            _ => None,
+        }),
+        reason,
     }
 }
 

@@ -84,6 +84,7 @@ impl World {
                 (Machine::Off { persistent, back_at: None }, ending, end_of_flash)
             }
             Started::Running(device, boot) => {
+                let boot = boot.summary();
                 let outcome = match (device.recovery(), device.dfu_mode()) {
                     (Some(_), _) => "recovery",
                     (None, Some(_)) => "dfu-mode",
@@ -98,6 +99,7 @@ impl World {
                 (Machine::Running(device), Ending::Started, ends_at)
             }
             Started::Dead(persistent, boot) => {
+                let boot = boot.summary();
                 let reason = boot.reason.unwrap_or_default();
                 boot_record.outcome = "brick".into();
                 boot_record.reason = Some(reason.clone());
@@ -105,6 +107,7 @@ impl World {
                 (Machine::Dead { persistent, reason: reason.clone() }, Ending::Dead(reason), ends_at)
             }
             Started::Resets(persistent, boot) => {
+                let boot = boot.summary();
                 boot_record.outcome = "reset".into();
                 boot_record.reason = boot.reason;
                 boot_record.decisions = boot.decisions;
@@ -142,7 +145,7 @@ impl World {
         let (Started::Running(_, boot) | Started::Dead(_, boot) | Started::Resets(_, boot)) = started else {
             return None;
         };
-        boot.swapped?;
+        boot.summary().swapped?;
         let last = count.operations.checked_sub(1)?;
         let n = (count.operations * u64::from(permille) / 1000).min(last);
         Some((index, CutAt::Operation { n, tear }))

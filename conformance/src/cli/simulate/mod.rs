@@ -33,7 +33,7 @@ use crate::scenario::TimingSpec;
 use crate::target::Target;
 
 use output::Output;
-use slots::{SlotFile, fill, slot};
+use slots::{SlotFile, fill, fill_nordic, slot};
 
 /// Targets on one bus.
 const COUNT_MAX: i64 = 1000;
@@ -115,7 +115,13 @@ fn world(arguments: &Arguments, target: &Target, number: u16, flash: &mut Option
     *address = address.plus(number.into());
     let flash = match flash {
         Some(flash) => flash.clone(),
-        None => flash.insert(fill(target, &board.mcuboot, &arguments.slots)?).clone(),
+        None => {
+            let filled = match board.mcuboot() {
+                Some(mcuboot) => fill(target, mcuboot, &arguments.slots)?,
+                None => fill_nordic(target, &arguments.slots)?,
+            };
+            flash.insert(filled).clone()
+        }
     };
     let mut world = World::new(Arc::new(board), Persistent::new(flash), Wants::default());
     world.record(Kind::Run(RunRecord {

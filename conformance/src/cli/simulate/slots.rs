@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use brickproof_flash_model::boot::mcuboot::{Mcuboot, Slot, SwapType};
 use brickproof_flash_model::flash::{Controller, Flash, FlashError, Uncut};
 use brickproof_flash_model::image::mcuboot::{ImageVersion, inspect};
+use brickproof_flash_model::image::nordic::builder::application_binary;
 
 use super::super::{Failure, read_file};
 use crate::target::Target;
@@ -71,6 +72,20 @@ pub(super) fn fill(target: &Target, mcuboot: &Mcuboot, slots: &[SlotFile]) -> Re
         install(target, mcuboot, &mut flash, slot.slot, &slot.path, &image, slot.state)?;
     }
     Ok(flash)
+}
+
+/// The flash of a board of Nordic's as it leaves the factory, with an application of our own.
+pub(super) fn fill_nordic(target: &Target, slots: &[SlotFile]) -> Result<Flash, Failure> {
+    const VERSION: u32 = 1;
+    if !slots.is_empty() {
+        return Err(Failure::Usage(format!(
+            "--slot: {} has banks and no slots; an update reaches it by a package",
+            target.name
+        )));
+    }
+    let own = target.of_nordic().ok_or_else(|| Failure::Harness("a target of no known family".into()))?;
+    let application = application_binary(VERSION, OWN_IMAGE);
+    Ok(own.factory_flash(&target.layout, &application, VERSION)?)
 }
 
 fn install(

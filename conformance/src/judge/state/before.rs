@@ -1,11 +1,11 @@
 //! What the device has before the upload, and lists of every form.
 
-use brickproof_flash_model::image::mcuboot::ImageVersion;
 use brickproof_simulator::smp::{Command, Field, SmpMessage};
 use brickproof_simulator::trace::StepBy;
 
 use crate::judge::view::{Event, Listed, Place, View, confirms, is, listed, offset, writes_state};
 use crate::judge::{CheckOutcome, Seen};
+use crate::scenario::Version;
 
 /// STA-01: the state is read before the upload, and an image that is there already is not uploaded.
 pub(super) fn looks_before_uploading(view: &View<'_>) -> CheckOutcome {
@@ -108,8 +108,11 @@ fn slot_in_use(answer: &SmpMessage) -> bool {
 /// an older one.
 pub(super) fn honours_no_downgrade(view: &View<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
-    let number = |version: ImageVersion| (version.major, version.minor, version.revision);
-    let (update, installed) = (view.images.update.version.map(number), view.images.installed.version.map(number));
+    let number = |version: Version| match version {
+        Version::Semantic(version) => Some((version.major, version.minor, version.revision)),
+        Version::Number(_) => None,
+    };
+    let (update, installed) = (view.images.update.version.and_then(number), view.images.installed.version.and_then(number));
     if update.is_none() || update >= installed {
         return CheckOutcome::NotExercised;
     }
