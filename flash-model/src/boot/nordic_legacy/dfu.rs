@@ -55,14 +55,8 @@ pub enum Status {
 
 impl Status {
     /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Success,
-        Self::InvalidState,
-        Self::NotSupported,
-        Self::DataSize,
-        Self::CrcError,
-        Self::OperationFailed,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Success, Self::InvalidState, Self::NotSupported, Self::DataSize, Self::CrcError, Self::OperationFailed];
 
     /// Its number in an answer.
     #[must_use]

@@ -104,9 +104,10 @@ impl NordicLegacy {
             let expected = extension.first_chunk().map(|crc| u16::from_le_bytes(*crc));
             return Ok(expected == Some(self.crc16(flash, address, len)?));
         }
-        let expected: Option<([u8; 4], [u8; 32])> = extension.get(4..8).and_then(|len| len.try_into().ok()).zip(
-            extension.get(8..SIGNED_LEN).and_then(|hash| hash.try_into().ok()),
-        );
+        let expected: Option<([u8; 4], [u8; 32])> = extension
+            .get(4..8)
+            .and_then(|len| len.try_into().ok())
+            .zip(extension.get(8..SIGNED_LEN).and_then(|hash| hash.try_into().ok()));
         let mut digest = Sha256::new();
         self.map.visit(flash, address, len, |piece| digest.update(piece))?;
         let found: [u8; 32] = digest.finalize().into();

@@ -181,9 +181,6 @@ impl NordicLegacy {
     #[must_use]
     pub fn settings_save(&self, settings: &Settings) -> Vec<FlashStep> {
         let address = self.map.settings().offset;
-        vec![
-            FlashStep::Erase { address, pages: 1 },
-            FlashStep::Store { address, bytes: settings.to_bytes().to_vec() },
-        ]
+        vec![FlashStep::Erase { address, pages: 1 }, FlashStep::Store { address, bytes: settings.to_bytes().to_vec() }]
     }
 }

@@ -18,8 +18,8 @@ use super::{
     Unbootable,
 };
 use crate::flash::{Controller, Flash, FlashError, Interruption};
-use crate::image::nordic::crc16;
 use crate::image::nordic::crc::CRC16_START;
+use crate::image::nordic::crc16;
 
 /// Why straight-line bootloader code stops.
 #[derive(Debug)]
