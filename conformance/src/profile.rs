@@ -5,6 +5,7 @@
 //! name = "my-uploader"
 //! about = "what it is"
 //! needs = "pip install my-uploader"        # what to do when it is missing
+//! protocol = "smp"                         # or "secure-dfu", "legacy-dfu"
 //! airs = ["virtual-bluez", "udp", "serial"]
 //! timeout = "60 s"                         # of one command
 //!
@@ -50,6 +51,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::air::Air;
+use crate::target::Protocol;
 use crate::units::Duration;
 
 /// Steps that a profile may have a command for.
@@ -126,6 +128,8 @@ pub struct Profile {
     pub about: String,
     /// What to do when it is missing.
     pub needs: String,
+    /// What it speaks; `None` where nobody knows.
+    pub protocol: Option<Protocol>,
     /// Airs it can be reached on.
     pub airs: Vec<Air>,
     /// Longest time of one command in microseconds.
@@ -161,6 +165,7 @@ struct File {
     about: String,
     #[serde(default)]
     needs: String,
+    protocol: Option<Spanned<String>>,
     #[serde(default)]
     airs: Vec<Spanned<String>>,
     #[serde(default)]
@@ -201,6 +206,14 @@ impl Profile {
                     .remedy(format!("one of: {}", crate::judge::findings().collect::<Vec<_>>().join(", "))));
             }
         }
+        let protocol = match &read.protocol {
+            None => Protocol::Smp,
+            Some(name) => Protocol::ALL.into_iter().find(|known| known.name() == name.get_ref()).ok_or_else(|| {
+                let names = Protocol::ALL.map(Protocol::name).join(", ");
+                mistake(name.span().start, format!("no protocol is called `{}`", name.get_ref()))
+                    .remedy(format!("one of: {names}"))
+            })?,
+        };
         let mut airs = Vec::new();
         for air in &read.airs {
             airs.push(air.get_ref().parse().map_err(|message| mistake(air.span().start, message))?);
@@ -251,6 +264,7 @@ impl Profile {
             name: read.name,
             about: read.about,
             needs: read.needs,
+            protocol: Some(protocol),
             airs,
             timeout_us: read.timeout.us,
             commands: read.commands.into_iter().map(|(step, line)| (step.into_inner(), line.into_inner())).collect(),
@@ -314,6 +328,7 @@ impl Profile {
             name: command.first().map(|program| file_name(program)).unwrap_or_default(),
             about: shown,
             needs: String::new(),
+            protocol: None,
             airs: Air::ALL.into_iter().filter(|air| !air.is_virtual() && air.told_as() == *air).collect(),
             // The deadline of the case is the only one.
             timeout_us: 86_400_000_000,

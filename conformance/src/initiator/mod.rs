@@ -7,6 +7,7 @@
 //! | [`session`] | requests and their answers |
 //! | [`update`] | the whole update as straight-line code |
 //! | [`link_policy`] | [`LinkPolicy`](link_policy::LinkPolicy): its decisions about a Bluetooth LE link |
+//! | [`nordic`] | all of that for Nordic's protocols |
 //! | [`ble`] | a wire over a Bluetooth LE link on virtual time |
 //! | [`in_process`], [`udp`], [`serial`] | the wires: function calls on virtual time, a socket or a port on real time |
 //!
@@ -18,6 +19,7 @@ pub mod ble;
 pub mod bluez;
 pub mod in_process;
 pub mod link_policy;
+pub mod nordic;
 pub mod personality;
 pub mod policy;
 pub mod serial;

@@ -192,6 +192,17 @@ impl Case {
             let reason = format!("{} cannot be reached on the air `{}`", profile.name, plan.air);
             return self.without_run(plan, Status::Skipped, reason);
         }
+        let protocol = self.target.protocol();
+        if let Some(spoken) = plan.initiator.protocol().filter(|spoken| *spoken != protocol) {
+            let reason = format!(
+                "{} speaks {}, and {} is spoken to with {}",
+                plan.initiator.name(),
+                spoken.words(),
+                self.target.name,
+                protocol.words()
+            );
+            return self.without_run(plan, Status::Unsupported, reason);
+        }
         if let Some(lack) = self.scenario.needs.iter().find_map(|need| self.target.lacks(need)) {
             return self.without_run(plan, Status::Skipped, format!("{} {lack}", self.target.name));
         }
@@ -296,6 +307,12 @@ impl Case {
     pub(super) fn shown_passkey(&self) -> Option<u32> {
         let shows = self.board.gatt.pairing.capability.is_some_and(|can| can != IoCapability::NoInputNoOutput);
         shows.then(|| self.passkey())
+    }
+
+    /// Whether the target is of Nordic's.
+    #[must_use]
+    pub fn is_nordic(&self) -> bool {
+        self.target.of_nordic().is_some()
     }
 
     /// The name of the target.

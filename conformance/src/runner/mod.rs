@@ -43,6 +43,7 @@ use crate::air::Air;
 use crate::initiator::personality::Personality;
 use crate::profile::Profile;
 use crate::scenario::Scenario;
+use crate::target::Protocol;
 use case::{Case, CaseResult};
 use person::Person;
 use site::Site;
@@ -75,6 +76,17 @@ impl InitiatorChoice {
             Self::Builtin(personality) => personality.name,
             Self::External(profile) => &profile.name,
             Self::Person(_) => person::NAME,
+        }
+    }
+
+    /// What it speaks; `None` where it speaks everything.
+    #[must_use]
+    pub fn protocol(&self) -> Option<Protocol> {
+        match self {
+            // The personalities are clients of SMP's.
+            Self::Builtin(personality) => (!personality.is_plain()).then_some(Protocol::Smp),
+            Self::External(profile) => profile.protocol,
+            Self::Person(_) => Some(Protocol::Smp),
         }
     }
 }

@@ -7,6 +7,9 @@ use super::case::{Case, Ended, SETTLE_STARTS};
 use crate::air::Air;
 use crate::initiator::ble::BleWire;
 use crate::initiator::in_process::{Console, InProcess, block_on};
+use crate::initiator::nordic::policy::{DfuPolicy, GoodDfu};
+use crate::initiator::nordic::world_link::WorldLink;
+use crate::initiator::nordic;
 use crate::initiator::personality::Personality;
 use crate::initiator::policy::{Policy, Reporter, Truthful, WellBehaved};
 use crate::initiator::update::{self, Report};
@@ -25,6 +28,11 @@ pub(super) fn run(
     personality: Personality,
     seed: u64,
 ) -> Ended {
+    if case.is_nordic() {
+        run_nordic(case, world, &GoodDfu, &Truthful);
+        trace.append(&mut world.take_records());
+        return Ended::Done;
+    }
     run_job(world, case, &Truthful, async |world| {
         if case.air == Air::InProcessBle {
             personality.run(&mut BleWire::new(world, WellBehaved.link()), &case.job(), seed).await
@@ -47,6 +55,13 @@ pub fn run_with(case: &Case, world: &mut World, policy: &dyn Policy, tamper: &dy
             let mut wire = Tampered::new(InProcess::new(world), tamper);
             update::run(&mut wire, &job, policy).await
         }
+    });
+}
+
+/// Runs a case of Nordic's with these decisions.
+pub fn run_nordic(case: &Case, world: &mut World, policy: &dyn DfuPolicy, reporter: &dyn Reporter) {
+    run_job(world, case, reporter, async |world| {
+        nordic::update::run(&mut WorldLink::new(world), &case.images.update.bytes, policy).await
     });
 }
 

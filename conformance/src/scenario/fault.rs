@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use brickproof_flash_model::boot::mcuboot::SwapType;
 use brickproof_flash_model::flash::{Damage, TearModel};
 use brickproof_simulator::device::Battery;
+use brickproof_simulator::nordic::calls;
 use brickproof_simulator::smp::{Command, Field, Op};
 use brickproof_simulator::world::{
     Action, Change, Count, Fault, ImagesChange, Refusal, Selector, SwapFilter, Trigger, request,
@@ -15,6 +16,8 @@ use crate::units::{Duration, Size};
 
 /// Any command, as the name of one.
 const ANY: &str = "any";
+/// Longest answer that a scenario puts in the place of the device's, in bytes.
+const REPLY_MAX: usize = 512;
 /// Deepest nesting of a value in a changed answer.
 const DEPTH_MAX: usize = 8;
 
@@ -102,6 +105,11 @@ enum Do {
     ForeignAnswer(ChangeEntry),
     Refuse(Refusal),
     LoseRequest,
+    DoubleRequest,
+    CorruptRequest(CorruptEntry),
+    CorruptAnswer(CorruptEntry),
+    /// Bytes in hexadecimal.
+    Reply(String),
     ConnectFails,
     Stall(Duration),
     Inject(InjectEntry),
@@ -153,6 +161,18 @@ struct FlashFailsEntry {
     len: Option<Size>,
 }
 
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CorruptEntry {
+    byte: usize,
+    #[serde(default = "one_bit")]
+    mask: u8,
+}
+
+fn one_bit() -> u8 {
+    0x01
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StrayWriteEntry {
@@ -168,11 +188,30 @@ impl FaultEntry {
     pub fn fault(&self, number: usize) -> Result<Fault, String> {
         let action = self.action.action()?;
         let trigger = self.when.trigger(&action)?;
-        let cuts = matches!(trigger, Trigger::SwapProgress { .. } | Trigger::RequestOperation { .. });
-        if action.about_answer() && !matches!(trigger, Trigger::Answer(_)) {
+        let cuts = matches!(
+            trigger,
+            Trigger::SwapProgress { .. } | Trigger::RequestOperation { .. } | Trigger::FlashStep { .. }
+        );
+        let of_call = matches!(trigger, Trigger::Call { .. } | Trigger::CallAnswer { .. });
+        let of_smp = matches!(
+            action,
+            Action::ChangeAnswer(_) | Action::ForeignAnswer(_) | Action::Refuse(_) | Action::Inject { .. }
+        );
+        if of_call && of_smp {
+            return Err("this is about SMP; of other protocols a request or an answer is told by its bytes: do = { reply = \"60040b07\" }".into());
+        }
+        let only_calls = matches!(
+            action,
+            Action::Reply(_) | Action::DoubleRequest | Action::CorruptRequest { .. } | Action::CorruptAnswer { .. }
+        );
+        if only_calls && !of_call {
+            let names = calls::NAMES.join(", ");
+            return Err(format!("bytes are changed of the calls of other protocols than SMP: {names}"));
+        }
+        if action.about_answer() && !matches!(trigger, Trigger::Answer(_) | Trigger::CallAnswer { .. }) {
             return Err("what happens to an answer needs when = { answer = \"...\" }".into());
         }
-        if action.about_request() && !matches!(trigger, Trigger::Request(_)) {
+        if action.about_request() && !matches!(trigger, Trigger::Request(_) | Trigger::Call { .. }) {
             return Err("what happens to a request needs when = { request = \"...\" } without flash-operation".into());
         }
         if cuts && !matches!(action, Action::PowerLoss { .. }) {
@@ -205,6 +244,14 @@ impl Do {
             Self::Refuse(Refusal { rc: 0, .. }) => return Err("rc 0 is a success: it refuses nothing".into()),
             Self::Refuse(refusal) => Action::Refuse(*refusal),
             Self::LoseRequest => Action::LoseRequest,
+            Self::DoubleRequest => Action::DoubleRequest,
+            Self::CorruptRequest(corrupt) => Action::CorruptRequest { at: corrupt.byte, mask: corrupt.mask },
+            Self::CorruptAnswer(corrupt) => Action::CorruptAnswer { at: corrupt.byte, mask: corrupt.mask },
+            Self::Reply(bytes) => match hex::decode(bytes) {
+                Ok(bytes) if bytes.len() <= REPLY_MAX => Action::Reply(bytes),
+                Ok(_) => return Err(format!("a reply has at most {REPLY_MAX} bytes")),
+                Err(_) => return Err(format!("`{bytes}` are no bytes in hexadecimal")),
+            },
             Self::ConnectFails => Action::ConnectFails,
             Self::Stall(by) => Action::Stall { us: by.us },
             Self::Inject(inject) => {
@@ -270,7 +317,9 @@ fn field(value: &toml::Value, depth: usize) -> Result<Field, String> {
 
 impl When {
     fn trigger(&self, action: &Action) -> Result<Trigger, String> {
+        let alone = self.flash_operation.is_some() && self.request.is_none();
         let given = [
+            alone,
             self.after.is_some(),
             self.swap_progress.is_some(),
             self.upload_progress.is_some(),
@@ -284,7 +333,7 @@ impl When {
         if given.iter().filter(|given| **given).count() != 1 {
             return Err(
                 "`when` needs exactly one of: after, swap-progress, upload-progress, request, answer, fragment, \
-                        connect, pairing, write"
+                        connect, pairing, write, flash-operation"
                     .to_owned(),
             );
         }
@@ -303,6 +352,21 @@ impl When {
             Some(TearEntry::AllButLast) => TearModel::AllButLast,
             Some(TearEntry::Noise) => TearModel::Noise(0),
         };
+        if let (true, Some(nth)) = (alone, self.flash_operation) {
+            return Ok(Trigger::FlashStep { nth, tear });
+        }
+        let call = self.request.as_deref().or(self.answer.as_deref());
+        if let Some(name) = call.filter(|name| calls::NAMES.contains(name)) {
+            if self.flash_operation.is_some() || self.op.is_some() || self.last {
+                return Err(format!("`{name}` is no command of SMP: only `nth` and `times` mean something beside it"));
+            }
+            let (name, count) = (name.to_owned(), Count { nth, times: self.times()? });
+            return Ok(if self.request.is_some() {
+                Trigger::Call { name, count }
+            } else {
+                Trigger::CallAnswer { name, count }
+            });
+        }
         if let Some(trigger) = self.on_a_link(nth)? {
             return Ok(trigger);
         }
@@ -378,8 +442,12 @@ impl When {
         let counted = self.connect.is_some() || self.pairing.is_some();
         for (given, name, allowed, with) in [
             (self.swap.is_some(), "swap", swap, "swap-progress"),
-            (self.tear.is_some(), "tear", swap || request, "swap-progress or request"),
-            (self.flash_operation.is_some(), "flash-operation", request, "request"),
+            (
+                self.tear.is_some(),
+                "tear",
+                swap || request || self.flash_operation.is_some(),
+                "swap-progress, request or flash-operation",
+            ),
             (self.nth.is_some(), "nth", request || answer || write, "request, answer or write"),
             (
                 self.times.is_some(),
@@ -415,6 +483,10 @@ fn command(name: &str) -> Result<Option<Command>, String> {
     }
     Command::ALL.into_iter().find(|command| command.name() == name).map(Some).ok_or_else(|| {
         let names: Vec<_> = Command::ALL.iter().map(|command| command.name()).collect();
-        format!("no command is called `{name}`: `{ANY}` or one of {}", names.join(", "))
+        format!(
+            "no command is called `{name}`: `{ANY}` or one of {}; of other protocols {}",
+            names.join(", "),
+            calls::NAMES.join(", ")
+        )
     })
 }

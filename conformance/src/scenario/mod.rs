@@ -58,6 +58,9 @@
 //! | `{ pairing = 1, times = 1 }` | when a pairing begins; encryption with kept keys is none |
 //! | `{ write = "bootloader", nth = 1, times = 1 }` | when a characteristic of a `[[service]]` of the target was written: its UUID, or the name of its trigger |
 //!
+//! | `{ request = "create-data", nth = 2, times = 1 }`, `{ answer = "execute-data" }` | the same of Nordic's protocols; the names are in `brickproof_simulator::nordic::calls` |
+//! | `{ flash-operation = 3, tear = "first-half" }` | at a step of the flash work that such a protocol does beside its answers, the first is 0 |
+//!
 //! `last = true` beside `request` or `answer` is the last chunk of an upload.
 //!
 //! `tear` says what the interrupted operation leaves: `nothing` of it (the default), its `first-half`,
@@ -76,6 +79,8 @@
 //! | `{ stall = "35 s" }` | the device takes so much longer over the request of `{ request = .. }` |
 //! | `"connect-fails"` | the connection of `{ connect = .. }` cannot be made |
 //! | `"lose-request"` | the request of `{ request = .. }` never arrives |
+//! | `{ reply = "60040b07" }` | of Nordic's protocols: the request is not carried out, and these bytes are its answer; beside `answer` they take its place |
+//! | `"double-request"`, `{ corrupt-request = { byte = 3, mask = 1 } }`, `{ corrupt-answer = { byte = 3 } }` | the same: it arrives twice, or with other bits |
 //! | `{ inject = { group = 1, command = 5, op = "write", body = { slot = 2 } } }` | somebody else sends this request |
 //! | `{ stray-write = { partition = "bootloader", offset = 0 } }` | the application writes zeros there |
 //! | `{ flash-fails = { partition = "secondary", operation = "program", offset = 0, len = "4 KiB" } }` | the flash goes bad there: `program`, `erase` or `read` fails from now on |

@@ -82,6 +82,12 @@ const fn personality(
 }
 
 impl Personality {
+    /// Whether it is the well-behaved one, which speaks every protocol.
+    #[must_use]
+    pub fn is_plain(self) -> bool {
+        self.client == Client::WellBehaved
+    }
+
     /// The well-behaved one.
     pub const DEFAULT: Self = personality(
         "builtin",

@@ -2,8 +2,8 @@
 
 use crc::{CRC_16_IBM_3740, CRC_32_ISO_HDLC, Crc, Table};
 
-const CRC32: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
-const CRC16: Crc<u16> = Crc::<u16>::new(&CRC_16_IBM_3740);
+static CRC32: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
+static CRC16: Crc<u16> = Crc::<u16>::new(&CRC_16_IBM_3740);
 
 /// CRC-32/ISO-HDLC of `bytes`, behind bytes whose CRC is `previous`; 0 for none, as with zlib
 /// (nrf5 sdk 17.1: `crc32.c`).

@@ -8,22 +8,57 @@
 //! * a tag that the end of its message cuts off ends the message without an error;
 //! * a scalar or message that comes again replaces or completes the former one;
 //! * numbers wider than their field are an error, for enumerations too, which have one byte (`-fshort-enums`);
-//! * the init command of a signed packet is read a second time from the signed bytes, which reach to the end of the
-//!   command around it: what stands behind the init command there is read as fields of the init command.
+//! * since SDK 15.3 the init command of a signed packet is read a second time from the signed bytes, which reach to the
+//!   end of the command around it: what stands behind the init command there is read as fields of the init command.
 
 use std::ops::Range;
 
 use super::codes::{FwType, HashType, SignatureType, ValidationType};
 use super::init_packet::{BootValidation, Hash, InitCommand, InitPacket, InitPacketError, Signature};
 
+/// Which decoder a device has. nanopb is the same in all of them, what is around it is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Decoder {
+    /// SDK 12 and 13: at most 4 entries of `sd_req`, no boot validation, and signatures over too little when the init
+    /// command has 128 bytes or more, so that no such packet is taken (nrf5 sdk 12.3: `dfu_req_handling.c`,
+    /// `pb_decoding_callback`). Of two forms the signed one counts, of two init commands both.
+    Sdk12,
+    /// SDK 14: as SDK 12 with 16 entries (nrf5 sdk 14.2: `dfu-cc.pb.h`).
+    Sdk14,
+    /// SDK 15.0: as SDK 14, without the reset command (nrf5 sdk 15.0: `nrf_dfu_validation.c`).
+    Sdk15,
+    /// SDK 15.3 and later, and nrfutil 5 and later.
+    #[default]
+    Sdk15_3,
+}
+
+impl Decoder {
+    fn sd_req_max(self) -> usize {
+        if self == Self::Sdk12 { 4 } else { SD_REQ_MAX }
+    }
+
+    fn knows_reset(self) -> bool {
+        matches!(self, Self::Sdk12 | Self::Sdk14)
+    }
+
+    fn knows_boot_validation(self) -> bool {
+        self == Self::Sdk15_3
+    }
+
+    /// Whether two forms and two init commands are errors, and where the signed bytes begin and are read again.
+    fn is_strict(self) -> bool {
+        self == Self::Sdk15_3
+    }
+}
+
 /// Most entries of `sd_req` (nrf5 sdk 17.1: `dfu-cc.options`, as all limits here).
-pub(super) const SD_REQ_MAX: usize = 16;
+const SD_REQ_MAX: usize = 16;
 /// Most entries of `boot_validation`.
-pub(super) const BOOT_VALIDATION_MAX: usize = 3;
+const BOOT_VALIDATION_MAX: usize = 3;
 /// Longest hash in bytes.
-pub(super) const HASH_MAX: usize = 32;
+const HASH_MAX: usize = 32;
 /// Longest signature in bytes.
-pub(super) const SIGNATURE_MAX: usize = 64;
+const SIGNATURE_MAX: usize = 64;
 
 type Result<T> = std::result::Result<T, InitPacketError>;
 
@@ -166,84 +201,110 @@ impl<'a> Stream<'a> {
     }
 }
 
+/// A command of either form.
+#[derive(Default)]
+struct Form {
+    op_code: Option<u8>,
+    init: Option<InitCommand>,
+}
+
 /// What the first pass finds.
 #[derive(Default)]
 struct Found {
-    command: bool,
-    signed_command: bool,
-    op_code: Option<u8>,
-    init: InitCommand,
+    unsigned: Option<Form>,
+    signed: Option<Form>,
     /// The signed bytes: behind the length of the init command up to the end of the command around it.
-    signed: Option<Range<usize>>,
+    signed_bytes: Option<Range<usize>>,
     init_twice: bool,
     signature: Option<Signature>,
 }
 
-pub(super) fn init_packet(bytes: &[u8]) -> Result<InitPacket> {
+pub(super) fn init_packet(bytes: &[u8], decoder: Decoder) -> Result<InitPacket> {
     let mut found = Found::default();
     Stream::new(bytes).fields(&mut |stream, tag| {
         match tag.number {
             1 => {
-                found.command = true;
                 let mut message = stream.message()?;
-                command(&mut message, &mut found)?;
+                let mut form = found.unsigned.take().unwrap_or_default();
+                command(&mut message, &mut form, &mut found, decoder)?;
+                found.unsigned = Some(form);
                 stream.close(message);
             }
             2 => {
-                found.signed_command = true;
                 let mut message = stream.message()?;
-                signed_command(&mut message, &mut found)?;
+                signed_command(&mut message, &mut found, decoder)?;
                 stream.close(message);
             }
             _ => return Ok(false),
         }
         Ok(true)
     })?;
-    if found.init_twice {
+    if decoder.is_strict() && found.init_twice {
         return Err(InitPacketError::InitTwice);
     }
-    let signed = found.signed.ok_or(InitPacketError::InitMissing)?;
-    if found.command && found.signed_command {
+    let both = found.unsigned.is_some() && found.signed.is_some();
+    let is_signed = found.signed.is_some();
+    let signed = found.signed_bytes.ok_or(InitPacketError::InitMissing)?;
+    if decoder.is_strict() && both {
         return Err(InitPacketError::BothForms);
     }
-    if found.signed_command {
+    let form = found.signed.or(found.unsigned).ok_or(InitPacketError::InitMissing)?;
+    let mut command = form.init.ok_or(InitPacketError::InitMissing)?;
+    if decoder.is_strict() && is_signed {
         let mut stream = Stream { bytes, at: signed.start, left: signed.len() };
-        found.init = InitCommand::default();
-        init_command(&mut stream, &mut found.init)?;
+        command = InitCommand::default();
+        init_command(&mut stream, &mut command, decoder)?;
     }
-    Ok(InitPacket { op_code: found.op_code, command: found.init, signature: found.signature, signed })
+    Ok(InitPacket { op_code: form.op_code, command, signature: found.signature, signed })
 }
 
-fn command(stream: &mut Stream<'_>, found: &mut Found) -> Result<()> {
+fn command(stream: &mut Stream<'_>, form: &mut Form, found: &mut Found, decoder: Decoder) -> Result<()> {
     stream.fields(&mut |stream, tag| {
         match tag.number {
-            1 => found.op_code = Some(stream.code("op_code")?),
+            1 => form.op_code = Some(stream.code("op_code")?),
             2 => {
+                let len_at = stream.at;
                 let end = stream.at.saturating_add(stream.left);
                 let mut message = stream.message()?;
-                if found.signed.is_some() {
-                    found.init_twice = true;
-                } else {
-                    found.signed = Some(message.at..end);
-                }
-                init_command(&mut message, &mut found.init)?;
+                found.init_twice |= found.signed_bytes.is_some();
+                // Before SDK 15.3 the length was taken to have one byte.
+                let start = if decoder.is_strict() { message.at } else { len_at.saturating_add(1) };
+                found.signed_bytes = Some(start..end);
+                init_command(&mut message, form.init.get_or_insert_default(), decoder)?;
                 stream.close(message);
             }
+            3 if decoder.knows_reset() => reset_command(stream)?,
             _ => return Ok(false),
         }
         Ok(true)
     })
 }
 
-fn signed_command(stream: &mut Stream<'_>, found: &mut Found) -> Result<()> {
+/// Nothing comes of it, but it has to be right.
+fn reset_command(stream: &mut Stream<'_>) -> Result<()> {
+    let mut timeout = None;
+    let mut message = stream.message()?;
+    message.fields(&mut |stream, tag| {
+        if tag.number != 1 {
+            return Ok(false);
+        }
+        timeout = Some(stream.number("reset.timeout")?);
+        Ok(true)
+    })?;
+    stream.close(message);
+    timeout.map(drop).ok_or(InitPacketError::Missing { field: "reset.timeout" })
+}
+
+fn signed_command(stream: &mut Stream<'_>, found: &mut Found, decoder: Decoder) -> Result<()> {
     let mut has_command = false;
+    let mut form = found.signed.take().unwrap_or_default();
     let (mut kind, mut bytes) = (None, None);
     stream.fields(&mut |stream, tag| {
         match tag.number {
             1 => {
                 has_command = true;
                 let mut message = stream.message()?;
-                command(&mut message, found)?;
+                command(&mut message, &mut form, found, decoder)?;
                 stream.close(message);
             }
             2 => kind = Some(stream.code("signature_type")?),
@@ -258,15 +319,16 @@ fn signed_command(stream: &mut Stream<'_>, found: &mut Found) -> Result<()> {
     let kind = SignatureType::from_code(kind.ok_or(InitPacketError::Missing { field: "signature_type" })?);
     let bytes = bytes.ok_or(InitPacketError::Missing { field: "signature" })?;
     found.signature = Some(Signature { kind, bytes });
+    found.signed = Some(form);
     Ok(())
 }
 
-fn init_command(stream: &mut Stream<'_>, init: &mut InitCommand) -> Result<()> {
+fn init_command(stream: &mut Stream<'_>, init: &mut InitCommand, decoder: Decoder) -> Result<()> {
     stream.fields(&mut |stream, tag| {
         match tag.number {
             1 => init.fw_version = Some(stream.number("fw_version")?),
             2 => init.hw_version = Some(stream.number("hw_version")?),
-            3 => sd_req(stream, tag.wire, &mut init.sd_req)?,
+            3 => sd_req(stream, tag.wire, &mut init.sd_req, decoder.sd_req_max())?,
             4 => init.fw_type = Some(FwType::from_code(stream.code("type")?)),
             5 => init.sd_size = Some(stream.number("sd_size")?),
             6 => init.bl_size = Some(stream.number("bl_size")?),
@@ -276,7 +338,7 @@ fn init_command(stream: &mut Stream<'_>, init: &mut InitCommand) -> Result<()> {
                 init.hash = Some(Hash { kind: HashType::from_code(kind), bytes });
             }
             9 => init.is_debug = Some(stream.flag("is_debug")?),
-            10 => {
+            10 if decoder.knows_boot_validation() => {
                 if init.boot_validation.len() >= BOOT_VALIDATION_MAX {
                     return Err(InitPacketError::TooMany { field: "boot_validation", max: BOOT_VALIDATION_MAX });
                 }
@@ -290,10 +352,10 @@ fn init_command(stream: &mut Stream<'_>, init: &mut InitCommand) -> Result<()> {
     })
 }
 
-fn sd_req(stream: &mut Stream<'_>, wire: u8, list: &mut Vec<u32>) -> Result<()> {
-    let too_many = InitPacketError::TooMany { field: "sd_req", max: SD_REQ_MAX };
+fn sd_req(stream: &mut Stream<'_>, wire: u8, list: &mut Vec<u32>, max: usize) -> Result<()> {
+    let too_many = InitPacketError::TooMany { field: "sd_req", max };
     if wire != WIRE_STRING {
-        if list.len() >= SD_REQ_MAX {
+        if list.len() >= max {
             return Err(too_many);
         }
         list.push(stream.number("sd_req")?);
@@ -301,7 +363,7 @@ fn sd_req(stream: &mut Stream<'_>, wire: u8, list: &mut Vec<u32>) -> Result<()> 
     }
     let mut packed = stream.message()?;
     while packed.left > 0 {
-        if list.len() >= SD_REQ_MAX {
+        if list.len() >= max {
             return Err(too_many);
         }
         list.push(packed.number("sd_req")?);

@@ -8,6 +8,8 @@ use thiserror::Error;
 use super::codes::{FwType, HashType, SignatureType, ValidationType};
 use super::{decode, proto};
 
+pub use super::decode::Decoder;
+
 /// Longest init packet in bytes that a device takes since SDK 15.3; before it was 256
 /// (nrf5 sdk 17.1: `nrf_dfu_types.h`, `INIT_COMMAND_MAX_SIZE`).
 pub const INIT_PACKET_MAX: usize = 512;
@@ -200,12 +202,20 @@ impl InitPacket {
         packet
     }
 
-    /// Reads a packet and takes exactly what a device takes.
+    /// Reads a packet and takes exactly what a device with SDK 15.3 or later takes.
     ///
     /// # Errors
     /// [`InitPacketError`]: a device answers "invalid object" (05).
     pub fn parse(bytes: &[u8]) -> Result<Self, InitPacketError> {
-        decode::init_packet(bytes)
+        Self::parse_as(bytes, Decoder::default())
+    }
+
+    /// As [`InitPacket::parse`], for devices with other decoders.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn parse_as(bytes: &[u8], decoder: Decoder) -> Result<Self, InitPacketError> {
+        decode::init_packet(bytes, decoder)
     }
 
     /// The bytes of the packet, as nrfutil writes them.

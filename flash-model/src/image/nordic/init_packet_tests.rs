@@ -233,6 +233,50 @@ fn in_a_signed_packet_what_follows_the_init_command_is_read_as_part_of_it() {
     assert_eq!((packet.op_code, packet.command.fw_version), (Some(9), Some(2)));
 }
 
+#[test]
+fn older_decoders_are_less_strict_in_forms_and_more_in_limits() {
+    let old = [Decoder::Sdk12, Decoder::Sdk14, Decoder::Sdk15];
+    let init = field(2, &WORKED);
+    for decoder in old {
+        let parse = |bytes: &[u8]| InitPacket::parse_as(bytes, decoder);
+        // Boot validation is a field like any other that is not known.
+        let command = parse(&unsigned(&WORKED)).unwrap().command;
+        assert_eq!(command, InitCommand { boot_validation: Vec::new(), ..worked() });
+        assert!(parse(&unsigned(&[0x52, 0].repeat(4))).is_ok());
+        // The signed form counts, and the signed bytes are those of the init command that came last.
+        let other = field(2, &[0x08, 7]);
+        let bytes = [signed(&init), field(1, &other)].concat();
+        let packet = parse(&bytes).unwrap();
+        assert_eq!((packet.signature.is_some(), packet.command.fw_version), (true, Some(2)));
+        assert_eq!(packet.signed_bytes(&bytes).unwrap(), [0x08, 7]);
+        let twice = signed(&[init.clone(), other].concat());
+        assert_eq!(parse(&twice).unwrap().command.fw_version, Some(7));
+        // What follows the init command is signed, and is not read again.
+        let bytes = signed(&[init.clone(), vec![0x08, 9]].concat());
+        assert_eq!(parse(&bytes).unwrap().command.fw_version, Some(2));
+        assert_eq!(parse(&bytes).unwrap().signed.len(), WORKED.len() + 2);
+        assert_eq!(parse(&field(1, &[0x08, 1])), Err(InitPacketError::InitMissing));
+        assert_eq!(parse(&[signed(&[]), unsigned(&WORKED)].concat()), Err(InitPacketError::InitMissing));
+        // A long init command has a length of two bytes, of which the second one is taken for the first signed byte.
+        let long = [WORKED.to_vec(), field(15, &[0; 70])].concat();
+        let packet = parse(&signed(&field(2, &long))).unwrap();
+        assert_eq!(packet.signed.len(), long.len() + 1);
+    }
+    let numbers = |count: usize| unsigned(&field(3, &vec![1; count]));
+    let count_of =
+        |count, decoder| InitPacket::parse_as(&numbers(count), decoder).map(|packet| packet.command.sd_req.len());
+    assert_eq!(count_of(4, Decoder::Sdk12), Ok(4));
+    assert_eq!(count_of(5, Decoder::Sdk12), Err(InitPacketError::TooMany { field: "sd_req", max: 4 }));
+    assert_eq!(count_of(16, Decoder::Sdk14), Ok(16));
+    // A reset command is looked at where it is known.
+    let reset = field(1, &[init, field(3, &[])].concat());
+    let missing = Err(InitPacketError::Missing { field: "reset.timeout" });
+    assert_eq!(InitPacket::parse_as(&reset, Decoder::Sdk12), missing);
+    assert_eq!(InitPacket::parse_as(&reset, Decoder::Sdk14), missing);
+    assert!(InitPacket::parse_as(&reset, Decoder::Sdk15).is_ok());
+    assert!(InitPacket::parse(&reset).is_ok());
+}
+
 fn commands() -> impl Strategy<Value = InitCommand> {
     let bytes = |max: usize| prop::collection::vec(any::<u8>(), 0..=max);
     let number = any::<Option<u32>>;
@@ -303,8 +347,10 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = byte;
         }
-        if let Ok(packet) = InitPacket::parse(&bytes) {
-            prop_assert!(packet.signed_bytes(&bytes).is_some());
+        for decoder in [Decoder::Sdk12, Decoder::Sdk14, Decoder::Sdk15, Decoder::Sdk15_3] {
+            if let Ok(packet) = InitPacket::parse_as(&bytes, decoder) {
+                prop_assert!(packet.signed_bytes(&bytes).is_some());
+            }
         }
     }
 }

@@ -13,7 +13,7 @@
 //! | [`package`] | [`Package`]: zip files, read, verified, written |
 //! | [`manifest`] | the manifest in them |
 //! | [`package_error`] | what may be wrong with them, and limits |
-//! | [`sign`] | signatures and public keys in the byte order of Nordic |
+//! | [`mod@sign`] | signatures and public keys in the byte order of Nordic |
 //! | [`crc`] | the checksums of both protocols |
 
 mod archive;
@@ -34,7 +34,7 @@ pub mod sign;
 pub use builder::{InitPacketBuilder, SoftdeviceInfo};
 pub use codes::{FwType, HashType, SignatureType, ValidationType};
 pub use crc::{crc16, crc32};
-pub use init_packet::{BootValidation, Hash, InitCommand, InitPacket, InitPacketError, Signature};
+pub use init_packet::{BootValidation, Decoder, Hash, InitCommand, InitPacket, InitPacketError, Signature};
 pub use legacy::{LegacyExtension, LegacyInitPacket, LegacyInitPacketError};
 pub use manifest::{ImageKind, Manifest};
 pub use package::{Package, PackageImage};

@@ -1,5 +1,6 @@
 //! DFU packages: a zip file with a manifest, and firmware and init packet of each image.
 
+use std::collections::BTreeSet;
 use std::io::{Cursor, Write};
 
 use zip::write::SimpleFileOptions;
@@ -149,14 +150,21 @@ impl Package {
             .last_modified_time(DateTime::default())
             .unix_permissions(0o644);
         let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        let mut names = BTreeSet::new();
         for (name, contents) in entries {
             let failed = |reason: String| PackageError {
                 file: file.to_owned(),
                 entry: Some(name.to_owned()),
                 fault: PackageFault::Damaged(reason),
             };
-            if !is_inside(name) {
-                let fault = PackageFault::Path;
+            let fault = if !is_inside(name) {
+                Some(PackageFault::Path)
+            } else if !names.insert(name) {
+                Some(PackageFault::DuplicateName)
+            } else {
+                None
+            };
+            if let Some(fault) = fault {
                 return Err(PackageError { file: file.to_owned(), entry: Some(name.to_owned()), fault });
             }
             zip.start_file(name, options).map_err(|error| failed(error.to_string()))?;

@@ -190,7 +190,9 @@ fn names_that_lead_elsewhere_are_refused() {
     }
     let mut image = application();
     image.entry.bin_file = "../a.bin".to_owned();
-    assert_eq!(Package::new(vec![image]).write("bad.zip").unwrap_err().fault, PackageFault::Path);
+    assert_eq!(Package::new(vec![image.clone()]).write("bad.zip").unwrap_err().fault, PackageFault::Path);
+    image.entry.bin_file = image.entry.dat_file.clone();
+    assert_eq!(Package::new(vec![image]).write("bad.zip").unwrap_err().fault, PackageFault::DuplicateName);
 }
 
 #[test]

@@ -325,6 +325,22 @@ mod tests {
     }
 
     #[test]
+    fn lines_may_have_any_length() {
+        let text = include_str!("stranger-rsa-2048.pem");
+        let key = PublicKey::from_pem(text).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        let [first, body @ .., last] = lines.as_slice() else { panic!("no PEM") };
+        let body = body.concat();
+        for width in [1, 63, 65, 76, body.len()] {
+            let body: Vec<_> = body.as_bytes().chunks(width).map(|line| str::from_utf8(line).unwrap()).collect();
+            for end in ["\n", "\r\n"] {
+                let text = [&[*first][..], &body, &[*last]].concat().join(end);
+                assert_eq!(PublicKey::from_pem(&text).unwrap(), key, "{width}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_key_is_explained() {
         for (text, expected) in [
             ("", "no PEM"),

@@ -21,6 +21,7 @@ pub(super) enum Key {
 }
 
 pub(super) fn read(text: &str) -> Result<Key, KeyError> {
+    let text = &rewrapped(text);
     let label =
         der::pem::decode_label(text.as_bytes()).map_err(|_| KeyError::new(format!("no PEM: expected {EXPECTED}")))?;
     let secret = || {
@@ -39,6 +40,31 @@ pub(super) fn read(text: &str) -> Result<Key, KeyError> {
         "ENCRYPTED PRIVATE KEY" => Err(KeyError::new("the key is encrypted: write it without a password")),
         other => Err(KeyError::new(format!("the file holds a `{other}`: expected {EXPECTED}"))),
     }
+}
+
+/// The same with 64 characters a line, which the library insists on. The `ecdsa` package of Python, and so nrfutil,
+/// writes 76.
+fn rewrapped(text: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        let border = |line: &str| line.starts_with("-----") || !line.is_ascii();
+        match lines.last_mut() {
+            Some(body) if !border(line) && !border(body) => body.push_str(line.trim_end()),
+            _ => lines.push(line.to_owned()),
+        }
+    }
+    let mut wrapped = String::new();
+    for line in lines {
+        let mut rest = line.as_str();
+        while let Some((first, behind)) = rest.split_at_checked(64).filter(|(_, behind)| !behind.is_empty()) {
+            wrapped.push_str(first);
+            wrapped.push('\n');
+            rest = behind;
+        }
+        wrapped.push_str(rest);
+        wrapped.push('\n');
+    }
+    wrapped
 }
 
 fn private_key_info(der: &[u8]) -> Result<Private, KeyError> {
