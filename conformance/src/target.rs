@@ -472,8 +472,7 @@ impl Target {
         })?;
         let key =
             SigningKey::from_pem(pem).map_err(|error| Mistake::new("bundled development key", error.to_string()))?;
-        let counted =
-            own.options.hardware_rollback_protection || own.options.downgrade == Downgrade::BySecurityCounter;
+        let counted = own.options.hardware_rollback_protection || own.options.downgrade == Downgrade::BySecurityCounter;
         Ok(ImageMaker { key, counted })
     }
 
@@ -554,6 +553,9 @@ impl Target {
             Family::Nordic(family) => Board::nordic(&self.name, self.layout.clone(), family.board(&self.layout)?),
         };
         board.gatt = self.gatt.clone();
+        // Where flash takes no time, neither does the air.
+        let pace = board.gatt.pace.map(|pace| pace.scaled(scale));
+        board.gatt.pace = pace.filter(|pace| pace.packet_us > 0);
         board.peripheral = self.peripheral.clone();
         board.usb = self.usb;
         board.timing = own.scaled(if only_swap { time_scale } else { scale });

@@ -182,6 +182,11 @@ impl<'a> View<'a> {
                     let shape = shapes.get(&record.n).copied().unwrap_or(Shape::Whole);
                     Event::Sent(Packet::of_datagram(data, *len, lost.is_some(), shape))
                 }
+                // Taken apart by the checks of its own protocol.
+                Kind::Dfu { direction: Direction::ToTarget, .. } => {
+                    view.sent += 1;
+                    continue;
+                }
                 Kind::Link(link) if link.connection().is_some() => {
                     view.shows_att = true;
                     view.pairing_failed |= matches!(link, LinkEvent::PairingFailed { .. });

@@ -107,9 +107,10 @@ impl Image {
             Some(broken) => broken
                 .mcuboot
                 .ok_or_else(|| Mistake::new(&name, "this breaks a package of Nordic's"))?
-                .apply(&good).map_err(|error| {
-                Mistake::new(&name, format!("cannot be broken, as it is not good to begin with: {error}"))
-            })?,
+                .apply(&good)
+                .map_err(|error| {
+                    Mistake::new(&name, format!("cannot be broken, as it is not good to begin with: {error}"))
+                })?,
         };
         let info = match inspect(&bytes.as_slice()) {
             Ok(info) => Some(info),

@@ -53,10 +53,7 @@ pub enum Contents {
 
 impl Contents {
     fn has_application(self) -> bool {
-        matches!(
-            self,
-            Self::Application | Self::SoftdeviceApplication | Self::SoftdeviceBootloaderApplication
-        )
+        matches!(self, Self::Application | Self::SoftdeviceApplication | Self::SoftdeviceBootloaderApplication)
     }
 
     fn has_softdevice(self) -> bool {
@@ -220,8 +217,12 @@ fn made(
     };
     let finish = |kind: ImageKind, builder: InitPacketBuilder, requires: Vec<u32>, version: u32| {
         let sd_req = package.sd_req.clone().unwrap_or(requires);
-        let builder =
-            builder.fw_version(version).hw_version(hw_version).sd_req(&sd_req).debug(package.debug).boot_validation(validation);
+        let builder = builder
+            .fw_version(version)
+            .hw_version(hw_version)
+            .sd_req(&sd_req)
+            .debug(package.debug)
+            .boot_validation(validation);
         let init = builder.sign(key).map_err(|error| error.to_string())?;
         Ok::<_, String>(PackageImage::new(kind, init, builder.firmware()))
     };
@@ -238,7 +239,8 @@ fn made(
         package.softdevice.size.map(|size| size.0).or(installed.map(|softdevice| softdevice.size)).unwrap_or(0x26000);
     let softdevice = info.binary(softdevice_size.saturating_sub(0x1000) as usize);
     let bootloader_version = package.bootloader.version.unwrap_or(2);
-    let bootloader = bootloader_binary(bootloader_version, package.bootloader.size.map_or(BOOTLOADER_SIZE, |size| size.0) as usize);
+    let bootloader =
+        bootloader_binary(bootloader_version, package.bootloader.size.map_or(BOOTLOADER_SIZE, |size| size.0) as usize);
     let contents = package.contents;
     let mut images = Vec::new();
     // What nrfutil writes: so that half an update can be done again, the new SoftDevice is allowed, too.
@@ -250,12 +252,9 @@ fn made(
             either,
             bootloader_version,
         )?),
-        (true, false) => images.push(finish(
-            ImageKind::Softdevice,
-            InitPacketBuilder::softdevice(&softdevice),
-            either,
-            0xffff_ffff,
-        )?),
+        (true, false) => {
+            images.push(finish(ImageKind::Softdevice, InitPacketBuilder::softdevice(&softdevice), either, 0xffff_ffff)?)
+        }
         (false, true) => images.push(finish(
             ImageKind::Bootloader,
             InitPacketBuilder::bootloader(&bootloader),

@@ -137,6 +137,7 @@ impl Gatt {
             goodbye: self.goodbye.unwrap_or(default.goodbye),
             keeps_fragments: self.keeps_fragments.unwrap_or(default.keeps_fragments),
             moving_handles: self.moving_handles.unwrap_or(default.moving_handles),
+            pace: None,
         })
     }
 

@@ -69,8 +69,8 @@ use brickproof_flash_model::boot::nordic::{
 };
 use brickproof_flash_model::flash::Flash;
 use brickproof_flash_model::image::mcuboot::{PublicKey, SigningKey};
-use brickproof_flash_model::image::nordic::builder::bootloader_binary;
 use brickproof_flash_model::image::nordic::builder::SoftdeviceInfo as SoftdeviceBinary;
+use brickproof_flash_model::image::nordic::builder::bootloader_binary;
 use brickproof_flash_model::image::nordic::crc::crc32;
 use brickproof_flash_model::layout::Layout;
 use brickproof_flash_model::source::Mistake;
@@ -389,8 +389,9 @@ fn softdevice(
     }
     let size = own.size.map_or(0x26000, |size| size.0);
     if size < MBR_SIZE + 0x3000 {
-        return Err(mistake(at, format!("a SoftDevice of {size} bytes is too small"))
-            .remedy("16 KiB or more, the MBR with it"));
+        return Err(
+            mistake(at, format!("a SoftDevice of {size} bytes is too small")).remedy("16 KiB or more, the MBR with it")
+        );
     }
     let info = SoftdeviceBinary {
         firmware_id: own.firmware_id.unwrap_or(0x100),

@@ -123,7 +123,12 @@ impl Attributes {
     /// The attributes of a board of Nordic's while a program serves these endpoints; an application, whose version is
     /// told, has the services of the board, too.
     #[must_use]
-    pub fn nordic(board: &Board, served: &[(Uuid, Vec<Endpoint>)], access: Security, application: Option<&str>) -> Self {
+    pub fn nordic(
+        board: &Board,
+        served: &[(Uuid, Vec<Endpoint>)],
+        access: Security,
+        application: Option<&str>,
+    ) -> Self {
         let mut builder = Builder::default();
         let service_changed = builder.of_softdevice(board);
         for (service, endpoints) in served {
@@ -324,7 +329,12 @@ impl Builder {
         })
     }
 
-    fn finish(mut self, smp: Option<(u16, u16)>, battery: Option<(u16, u16)>, service_changed: (u16, u16)) -> Attributes {
+    fn finish(
+        mut self,
+        smp: Option<(u16, u16)>,
+        battery: Option<(u16, u16)>,
+        service_changed: (u16, u16),
+    ) -> Attributes {
         let mut digest = Sha256::new();
         for (handle, attribute) in &self.all {
             digest.update(handle.to_le_bytes());

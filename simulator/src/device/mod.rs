@@ -14,8 +14,8 @@ pub mod program;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use brickproof_flash_model::boot::nordic as nordic_boot;
 use brickproof_flash_model::boot::mcuboot::{Boot, Counters, Mcuboot, Outcome, Slot};
+use brickproof_flash_model::boot::nordic as nordic_boot;
 use brickproof_flash_model::flash::{Controller, Flash, Hook, Interruption};
 use brickproof_flash_model::image::mcuboot::{SlotSource, inspect};
 
@@ -224,7 +224,10 @@ fn power_on_mcuboot(board: &Board, mcuboot: &Mcuboot, mut persistent: Persistent
             let image = RunningImage { hash, version: header.version.to_string(), behaviour: board.behaviour(hash) };
             let kept = persistent.kept.get_or_insert_with(|| Kept::factory(&board.smp));
             let server = Box::new(Server::new(board.smp.clone(), kept));
-            Started::Running(Device { persistent, program: Program::Application { image, running_slot, server } }, Booted::Mcuboot(boot))
+            Started::Running(
+                Device { persistent, program: Program::Application { image, running_slot, server } },
+                Booted::Mcuboot(boot),
+            )
         }
         Outcome::NoBootableImage { .. } | Outcome::Halt { .. } => Started::Dead(persistent, Booted::Mcuboot(boot)),
     }

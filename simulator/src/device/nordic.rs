@@ -163,7 +163,8 @@ impl Device {
         let usual = &board.peripheral.advertisement;
         let address = if own.dfu.next_address { usual.address.next_in_last_byte() } else { usual.address };
         let settings = own.bootloader.load(&self.persistent.flash).ok();
-        let text = settings.as_ref().and_then(|(settings, _)| settings.adv_name.text()).filter(|_| !own.dfu.requires_bonds);
+        let text =
+            settings.as_ref().and_then(|(settings, _)| settings.adv_name.text()).filter(|_| !own.dfu.requires_bonds);
         let name = text.map_or_else(|| own.dfu.name.clone(), |text| String::from_utf8_lossy(text).into_owned());
         Some(Advertisement {
             name: Some(name),

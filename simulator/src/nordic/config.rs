@@ -4,7 +4,7 @@ use brickproof_flash_model::boot::nordic::{Nordic, Profile};
 
 use super::gatt::secure_mtu;
 use crate::gatt::{ConnectionParameters, Security};
-use crate::smp::gatt::{GattConfig, Pairing};
+use crate::smp::gatt::{GattConfig, Pace, Pairing};
 
 /// The way from the application into DFU mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -116,7 +116,13 @@ impl NordicBoard {
     #[must_use]
     pub fn new(bootloader: Nordic) -> Self {
         let dfu = DfuConfig::of(bootloader.options().profile);
-        Self { bootloader, dfu, buttonless: Buttonless::default(), application_says_goodbye: true, starts_in_dfu: false }
+        Self {
+            bootloader,
+            dfu,
+            buttonless: Buttonless::default(),
+            application_says_goodbye: true,
+            starts_in_dfu: false,
+        }
     }
 
     /// What its links are like.
@@ -128,6 +134,7 @@ impl NordicBoard {
             pairing: if self.dfu.requires_bonds { Pairing::JUST_WORKS } else { Pairing::REFUSED },
             // 15 ms, as DFU mode asks for; supervision timeout 6 s.
             parameters: ConnectionParameters { interval_min: 12, interval_max: 12, latency: 0, timeout: 600 },
+            pace: Some(Pace::NORDIC),
             ..GattConfig::default()
         }
     }

@@ -85,7 +85,13 @@ impl DfuMode {
         if self.closed_at.is_some() || self.resetting { self.last_words.first() } else { self.server.job() }
     }
 
-    pub(super) fn input(&mut self, board: &NordicBoard, input: Input<'_>, around: &Surroundings<'_>, refuses: Option<u8>) {
+    pub(super) fn input(
+        &mut self,
+        board: &NordicBoard,
+        input: Input<'_>,
+        around: &Surroundings<'_>,
+        refuses: Option<u8>,
+    ) {
         if self.resetting {
             if let Input::Flashed { .. } = input {
                 self.last_words.done();

@@ -115,7 +115,9 @@ impl DfuMessage {
     #[must_use]
     pub fn of_saying(saying: &Saying) -> Self {
         match saying.from {
-            Endpoint::ControlPoint | Endpoint::Packet | Endpoint::Serial => Self::of_response(&saying.value, saying.call),
+            Endpoint::ControlPoint | Endpoint::Packet | Endpoint::Serial => {
+                Self::of_response(&saying.value, saying.call)
+            }
             Endpoint::Buttonless | Endpoint::BondedButtonless | Endpoint::ExperimentalButtonless => {
                 Self { result: saying.value.get(2).copied(), ..Self::new(saying.from, saying.call) }
             }

@@ -356,10 +356,11 @@ impl Response {
         };
         let payload = match request {
             opcode::CRC => word(0).zip(word(4)).map(|(offset, crc)| Payload::Crc { offset, crc }),
-            opcode::SELECT => word(0)
-                .zip(word(4))
-                .zip(word(8))
-                .map(|((max_size, offset), crc)| Payload::Select { max_size, offset, crc }),
+            opcode::SELECT => word(0).zip(word(4)).zip(word(8)).map(|((max_size, offset), crc)| Payload::Select {
+                max_size,
+                offset,
+                crc,
+            }),
             opcode::MTU => match rest {
                 [low, high, ..] => Some(Payload::Mtu(u16::from_le_bytes([*low, *high]))),
                 _ => None,
@@ -411,10 +412,7 @@ mod tests {
             assert_eq!(Request::parse(&request.emit()), Ok(request));
         }
         let select = Payload::Select { max_size: 512, offset: 0, crc: 0 };
-        assert_eq!(
-            hex::encode(Response::success(opcode::SELECT, select).emit()),
-            "600601000200000000000000000000"
-        );
+        assert_eq!(hex::encode(Response::success(opcode::SELECT, select).emit()), "600601000200000000000000000000");
         let extended = Response { extended: Some(7), ..Response::result(opcode::EXECUTE, EXTENDED_ERROR) };
         assert_eq!(extended.emit(), [0x60, 0x04, 0x0b, 0x07]);
     }

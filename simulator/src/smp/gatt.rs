@@ -68,6 +68,33 @@ impl Pairing {
     }
 }
 
+/// How fast a link is. Without it, what is sent has arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Bytes of a packet of the link layer: 27 without the data length extension.
+    pub payload: u16,
+    /// From one such packet to the next, in microseconds: the connection interval through the packets of an event.
+    pub packet_us: u64,
+}
+
+impl Pace {
+    /// 6 packets without the data length extension in each interval of 15 ms.
+    pub const NORDIC: Self = Self { payload: 27, packet_us: 2500 };
+
+    /// How long a value of this length is on the air: with the headers of ATT and L2CAP, in whole packets.
+    #[must_use]
+    pub fn duration_us(self, len: usize) -> u64 {
+        const HEADERS: usize = 7;
+        self.packet_us * (len + HEADERS).div_ceil(usize::from(self.payload.max(1))) as u64
+    }
+
+    /// The same, `factor` times as slow.
+    #[must_use]
+    pub fn scaled(self, factor: f64) -> Self {
+        Self { packet_us: (self.packet_us as f64 * factor.max(0.0)) as u64, ..self }
+    }
+}
+
 /// How the transport, and what of the Bluetooth stack it depends on, was built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GattConfig {
@@ -101,6 +128,8 @@ pub struct GattConfig {
     pub keeps_fragments: bool,
     /// Whether every image has its attributes at other handles.
     pub moving_handles: bool,
+    /// How fast a link is; `None`: what is sent has arrived.
+    pub pace: Option<Pace>,
 }
 
 impl Default for GattConfig {
@@ -119,6 +148,7 @@ impl Default for GattConfig {
             goodbye: false,
             keeps_fragments: false,
             moving_handles: false,
+            pace: None,
         }
     }
 }

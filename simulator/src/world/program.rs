@@ -212,7 +212,8 @@ impl World {
         *device.flash_mut() = step.before.flash;
         let _ = device.do_flash_work(&board, &mut timed);
         for (_, kind) in std::mem::take(&mut timed.records) {
-            if matches!(&kind, Kind::Flash(operation) if matches!(operation.result, FlashResult::Cut | FlashResult::Torn)) {
+            if matches!(&kind, Kind::Flash(operation) if matches!(operation.result, FlashResult::Cut | FlashResult::Torn))
+            {
                 self.record(kind);
             }
         }

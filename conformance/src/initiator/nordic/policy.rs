@@ -161,7 +161,7 @@ pub trait DfuPolicy: Sync {
     /// Pause after the create of a data object where packets are so short, in microseconds: flash is slower than the
     /// link while a page is erased.
     fn pause_after_create_us(&self, packet_len: usize) -> u64 {
-        if packet_len <= 20 && self.prn().is_none_or(|prn| prn == 0 || prn > 16) { 400_000 } else { 0 }
+        if packet_len <= 20 { 100_000 } else { 0 }
     }
 
     /// Pause between two packets, in microseconds.

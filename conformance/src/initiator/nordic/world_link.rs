@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use brickproof_simulator::gatt::{
-    CentralAction, GattEvent, IoCapability, MTU_MIN, Security, Table, WriteKind,
-};
+use brickproof_simulator::gatt::{CentralAction, GattEvent, IoCapability, MTU_MIN, Security, Table, WriteKind};
 use brickproof_simulator::nordic::Endpoint;
 use brickproof_simulator::trace::{InitiatorEvent, Kind};
 use brickproof_simulator::world::{Carrier, Peer, World};
@@ -17,6 +15,8 @@ const PEER: Peer = 1;
 /// An ATT transaction that is not answered for so long is given up (Core specification, volume 3, part F, 3.3.3), in
 /// microseconds.
 const TRANSACTION_US: u64 = 30_000_000;
+/// Packets that a host has given to its controller at once.
+const ON_AIR_MAX: usize = 4;
 /// Between two looks at what is advertised, in microseconds.
 const SCAN_US: u64 = 100_000;
 
@@ -34,14 +34,7 @@ impl<'a> WorldLink<'a> {
     /// A central in this world, without a link.
     pub fn new(world: &'a mut World) -> Self {
         world.set_carrier(Carrier::Bluetooth);
-        Self {
-            world,
-            table: None,
-            connected: false,
-            mtu: MTU_MIN,
-            heard: VecDeque::new(),
-            replies: VecDeque::new(),
-        }
+        Self { world, table: None, connected: false, mtu: MTU_MIN, heard: VecDeque::new(), replies: VecDeque::new() }
     }
 
     /// The endpoint whose value has this handle, as far as its attributes are known.
@@ -184,6 +177,12 @@ impl Link for WorldLink<'_> {
         let action = CentralAction::Write { handle, value, kind };
         if kind != WriteKind::Command {
             return self.written(action);
+        }
+        // A host has buffers for so many packets.
+        while self.connected && self.world.on_air(PEER) >= ON_AIR_MAX {
+            let Some(due) = self.world.next_wake() else { break };
+            self.world.advance(due);
+            self.pump();
         }
         self.world.central(PEER, action);
         self.pump();

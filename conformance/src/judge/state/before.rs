@@ -112,7 +112,8 @@ pub(super) fn honours_no_downgrade(view: &View<'_>) -> CheckOutcome {
         Version::Semantic(version) => Some((version.major, version.minor, version.revision)),
         Version::Number(_) => None,
     };
-    let (update, installed) = (view.images.update.version.and_then(number), view.images.installed.version.and_then(number));
+    let (update, installed) =
+        (view.images.update.version.and_then(number), view.images.installed.version.and_then(number));
     if update.is_none() || update >= installed {
         return CheckOutcome::NotExercised;
     }

@@ -1,6 +1,6 @@
 //! Attempts to connect, and what the target shows of itself meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::{LINKS_MAX, Link};
@@ -127,6 +127,8 @@ impl World {
             asked: None,
             restore_at: None,
             pairing: None,
+            on_air: VecDeque::new(),
+            air_until: 0,
             actions: Vec::new(),
             waiting: Vec::new(),
         });

@@ -114,10 +114,29 @@ impl World {
         self.links.links.iter().any(|link| link.number == number && !link.forgotten)
     }
 
+    /// What was on the air first arrives, unless there is nobody to hear it.
+    fn let_arrive(&mut self, number: u64) {
+        let up = self.link;
+        let Some(link) = self.links.get(number) else { return };
+        let Some((_, action)) = link.on_air.pop_front() else { return };
+        if link.forgotten {
+            self.lost_action(number, &action, "the target has forgotten the connection");
+        } else if up {
+            self.arrived(number, action);
+        } else {
+            link.actions.push(action);
+        }
+    }
+
     /// Does what is due on a link; `false` when nothing is.
     pub(in crate::world) fn step_links(&mut self) -> bool {
         let now = self.now;
         let due = |at: Option<u64>| at.is_some_and(|at| at <= now);
+        let arrives = |link: &&super::Link| link.on_air.front().is_some_and(|(at, _)| *at <= now);
+        if let Some(number) = self.links.links.iter().find(arrives).map(|link| link.number) {
+            self.let_arrive(number);
+            return true;
+        }
         if let Some(number) = self.links.links.iter().find(|link| due(link.dies_at)).map(|link| link.number) {
             self.end(number, EndedBy::Timeout);
             return true;
@@ -138,7 +157,9 @@ impl World {
     /// Ends a link on both sides.
     pub(super) fn end(&mut self, number: u64, by: EndedBy) {
         let Some(link) = self.links.get(number) else { return };
-        let (actions, waiting) = (std::mem::take(&mut link.actions), std::mem::take(&mut link.waiting));
+        let mut actions = std::mem::take(&mut link.actions);
+        actions.extend(std::mem::take(&mut link.on_air).into_iter().map(|(_, action)| action));
+        let waiting = std::mem::take(&mut link.waiting);
         if actions.iter().any(|action| matches!(action, CentralAction::Pair { .. })) {
             link.pairing.get_or_insert(super::Ongoing::Unheard);
         }
@@ -173,7 +194,11 @@ impl World {
 impl Links {
     /// When something is due.
     pub(in crate::world) fn next_due(&self) -> Option<u64> {
-        let links = self.links.iter().flat_map(|link| [link.dies_at, link.unconfirmed_until, link.restore_at, link.pairing_due()]).flatten();
+        let due = |link: &super::Link| {
+            let on_air = link.on_air.front().map(|(at, _)| *at);
+            [on_air, link.dies_at, link.unconfirmed_until, link.restore_at, link.pairing_due()]
+        };
+        let links = self.links.iter().flat_map(due).flatten();
         links.chain(self.attempts.iter().map(|(at, _)| *at)).min()
     }
 }

@@ -33,7 +33,7 @@ mod pairing;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::{HARNESS, Peer, World};
+use super::{Carrier, HARNESS, Peer, World};
 use crate::device::attributes::Attributes;
 use crate::device::program::Saying;
 use crate::gatt::{
@@ -98,6 +98,9 @@ struct Link {
     /// When the preferred parameters are asked for again.
     restore_at: Option<u64>,
     pairing: Option<Ongoing>,
+    /// What is on the air, with the times at which it arrives; and until when the air is taken.
+    on_air: VecDeque<(u64, CentralAction)>,
+    air_until: u64,
     /// What waits for the link to come back.
     actions: Vec<CentralAction>,
     waiting: Vec<Waiting>,
@@ -166,6 +169,41 @@ impl World {
             }
             return;
         }
+        if let Some(due) = self.on_the_air(number, &action) {
+            if let Some(link) = self.links.get(number) {
+                link.on_air.push_back((due, action));
+            }
+            return;
+        }
+        self.arrived(number, action);
+    }
+
+    /// When this arrives, if the link has a pace.
+    fn on_the_air(&mut self, number: u64, action: &CentralAction) -> Option<u64> {
+        let pace = self.board.gatt.pace.filter(|_| self.carrier != Carrier::Adapter)?;
+        let now = self.now;
+        let link = self.links.get(number)?;
+        let len = match action {
+            CentralAction::Write { value, .. } => value.len(),
+            CentralAction::Read { .. } => 0,
+            // What is paced is what an update is made of.
+            _ if link.on_air.is_empty() => return None,
+            _ => 0,
+        };
+        let due = link.air_until.max(now) + pace.duration_us(len);
+        link.air_until = due;
+        Some(due)
+    }
+
+    /// Packets of this central that are still on the air.
+    #[must_use]
+    pub fn on_air(&self, central: Peer) -> usize {
+        let link = self.links.links.iter().find(|link| link.central == central && !link.central_gone);
+        link.map_or(0, |link| link.on_air.len())
+    }
+
+    /// Something has come over the air.
+    fn arrived(&mut self, number: u64, action: CentralAction) {
         match action {
             CentralAction::Connect | CentralAction::Disconnect | CentralAction::ForgetKeys | CentralAction::Lose => {}
             CentralAction::ExchangeMtu(asked) => self.exchange_mtu(number, asked),

@@ -95,7 +95,8 @@ impl World {
             let up = self.link;
             let Some(link) = self.links.get(number) else { continue };
             let Some((value, Some(descriptor))) = link.attributes.endpoint(saying.from) else { continue };
-            let on = if saying.indicated { link.server.indicates(descriptor) } else { link.server.notifies(descriptor) };
+            let on =
+                if saying.indicated { link.server.indicates(descriptor) } else { link.server.notifies(descriptor) };
             if !on {
                 self.lost_value(number, value, &saying.value, "notifications or indications are switched off");
                 continue;
