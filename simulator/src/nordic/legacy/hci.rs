@@ -29,8 +29,8 @@
 //! | 4 | a piece of the image |
 //! | 5 | nothing: the image is complete, and is to be activated |
 
-use brickproof_flash_model::image::nordic::crc16;
 use brickproof_flash_model::image::nordic::crc::CRC16_START;
+use brickproof_flash_model::image::nordic::crc16;
 
 const END: u8 = 0xc0;
 const ESC: u8 = 0xdb;

@@ -24,3 +24,4 @@ pub mod wire;
 pub use config::{LegacyBoard, LegacyConfig, Sharing};
 pub use mode::LegacyMode;
 pub use program::LegacyProgram;
+pub(in crate::nordic) use program::of_request;

@@ -141,13 +141,7 @@ impl LegacyMode {
     }
 
     /// Something happens; `refuses` is the answer to sizes while the battery is low.
-    pub fn input(
-        &mut self,
-        board: &LegacyBoard,
-        input: Input<'_>,
-        around: &mut Surroundings<'_>,
-        refuses: Option<u8>,
-    ) {
+    pub fn input(&mut self, board: &LegacyBoard, input: Input<'_>, around: &mut Surroundings<'_>, refuses: Option<u8>) {
         if self.over {
             return;
         }
@@ -241,11 +235,9 @@ impl LegacyMode {
                 indicated: false,
             })),
             serial::Said::Active => self.active(around),
-            serial::Said::Dropped => self.outputs.push_back(Output::Dropped {
-                pool: "frames on their way",
-                size: 0,
-                what: "a frame".into(),
-            }),
+            serial::Said::Dropped => {
+                self.outputs.push_back(Output::Dropped { pool: "frames on their way", size: 0, what: "a frame".into() })
+            }
             serial::Said::Activating => self.inactive_at = None,
             serial::Said::Completed => self.reset(board, around, false),
             serial::Said::Fault(why) => self.fault(&why),

@@ -173,7 +173,9 @@ impl Answer {
         let number = |bytes: &[u8]| bytes.try_into().ok().map(u32::from_le_bytes);
         match value {
             [opcode::RECEIPT, bytes @ ..] => number(bytes).map(Self::Receipt),
-            [opcode::RESPONSE, opcode::REPORT_SIZE, 1, bytes @ ..] if !bytes.is_empty() => number(bytes).map(Self::Size),
+            [opcode::RESPONSE, opcode::REPORT_SIZE, 1, bytes @ ..] if !bytes.is_empty() => {
+                number(bytes).map(Self::Size)
+            }
             [opcode::RESPONSE, request, status] => Some(Self::Response { request: *request, status: *status }),
             _ => None,
         }

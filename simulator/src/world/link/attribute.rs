@@ -20,7 +20,7 @@ impl World {
         // Controllers have agreed on it by themselves, whatever the target would have said.
         let theirs = GattConfig { mtu: asked, ..board.gatt.clone() };
         let config = if self.carrier == Carrier::Adapter { &theirs } else { &board.gatt };
-        let asked_of_target = board.as_nordic().map_or(asked, |nordic| nordic.mtu(asked, config.mtu));
+        let asked_of_target = board.mtu(asked, config.mtu);
         let mtu = link.server.exchange_mtu(config, asked_of_target);
         self.record(Kind::Link(LinkEvent::Mtu { connection: number, asked, mtu }));
         self.tell_link(number, GattEvent::Mtu(mtu));
