@@ -21,6 +21,11 @@ pub mod serial;
 pub mod server;
 pub mod wire;
 
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod tests;
+
 pub use config::{LegacyBoard, LegacyConfig, Sharing};
 pub use mode::LegacyMode;
 pub use program::LegacyProgram;
