@@ -98,6 +98,9 @@ impl DfuConfig {
     }
 }
 
+/// Two connection events of a usual interval; the SDK gives no figure.
+const ENTRY_US: u64 = 100_000;
+
 /// All that a board of Nordic's runs.
 #[derive(Debug)]
 pub struct NordicBoard {
@@ -109,6 +112,8 @@ pub struct NordicBoard {
     pub buttonless: Buttonless,
     /// Whether an application ends its connections before it resets, as the example of the SDK does.
     pub application_says_goodbye: bool,
+    /// From the confirmation of an entry to the reset, in microseconds: the application shuts down what it has.
+    pub entry_us: u64,
     /// Whether the button is held at the very first start.
     pub starts_in_dfu: bool,
 }
@@ -123,6 +128,7 @@ impl NordicBoard {
             dfu,
             buttonless: Buttonless::default(),
             application_says_goodbye: true,
+            entry_us: ENTRY_US,
             starts_in_dfu: false,
         }
     }
