@@ -82,7 +82,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{Family, Protocol, Serial, Target, Timing, bootloader, layout, peripheral};
-use crate::air::{DOWNGRADE, MARKS, NO_DOWNGRADE, REVERT, SERIAL_RECOVERY};
+use crate::air::{Air, DOWNGRADE, MARKS, NO_DOWNGRADE, REVERT, SERIAL_DFU, SERIAL_RECOVERY};
 use crate::units::{Duration, Size};
 
 /// Kinds of bootloaders that are read here.
@@ -281,7 +281,7 @@ pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Targ
                 .remedy(format!("one of: {}", names.join(", ")))
         })?,
     };
-    let options = options(&read.bootloader, sdk);
+    let options = Options { ble: read.dfu.transport != Some(Transport::Serial), ..options(&read.bootloader, sdk) };
     let (key, product) = match &read.bootloader.key {
         None => (development(), false),
         Some(name) => {
@@ -478,12 +478,24 @@ impl NordicTarget {
         self.serial
     }
 
+    /// Why its bootloader cannot be reached on this air, if it cannot.
+    #[must_use]
+    pub fn unreachable_on(&self, air: Air) -> Option<&'static str> {
+        match (self.serial, air) {
+            (true, Air::InProcess | Air::Serial) => None,
+            (true, _) => Some("has a bootloader on a serial line"),
+            (false, Air::Serial | Air::Udp | Air::InProcess) => Some("has a bootloader on Bluetooth LE"),
+            (false, _) => None,
+        }
+    }
+
     /// What it lacks of something that a scenario needs of a target, in words.
     pub(super) fn lacks(&self, need: &str) -> Option<&'static str> {
         match need {
             REVERT => Some("has no way back to the old image"),
             MARKS => Some("has images that are valid or not: nothing is marked"),
             SERIAL_RECOVERY => Some("has no serial recovery"),
+            SERIAL_DFU if !self.serial => Some("has a bootloader without a serial line"),
             DOWNGRADE if self.options.app_downgrade_prevention => Some("takes no older images"),
             NO_DOWNGRADE if !self.options.app_downgrade_prevention => Some("takes older images"),
             _ => None,

@@ -54,6 +54,8 @@ pub(super) enum Said {
     Dropped { pool: &'static str, size: usize, what: String },
     /// The uploader gives up.
     Aborted,
+    /// The whole image was checked, and the outcome told.
+    Checked,
     /// The outcome of the update is in flash: the device is to reset.
     Completed,
     /// Something that is worth knowing.
@@ -386,6 +388,7 @@ impl SecureServer {
     fn check_image(&mut self, board: &NordicBoard, flash: &Flash) {
         let checked = board.bootloader.activation_prepare(&mut self.dfu, flash);
         self.answer(opcode::EXECUTE, checked);
+        self.said.push_back(Said::Checked);
         let steps = board.bootloader.settings_write_and_backup(&mut self.dfu.settings, flash);
         if steps.is_empty() {
             self.complete();
