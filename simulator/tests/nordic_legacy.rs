@@ -19,12 +19,19 @@ const OLD_LEN: u32 = 0x1800;
 
 /// A running target: SoftDevice, an application, and this bootloader.
 fn world(options: Options, carrier: Carrier, change: impl FnOnce(&mut LegacyBoard)) -> World {
-    let layout = Layout::preset("nordic-legacy17").unwrap();
+    on_layout("nordic-legacy17", options, carrier, change)
+}
+
+/// The same on a layout of its own, with an S140 where there is room for one.
+fn on_layout(name: &str, options: Options, carrier: Carrier, change: impl FnOnce(&mut LegacyBoard)) -> World {
+    let layout = Layout::preset(name).unwrap();
     let bootloader = NordicLegacy::new(&layout, options, None).unwrap();
     let mut flash = layout.blank_flash();
     let map = *bootloader.map();
-    flash.load(map.whole(), MBR_SIZE, &synthetic_softdevice(0x2f00, 0x81, 132, 2_000_000)).unwrap();
-    flash.load(map.whole(), 0x4000, &synthetic_image(1, OLD_LEN)).unwrap();
+    let (len, fwid) = if name == "nordic-legacy17" { (0x2f00, 0x81) } else { (0x24f00, 0xb6) };
+    flash.load(map.whole(), MBR_SIZE, &synthetic_softdevice(len, fwid, 140, 6_001_001)).unwrap();
+    let start = bootloader.bank_0_start(&flash).unwrap();
+    flash.load(map.whole(), start, &synthetic_image(1, OLD_LEN)).unwrap();
     flash.load(map.bootloader(), 0, &synthetic_image(100, 0x1f00)).unwrap();
     flash.load(map.settings(), 0, &Settings::application(OLD_LEN, 0).to_bytes()).unwrap();
     let mut own = LegacyBoard::new(bootloader);
@@ -312,4 +319,27 @@ fn an_update_over_a_serial_line() {
     }
     later(&mut world, 2_000_000);
     assert_eq!(running(&world), hash(&image));
+}
+
+/// What the real tool sends is taken, frame by frame, and is what runs then (`golden/adafruit-nrfutil`).
+#[test]
+fn the_frames_of_the_real_tool_are_taken() {
+    let layout = "nrf52840-adafruit-s140";
+    let mut world = on_layout(layout, Options::adafruit(), Carrier::Console, |own| own.starts_in_dfu = true);
+    let recorded = include_str!("golden/adafruit-nrfutil/serial.txt");
+    let byte = |text: &[u8]| u8::from_str_radix(std::str::from_utf8(text).unwrap(), 16).unwrap();
+    for (line, sequence) in recorded.lines().zip(1_u8..) {
+        let bytes: Vec<u8> = line.as_bytes().chunks(2).map(byte).collect();
+        let (number, payload) = hci::check(&bytes).unwrap();
+        assert_eq!((number, hci::packet(sequence, payload)), (sequence, bytes.clone()));
+        // An init packet has two bytes behind it, which are no whole word.
+        let parsed = SerialPacket::parse(payload);
+        assert_eq!(parsed.emit(), payload[..payload.len() / 4 * 4]);
+        world.receive(7, &hci::frame(&bytes));
+        later(&mut world, 500_000);
+        assert_eq!(world.take_sent(), Some((7, hci::frame(&hci::acknowledgement(sequence + 1)))));
+    }
+    later(&mut world, 2_000_000);
+    let expected = "6d41ce4dcb4226cbdcbb915e868ca00564d75f46dd128b0ce3c32f6ec0c644bd";
+    assert_eq!(running(&world).as_deref(), Some(expected));
 }
