@@ -1,7 +1,7 @@
 //! A board with a Legacy DFU bootloader: from that to what runs.
 
 use brickproof_flash_model::boot::nordic_legacy::options::gpregret::DFU_START;
-use brickproof_flash_model::boot::nordic_legacy::{Boot, Decision, DfuReason, Entry, Outcome, Transport};
+use brickproof_flash_model::boot::nordic_legacy::{Boot, Decision, DfuReason, Entry, Outcome};
 use brickproof_flash_model::flash::{Controller, Hook};
 
 use super::attributes::Attributes;
@@ -90,18 +90,17 @@ impl Device {
         }
     }
 
-    /// What DFU mode shows on the air; one that waits on a serial line shows nothing.
+    /// What DFU mode shows on the air.
     pub(super) fn legacy_advertisement(&self, board: &Board) -> Option<Advertisement> {
         let (mode, own) = (self.legacy()?.mode()?, board.as_legacy()?);
         let usual = &board.peripheral.advertisement;
         let named = mode.is_for_one_central();
         let address = if named { usual.address } else { usual.address.next_in_last_byte() };
         let shown = Advertisement { rssi: usual.rssi, ..Advertisement::new(address, usual.address_kind) };
-        Some(match (mode.transport(), named.then_some(own.sharing)) {
-            (Transport::Serial, _) => Advertisement { connectable: false, ..shown },
+        Some(match named.then_some(own.sharing) {
             // Directed: its packets have no data.
-            (Transport::Ble, Some(Sharing::Address)) => shown,
-            (Transport::Ble, sharing) => Advertisement {
+            Some(Sharing::Address) => shown,
+            sharing => Advertisement {
                 name: Some(own.dfu.name.clone()),
                 services: vec![LEGACY_SERVICE],
                 flags: if sharing == Some(Sharing::Bond) { 0x04 } else { Advertisement::FLAGS },

@@ -236,7 +236,11 @@ impl LegacyMode {
             })),
             serial::Said::Active => self.active(around),
             serial::Said::Dropped => {
-                self.outputs.push_back(Output::Dropped { pool: "frames on their way", size: 0, what: "a frame".into() })
+                self.outputs.push_back(Output::Dropped {
+                    pool: "frames on their way",
+                    size: 0,
+                    what: "a frame".into(),
+                });
             }
             serial::Said::Activating => self.inactive_at = None,
             serial::Said::Completed => self.reset(board, around, false),

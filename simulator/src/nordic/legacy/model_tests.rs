@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::tests::Bench;
 use super::wire::emit_sizes;
-use crate::device::program::Input;
+use crate::device::program::{Input, Output};
 
 /// Bytes of bank 1 on the layout of the tests, and the size of a page.
 const BANK: usize = 0x4000;
@@ -195,7 +195,7 @@ impl Model {
     }
 
     fn data(&mut self, value: &[u8]) -> Result<Vec<Vec<u8>>, u8> {
-        if value.len() % 4 != 0 {
+        if !value.len().is_multiple_of(4) {
             return Err(3);
         }
         if self.buffers == 0 {
@@ -381,7 +381,7 @@ proptest! {
             prop_assert_eq!(bench.mode.server().buffers_used(), 8 - model.buffers);
         }
         // What was activated runs to its end.
-        if !model.dead && model.at == At::Valid && bench.did.iter().any(|did| *did == crate::device::program::Output::Disconnect) {
+        if !model.dead && model.at == At::Valid && bench.did.contains(&Output::Disconnect) {
             bench.work();
             prop_assert!(bench.resets() || model.stuck);
         }
