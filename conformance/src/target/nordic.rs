@@ -438,6 +438,8 @@ fn dfu(table: &DfuTable, sdk: Sdk, mistake: &dyn Fn(usize, String) -> Mistake) -
             Some(WritesEntry::Lenient) => Writes::Lenient,
         },
         name: table.name.as_ref().map_or(default.name, |name| name.get_ref().clone()),
+        // A serial line has flow control: what does not fit waits at the other end.
+        scheduler_queue: if serial { 1 << 16 } else { default.scheduler_queue },
         serial_frame: table.serial_frame.as_ref().map_or(default.serial_frame, |frame| *frame.get_ref()),
         ..default
     })

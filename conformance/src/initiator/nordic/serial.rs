@@ -21,6 +21,8 @@ use crate::initiator::update::Report;
 
 /// Name of the one initiator there is.
 const PEER: Peer = 1;
+/// Bits per second.
+const BAUD: u64 = 115_200;
 /// Longest frame of a device that is taken, in bytes.
 const FRAME_MAX: usize = 4096;
 /// Between two pings, in microseconds.
@@ -64,6 +66,9 @@ impl<'a> WorldLine<'a> {
 
 impl Line for WorldLine<'_> {
     async fn send(&mut self, bytes: Vec<u8>) {
+        // 10 bits a byte.
+        let until = self.world.now() + bytes.len() as u64 * 10_000_000 / BAUD;
+        self.world.advance(until);
         self.world.receive(PEER, &bytes);
     }
 
