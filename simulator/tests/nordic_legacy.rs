@@ -292,6 +292,9 @@ fn a_cut_update_is_out_of_reach() {
         world.control(Control::Power(true));
         later(&mut world, 2_000_000);
         assert_eq!(running(&world), None);
+        // The central notices that its connection is gone.
+        later(&mut world, 5_000_000);
+        told(&mut world);
         let shown = world.advertisement().and_then(|shown| shown.name);
         let connected = act(&mut world, CentralAction::Connect).contains(&GattEvent::Connected);
         assert_eq!(shown, connected.then(|| "AdaDFU".to_owned()));

@@ -98,9 +98,9 @@ impl Application {
                     self.answer(board, opcode, result);
                 }
             }
-            Input::Written { to: Endpoint::LegacyControlPoint, value } => {
+            Input::Written { to: to @ (Endpoint::LegacyControlPoint | Endpoint::LegacyPacket), value } => {
                 let call = "enter-bootloader";
-                match asked(value) {
+                match asked(to, value) {
                     Asked::Enter => self.enter(board, around),
                     Asked::Answer(answer) => self.outputs.push_back(Output::Say(Saying {
                         from: Endpoint::LegacyControlPoint,

@@ -7,8 +7,10 @@
 //! | `08 <one byte>` or less | `10 08 03` |
 //! | another one that the protocol knows | `10 01 03` |
 //! | any other | `10 <opcode> 03` |
+//! | a packet | `10 01 03` |
 //!
-//! The bootloader starts without a reset; here it is one, which comes to the same.
+//! The example ends its connections and waits for half a second before (`reset_prepare`). The bootloader starts without a
+//! reset; here it is one, which comes to the same.
 
 use std::collections::VecDeque;
 
@@ -32,10 +34,11 @@ pub(in crate::nordic) enum Asked {
     Nothing,
 }
 
-/// What a request comes to.
-pub(in crate::nordic) fn asked(value: &[u8]) -> Asked {
+/// What a write comes to.
+pub(in crate::nordic) fn asked(to: Endpoint, value: &[u8]) -> Asked {
     let answer = |request: u8, status: Status| Asked::Answer(Answer::Response { request, status: status.number() });
     match Request::parse(value) {
+        _ if to == Endpoint::LegacyPacket => answer(opcode::START, Status::NotSupported),
         Ok(Request::Start { .. }) => Asked::Enter,
         Ok(_) => answer(opcode::START, Status::NotSupported),
         Err(Malformed::Empty) => Asked::Nothing,
@@ -48,27 +51,44 @@ pub(in crate::nordic) fn asked(value: &[u8]) -> Asked {
 /// An application.
 #[derive(Debug, Clone, Default)]
 pub struct LegacyApplication {
+    /// When the bootloader starts.
+    leaves_at: Option<u64>,
     outputs: VecDeque<Output>,
 }
 
+/// Between the end of the connection and the bootloader, in microseconds.
+const PREPARING_US: u64 = 500_000;
+
 impl LegacyApplication {
+    pub(super) fn next_timer(&self) -> Option<u64> {
+        self.leaves_at
+    }
+
     pub(super) fn take_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
     pub(super) fn input(&mut self, board: &LegacyBoard, input: Input<'_>, around: &mut Surroundings<'_>, low: bool) {
-        let Input::Written { to: Endpoint::LegacyControlPoint, value } = input else { return };
-        match asked(value) {
+        if input == Input::Due && self.leaves_at.is_some_and(|at| at <= around.now_us) {
+            return self.leave(around);
+        }
+        if self.leaves_at.is_some() {
+            return;
+        }
+        let Input::Written { to: to @ (Endpoint::LegacyControlPoint | Endpoint::LegacyPacket), value } = input else {
+            return;
+        };
+        match asked(to, value) {
             Asked::Enter if low => {
                 self.outputs.push_back(Output::Note("does not enter the bootloader: the battery is low".into()));
             }
             Asked::Enter => {
-                around.retained.gpregret = DFU_START;
                 self.outputs.push_back(Output::Note("enters the bootloader".into()));
-                if board.application_says_goodbye {
-                    self.outputs.push_back(Output::Disconnect);
+                if !board.application_says_goodbye {
+                    return self.leave(around);
                 }
-                self.outputs.push_back(Output::Reset(Cause::SoftReset));
+                self.outputs.extend([Output::StopAdvertising, Output::Disconnect]);
+                self.leaves_at = Some(around.now_us.saturating_add(PREPARING_US));
             }
             Asked::Answer(answer) => self.outputs.push_back(Output::Say(Saying {
                 from: Endpoint::LegacyControlPoint,
@@ -79,6 +99,12 @@ impl LegacyApplication {
             Asked::Nothing => {}
         }
     }
+
+    fn leave(&mut self, around: &mut Surroundings<'_>) {
+        self.leaves_at = None;
+        around.retained.gpregret = DFU_START;
+        self.outputs.push_back(Output::Reset(Cause::SoftReset));
+    }
 }
 
 #[cfg(test)]
@@ -87,7 +113,7 @@ mod tests {
 
     #[test]
     fn every_request_has_the_answer_of_the_code() {
-        let answers = |value: &[u8]| match asked(value) {
+        let answers = |value: &[u8]| match asked(Endpoint::LegacyControlPoint, value) {
             Asked::Enter => "enters".to_owned(),
             Asked::Answer(answer) => format!("{:02x?}", answer.emit()),
             Asked::Nothing => String::new(),
@@ -108,5 +134,7 @@ mod tests {
                 ""
             ]
         );
+        let refused = Asked::Answer(Answer::Response { request: 1, status: 3 });
+        assert_eq!(asked(Endpoint::LegacyPacket, &[1, 4]), refused);
     }
 }

@@ -77,7 +77,7 @@ pub struct LegacyBoard {
     pub buttonless: bool,
     /// What the application tells the bootloader of the central.
     pub sharing: Sharing,
-    /// Whether the application ends its connections before it hands over. It does not in the SDK.
+    /// Whether the application ends its connections before it hands over, as the example of the SDK does.
     pub application_says_goodbye: bool,
     /// Whether the button is held at the very first start.
     pub starts_in_dfu: bool,

@@ -74,7 +74,10 @@ impl LegacyProgram {
     /// When it wants to be told that its time has come, in microseconds.
     #[must_use]
     pub fn next_timer(&self) -> Option<u64> {
-        self.mode()?.next_timer()
+        match self {
+            Self::Dfu(mode) => mode.next_timer(),
+            Self::Application(application) => application.next_timer(),
+        }
     }
 
     /// The flash work that is to be done now.
