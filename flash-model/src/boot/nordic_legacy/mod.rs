@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`options`] | how the bootloader was built |
 //! | [`settings`] | the settings page |
-//! | [`run`](self) | a boot: [`NordicLegacy::boot`] |
+//! | `run` | a boot: [`NordicLegacy::boot`] |
 //! | [`report`] | what came of it, and why |
 //! | [`mbr`] | what the master boot record does for it |
 //! | `swap` | a new SoftDevice and a new bootloader come into their places |
