@@ -18,6 +18,8 @@ pub enum Buttonless {
     Bonded,
     /// SDK 12: notifications in place of indications.
     Experimental,
+    /// SDK 11 and before: the control point of Legacy DFU.
+    Legacy,
 }
 
 /// What a SoftDevice makes of writes that the properties of a characteristic do not offer.

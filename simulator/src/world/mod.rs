@@ -38,7 +38,6 @@ use brickproof_flash_model::flash::{Controller, Damage, Flash, Uncut};
 
 use crate::device::program::Input;
 use crate::device::{Battery, Behaviour, Board, Device, Persistent, found_running};
-use crate::nordic::slip;
 use crate::smp::SmpMessage;
 use crate::smp::console::Decoder;
 use crate::trace::{Cause, Direction, Kind, LinkEvent, PowerEvent, Record, Wants, hex};
@@ -173,7 +172,7 @@ pub struct World {
     /// The receiver of the serial port, if that is the carrier.
     console: Option<Decoder>,
     /// The same for frames of SLIP, and who sent the last one.
-    slip: Option<(slip::Decoder, Peer)>,
+    slip: Option<(console::Frames, Peer)>,
 }
 
 impl World {
