@@ -171,7 +171,7 @@ struct BootloaderTable {
 
 #[derive(Deserialize, Default, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
-enum StartsIn {
+pub(super) enum StartsIn {
     #[default]
     Application,
     DfuMode,
@@ -207,14 +207,14 @@ struct DfuTable {
 
 #[derive(Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
-enum Transport {
+pub(super) enum Transport {
     Ble,
     Serial,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
-enum WritesEntry {
+pub(super) enum WritesEntry {
     Strict,
     Lenient,
 }
@@ -239,7 +239,7 @@ enum ButtonlessEntry {
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct LinkTable {
+pub(super) struct LinkTable {
     connect_delay: Option<Duration>,
     supervision_timeout: Option<Spanned<Duration>>,
 }
@@ -328,7 +328,7 @@ pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Targ
         refuses: read.battery.refuses,
         dfu,
     };
-    let gatt = link(&own.board(&layout)?, &read.link, &mistake)?;
+    let gatt = link_of(own.board(&layout)?.link(), &read.link, &mistake)?;
     let default = FlashTiming::default();
     let threshold = match own.refuses {
         Refuses::Nothing => 0,
@@ -445,12 +445,12 @@ fn dfu(table: &DfuTable, sdk: Sdk, mistake: &dyn Fn(usize, String) -> Mistake) -
     })
 }
 
-fn link(
-    board: &NordicBoard,
+/// How a link is, where the profile says something of it.
+pub(super) fn link_of(
+    default: GattConfig,
     table: &LinkTable,
     mistake: &dyn Fn(usize, String) -> Mistake,
 ) -> Result<GattConfig, Mistake> {
-    let default = board.link();
     let timeout = match &table.supervision_timeout {
         None => default.parameters.timeout,
         Some(timeout) => {
@@ -483,12 +483,7 @@ impl NordicTarget {
     /// Why its bootloader cannot be reached on this air, if it cannot.
     #[must_use]
     pub fn unreachable_on(&self, air: Air) -> Option<&'static str> {
-        match (self.serial, air) {
-            (true, Air::InProcess | Air::Serial) => None,
-            (true, _) => Some("has a bootloader on a serial line"),
-            (false, Air::Serial | Air::Udp | Air::InProcess) => Some("has a bootloader on Bluetooth LE"),
-            (false, _) => None,
-        }
+        unreachable(self.serial, air)
     }
 
     /// What it lacks of something that a scenario needs of a target, in words.
@@ -591,5 +586,15 @@ impl NordicTarget {
     pub fn installed_softdevice(&self, layout: &Layout, flash: &Flash) -> Option<SoftdeviceInfo> {
         let board = self.board(layout).ok()?;
         SoftdeviceInfo::installed(board.bootloader.map(), flash).ok().flatten()
+    }
+}
+
+/// Why a bootloader, on a serial line or on Bluetooth LE, cannot be reached on this air, if it cannot.
+pub(super) fn unreachable(serial: bool, air: Air) -> Option<&'static str> {
+    match (serial, air) {
+        (true, Air::InProcess | Air::Serial) => None,
+        (true, _) => Some("has a bootloader on a serial line"),
+        (false, Air::Serial | Air::Udp | Air::InProcess) => Some("has a bootloader on Bluetooth LE"),
+        (false, _) => None,
     }
 }

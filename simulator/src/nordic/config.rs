@@ -103,7 +103,7 @@ impl DfuConfig {
 }
 
 /// A dozen round trips, which is fast.
-const DISCOVERY_US: u64 = 200_000;
+pub(crate) const DISCOVERY_US: u64 = 200_000;
 /// From the outcome of an update to the end of the connection: two pages of settings are written, each erased before
 /// (nRF52840 product specification, NVMC).
 const COMPLETION_US: u64 = 190_000;

@@ -3,8 +3,9 @@
 use brickproof_flash_model::boot::nordic_legacy::{Kind, NordicLegacy};
 
 use crate::gatt::{ConnectionParameters, MTU_MIN, Security};
+use crate::nordic::config::DISCOVERY_US;
 use crate::nordic::gatt::adafruit_mtu;
-use crate::smp::gatt::{GattConfig, Pairing};
+use crate::smp::gatt::{GattConfig, Pace, Pairing};
 
 /// What an application tells the bootloader of the central that has asked for DFU mode (nrf5 sdk 11:
 /// `dfu_app_handler.c`, `dfu_app_peer_data_set`).
@@ -107,6 +108,8 @@ impl LegacyBoard {
             pairing: Pairing::REFUSED,
             // 15 ms, the least that is asked for; supervision timeout 4 s.
             parameters: ConnectionParameters { interval_min: 12, interval_max: 12, latency: 0, timeout: 400 },
+            pace: Some(Pace::NORDIC),
+            discovery_us: DISCOVERY_US,
             ..GattConfig::default()
         }
     }
