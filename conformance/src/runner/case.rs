@@ -19,7 +19,7 @@ use crate::initiator::update::Job;
 use crate::judge::{self, CheckOutcome};
 use crate::library;
 use crate::scenario::{Finally, Image, ImageOrigin, ImageSet, ImageState, Scenario, Version};
-use crate::target::Target;
+use crate::target::{Protocol, Target};
 
 /// Starts after which a target does not settle any more.
 pub(super) const SETTLE_STARTS: u64 = 50;
@@ -317,10 +317,10 @@ impl Case {
         shows.then(|| self.passkey())
     }
 
-    /// Whether the target is of Nordic's.
+    /// What the target speaks.
     #[must_use]
-    pub fn is_nordic(&self) -> bool {
-        self.target.of_nordic().is_some() || self.target.of_nordic_legacy().is_some()
+    pub fn protocol(&self) -> Protocol {
+        self.target.protocol()
     }
 
     /// The name of the target.

@@ -327,7 +327,12 @@ fn made(
             bootloader_version,
         )?),
         (true, false) => {
-            images.push(finish(ImageKind::Softdevice, InitPacketBuilder::softdevice(&softdevice), either, 0xffff_ffff)?)
+            images.push(finish(
+                ImageKind::Softdevice,
+                InitPacketBuilder::softdevice(&softdevice),
+                either,
+                0xffff_ffff,
+            )?);
         }
         (false, true) => images.push(finish(
             ImageKind::Bootloader,

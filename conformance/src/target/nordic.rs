@@ -328,7 +328,7 @@ pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Targ
         refuses: read.battery.refuses,
         dfu,
     };
-    let gatt = link_of(own.board(&layout)?.link(), &read.link, &mistake)?;
+    let gatt = link_of(&own.board(&layout)?.link(), &read.link, &mistake)?;
     let default = FlashTiming::default();
     let threshold = match own.refuses {
         Refuses::Nothing => 0,
@@ -447,7 +447,7 @@ fn dfu(table: &DfuTable, sdk: Sdk, mistake: &dyn Fn(usize, String) -> Mistake) -
 
 /// How a link is, where the profile says something of it.
 pub(super) fn link_of(
-    default: GattConfig,
+    default: &GattConfig,
     table: &LinkTable,
     mistake: &dyn Fn(usize, String) -> Mistake,
 ) -> Result<GattConfig, Mistake> {
@@ -465,7 +465,7 @@ pub(super) fn link_of(
     Ok(GattConfig {
         connect_delay_us: table.connect_delay.map_or(default.connect_delay_us, |delay| delay.us),
         parameters: ConnectionParameters { timeout, ..default.parameters },
-        ..default
+        ..default.clone()
     })
 }
 

@@ -240,7 +240,7 @@ pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Targ
         starts_in_dfu: read.bootloader.starts_in == StartsIn::DfuMode,
         low_battery: refuses.then_some(OPERATION_FAILED),
     };
-    let gatt = link_of(own.board(&layout)?.link(), &read.link, &mistake)?;
+    let gatt = link_of(&own.board(&layout)?.link(), &read.link, &mistake)?;
     let default = FlashTiming::default();
     let threshold = read.battery.threshold.map_or(BatteryPolicy::default().threshold, |threshold| *threshold.get_ref());
     Ok(Target {

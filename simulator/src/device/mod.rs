@@ -248,8 +248,8 @@ fn power_on_mcuboot(board: &Board, mcuboot: &Mcuboot, mut persistent: Persistent
 ///
 /// # Errors
 /// The same board, not started.
-pub fn found_running(board: &Board, mut persistent: Persistent) -> Result<Device, Persistent> {
-    let Some(mcuboot) = board.mcuboot() else { return Err(persistent) };
+pub fn found_running(board: &Board, mut persistent: Persistent) -> Result<Device, Box<Persistent>> {
+    let Some(mcuboot) = board.mcuboot() else { return Err(Box::new(persistent)) };
     let slot = SlotSource { flash: &persistent.flash, area: mcuboot.area(Slot::Primary) };
     let info = inspect(&slot).ok();
     let hash = info.as_ref().and_then(|info| info.hash);

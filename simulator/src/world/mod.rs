@@ -407,7 +407,7 @@ impl World {
         let device = match found_running(&self.board, persistent) {
             Ok(device) => device,
             Err(persistent) => {
-                self.machine = Machine::Off { persistent, back_at: None };
+                self.machine = Machine::Off { persistent: *persistent, back_at: None };
                 return;
             }
         };
