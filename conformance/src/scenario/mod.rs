@@ -42,6 +42,7 @@
 //! running = "update"                      # installed, update, any or nothing
 //! state = "confirmed"                     # or testing; left out: any
 //! initiator = "succeeds"                  # fails or any
+//! softdevice = "update"                   # or installed; left out: any. The same of `bootloader`
 //! injected = "refused"                    # or accepted: requests and writes of the scenario's own
 //! ```
 //!
@@ -148,6 +149,16 @@ pub enum ExpectState {
     Confirmed,
 }
 
+/// Which SoftDevice or bootloader must be in place at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExpectPart {
+    /// The one from before.
+    Installed,
+    /// That of the package.
+    Update,
+}
+
 /// What the initiator must say at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -192,6 +203,10 @@ pub struct Expectation {
     pub running: ExpectRunning,
     /// Its state; `None` for any.
     pub state: Option<ExpectState>,
+    /// The SoftDevice, and the bootloader; `None` for any.
+    pub softdevice: Option<ExpectPart>,
+    /// See above.
+    pub bootloader: Option<ExpectPart>,
     /// The initiator's own verdict.
     pub initiator: ExpectInitiator,
     /// What comes of the scenario's own requests and writes; `None` for anything.

@@ -87,8 +87,8 @@ impl SecureServer {
         Ok(Self {
             dfu: board.bootloader.start(flash)?,
             current: COMMAND,
-            prn: 0,
-            prn_left: 0,
+            prn: board.dfu.receipts,
+            prn_left: board.dfu.receipts,
             queue: FlashQueue::default(),
             buffers: board.dfu.buffers,
             executing: 0,

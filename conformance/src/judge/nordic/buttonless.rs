@@ -124,8 +124,8 @@ fn refusals_are_heeded(walk: &Walk<'_, '_>) -> CheckOutcome {
 /// A device that has agreed to enter its bootloader, and has entered it.
 struct Entered<'w, 'a> {
     to: Endpoint,
-    /// Who ended the connection to the application.
-    left_by: Option<EndedBy>,
+    /// Whether it was gone without a farewell.
+    silently: bool,
     /// The address under which the application was found.
     application: Option<&'a str>,
     boot: Moment<'w, 'a>,
@@ -142,21 +142,8 @@ fn entries<'w, 'a>(walk: &'w Walk<'_, 'a>) -> Vec<Entered<'w, 'a>> {
             Event::Status { bytes, .. } => agreed = answer(bytes) == Some((ENTER, status::SUCCESS)),
             Event::Boot(boot) if agreed => {
                 if let (Some(to), "dfu-mode") = (to, boot.outcome.as_str()) {
-                    let before = walk.moments().take(moment.at);
-                    let after = walk.after(moment.at);
-                    let ended = |moment: &Moment<'_, '_>| match moment.event {
-                        Event::Disconnected { by } => Some(*by),
-                        _ => None,
-                    };
-                    let since = before.filter(|earlier| earlier.state.connections == moment.state.connections);
-                    // A central may notice only later that the device is gone.
-                    let left_by = since.filter_map(|earlier| ended(&earlier)).last();
-                    let left_by = left_by.or_else(|| {
-                        after
-                            .take_while(|later| !matches!(later.event, Event::Connected { .. }))
-                            .find_map(|later| ended(&later))
-                    });
-                    all.push(Entered { to, left_by, application, boot: moment });
+                    // A central notices only later that the device is gone.
+                    all.push(Entered { to, silently: moment.state.up, application, boot: moment });
                 }
                 agreed = false;
             }
@@ -195,7 +182,7 @@ fn found<'w, 'a>(walk: &'w Walk<'_, 'a>, entered: &Entered<'w, 'a>) -> Found<'w,
 
 /// NB-04: the bootloader is found at the next address, or by what it advertises.
 ///
-/// Where the connection ended by the supervision timeout, that may be what was not borne: NB-07.
+/// Where the device was gone without a farewell, that may be what was not borne: NB-07.
 fn bootloader_is_found(walk: &Walk<'_, '_>) -> CheckOutcome {
     let mut seen = Seen::default();
     for entered in entries(walk).iter().filter(|entered| entered.to != Endpoint::BondedButtonless) {
@@ -206,7 +193,7 @@ fn bootloader_is_found(walk: &Walk<'_, '_>) -> CheckOutcome {
                     seen.met(found.place.n);
                 }
             }
-            Found::No(end) if entered.left_by != Some(EndedBy::Timeout) => {
+            Found::No(end) if !entered.silently => {
                 seen.violated(&end.place, "gives up, and the bootloader waits at its address");
             }
             Found::No(_) | Found::Unclear => {}
@@ -293,13 +280,13 @@ fn names_fit(walk: &Walk<'_, '_>) -> CheckOutcome {
 /// NB-07: a device that resets without a farewell is looked for all the same, once the link is known to be gone.
 fn silent_resets_are_borne(walk: &Walk<'_, '_>) -> CheckOutcome {
     let mut seen = Seen::default();
-    for entered in entries(walk).iter().filter(|entered| entered.left_by != Some(EndedBy::Target)) {
+    for entered in entries(walk).iter().filter(|entered| entered.silently) {
         match found(walk, entered) {
             Found::Yes(found) => seen.met(found.place.n),
-            Found::No(end) if entered.left_by == Some(EndedBy::Timeout) => {
+            Found::No(end) => {
                 seen.violated(&end.place, "gives up because the device was gone without a farewell");
             }
-            Found::No(_) | Found::Unclear => {}
+            Found::Unclear => {}
         }
     }
     seen.outcome()

@@ -217,6 +217,9 @@ fn resumes_where_the_device_is(walk: &Walk<'_, '_>) -> CheckOutcome {
         match (state.data, moment.placed) {
             (None, _) => seen.violated(&moment.place, "goes on after a lost link without asking what the device has"),
             (Some(_), Placed::Right(_)) => seen.met(moment.place.n),
+            (Some(_), Placed::Unknown) if state.object.is_none() => {
+                seen.violated(&moment.place, "goes on after a lost link in an object that the device does not have");
+            }
             (Some(data), Placed::Elsewhere(at)) if !matches!(state.since, Since::Foreign(_)) => {
                 let offset = data.report.offset;
                 let what = format!("goes on at {at} after a lost link, and the device has {offset} bytes");

@@ -39,8 +39,6 @@ pub(super) struct Written<'a> {
     pub(super) encrypted: bool,
     /// ATT error with which it was refused.
     pub(super) error: Option<u8>,
-    /// Whether it never arrived.
-    pub(super) lost: bool,
     /// What the device took it for.
     pub(super) call: Option<&'a str>,
 }
@@ -48,7 +46,7 @@ pub(super) struct Written<'a> {
 impl Written<'_> {
     /// Whether the device has got it.
     pub(super) fn arrived(&self) -> bool {
-        self.error.is_none() && !self.lost
+        self.error.is_none()
     }
 }
 
@@ -153,10 +151,11 @@ impl<'a> View<'a> {
             let event = match &record.kind {
                 Kind::Att(att) => {
                     view.shows_att = true;
-                    Some(of_att(att, message))
+                    // What was on its way when a connection ended says nothing of who sent it.
+                    att.lost.is_none().then(|| of_att(att, message))
                 }
-                Kind::SerialFrame { direction, data, part: SerialPart::Slip, error: None, lost, .. } => {
-                    of_frame(*direction, data, lost.is_some(), message)
+                Kind::SerialFrame { direction, data, part: SerialPart::Slip, error: None, lost: None, .. } => {
+                    of_frame(*direction, data, message)
                 }
                 Kind::Link(LinkEvent::Connected { address, .. }) => {
                     view.shows_att = true;
@@ -223,7 +222,6 @@ fn of_att<'a>(att: &'a AttRecord, message: Option<&'a DfuMessage>) -> Event<'a> 
                 mtu: att.mtu,
                 encrypted: att.security != brickproof_simulator::gatt::Security::Plain,
                 error: att.error,
-                lost: att.lost.is_some(),
                 call: message.map(|message| message.call.as_str()),
             };
             match to {
@@ -238,7 +236,7 @@ fn of_att<'a>(att: &'a AttRecord, message: Option<&'a DfuMessage>) -> Event<'a> 
                 _ => Event::Att(att),
             }
         }
-        (Direction::FromTarget, Some(from)) if att.lost.is_none() => match (from, att.opcode) {
+        (Direction::FromTarget, Some(from)) => match (from, att.opcode) {
             (Endpoint::ControlPoint, opcode::NOTIFICATION) => Event::Response(said(bytes(), message)),
             (
                 Endpoint::Buttonless | Endpoint::BondedButtonless | Endpoint::ExperimentalButtonless,
@@ -258,12 +256,11 @@ fn said(bytes: Vec<u8>, message: Option<&DfuMessage>) -> Said {
 fn of_frame<'a>(
     direction: Direction,
     data: &str,
-    lost: bool,
     message: Option<&'a DfuMessage>,
 ) -> Option<Event<'a>> {
     let bytes = hex::decode(data).ok()?;
     if direction == Direction::FromTarget {
-        return (!lost).then(|| Event::Response(said(bytes, message)));
+        return Some(Event::Response(said(bytes, message)));
     }
     let request = Request::parse(&bytes);
     let call = message.map(|message| message.call.as_str());
@@ -275,7 +272,6 @@ fn of_frame<'a>(
         mtu: 0,
         encrypted: false,
         error: None,
-        lost,
         call,
     };
     Some(match request {
