@@ -5,16 +5,18 @@ use std::str::FromStr;
 
 /// What a scenario may need, of the air or of the initiator.
 ///
-/// `smp`, `secure-dfu`, `legacy-dfu`: what the target is spoken to with. /// `serial-recovery`: the target has MCUboot's serial recovery, and the air reaches it. `ble`: everything that
+/// `smp`, `secure-dfu`, `legacy-dfu`: what the target is spoken to with; `serial-dfu`: over a serial
+/// line. /// `serial-recovery`: the target has MCUboot's serial recovery, and the air reaches it. `ble`: everything that
 /// goes over a Bluetooth LE link can be seen and chosen. `pairing`: a link can be protected; how the target demands it
 /// is the air's. `decides`: the initiator itself decides which step comes next, so
 /// that a recipe of single steps is none. `revert`: the bootloader can go back to the old image. `downgrade`,
 /// `no-downgrade`: it takes older images, or it does not. `moves-images`: a boot installs the update by moving it, so
 /// that there is something to interrupt. `marks`: images are tested and confirmed by requests.
-pub const CAPABILITIES: [&str; 14] = [
+pub const CAPABILITIES: [&str; 15] = [
     "smp",
     SECURE_DFU,
     LEGACY_DFU,
+    SERIAL_DFU,
     "reboot",
     "silent-loss",
     BLE,
@@ -31,6 +33,8 @@ pub const CAPABILITIES: [&str; 14] = [
 pub const SECURE_DFU: &str = "secure-dfu";
 /// See [`CAPABILITIES`].
 pub const LEGACY_DFU: &str = "legacy-dfu";
+/// See [`CAPABILITIES`].
+pub const SERIAL_DFU: &str = "serial-dfu";
 /// See [`CAPABILITIES`].
 pub const BLE: &str = "ble";
 /// See [`CAPABILITIES`].
@@ -93,16 +97,18 @@ impl Air {
                 CAPABILITIES.contains(&capability) && ![BLE, PAIRING].contains(&capability)
             }
             Self::Udp => {
-                let never = [BLE, PAIRING, SERIAL_RECOVERY, SECURE_DFU, LEGACY_DFU];
+                let never = [BLE, PAIRING, SERIAL_RECOVERY, SECURE_DFU, LEGACY_DFU, SERIAL_DFU];
                 CAPABILITIES.contains(&capability) && !never.contains(&capability)
             }
             // What bluetoothd and the controllers do by themselves can neither be seen nor chosen.
             Self::Bluez(_) => {
-                CAPABILITIES.contains(&capability) && !["silent-loss", BLE, SERIAL_RECOVERY].contains(&capability)
+                CAPABILITIES.contains(&capability)
+                    && !["silent-loss", BLE, SERIAL_RECOVERY, SERIAL_DFU].contains(&capability)
             }
             // A link repeats what was not heard: nothing is lost silently.
             Self::InProcessBle | Self::VirtualBluez => {
-                CAPABILITIES.contains(&capability) && !["silent-loss", SERIAL_RECOVERY].contains(&capability)
+                CAPABILITIES.contains(&capability)
+                    && !["silent-loss", SERIAL_RECOVERY, SERIAL_DFU].contains(&capability)
             }
         }
     }
@@ -144,7 +150,8 @@ impl Air {
     /// leaves the plain function calls for the link.
     #[must_use]
     pub fn suited_to(self, needs: &[String]) -> Self {
-        let link = needs.iter().any(|need| [BLE, PAIRING, SECURE_DFU, LEGACY_DFU].contains(&need.as_str()));
+        let serial = needs.iter().any(|need| need == SERIAL_DFU);
+        let link = !serial && needs.iter().any(|need| [BLE, PAIRING, SECURE_DFU, LEGACY_DFU].contains(&need.as_str()));
         if self == Self::InProcess && link { Self::InProcessBle } else { self }
     }
 }

@@ -105,11 +105,24 @@ fn replace(table: &mut toml::Table, by: &toml::Table) {
 /// A [`Mistake`] that lists the names there are.
 pub fn initiator(name: &str) -> Result<Profile, Mistake> {
     if is_path(name) {
-        let (text, _) = read(name)?;
-        return Profile::parse(name, &text);
+        let (text, folder) = read(name)?;
+        let mut profile = Profile::parse(name, &text)?;
+        if let Some(driver) = &mut profile.driver {
+            let path = folder.as_deref().unwrap_or(Path::new("")).join(&driver.name);
+            driver.text = std::fs::read_to_string(&path).map_err(|error| {
+                Mistake::new(path.display().to_string(), error.to_string()).remedy("the driver of the profile")
+            })?;
+        }
+        return Ok(profile);
     }
     let bundled = find(&brickproof_scenarios::initiators(), "initiator", name)?;
-    Profile::parse(&format!("initiators/{name}.toml"), bundled.text)
+    let mut profile = Profile::parse(&format!("initiators/{name}.toml"), bundled.text)?;
+    if let Some(driver) = &mut profile.driver {
+        driver.text = brickproof_scenarios::driver(&driver.name).map(str::to_owned).ok_or_else(|| {
+            Mistake::new(format!("initiators/{name}.toml"), format!("there is no bundled driver `{}`", driver.name))
+        })?;
+    }
+    Ok(profile)
 }
 
 /// An app by name or path.

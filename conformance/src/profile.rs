@@ -6,6 +6,7 @@
 //! about = "what it is"
 //! needs = "pip install my-uploader"        # what to do when it is missing
 //! protocol = "smp"                         # or "secure-dfu", "legacy-dfu"
+//! driver = "my-uploader.py"                # a program beside the profile that drives a library: {driver}
 //! airs = ["virtual-bluez", "udp", "serial"]
 //! timeout = "60 s"                         # of one command
 //!
@@ -41,7 +42,8 @@
 //!
 //! Placeholders: `{address}` (of the device, as it is when the command starts) and `{bus}` (its address, which is also
 //! in `DBUS_SYSTEM_BUS_ADDRESS`) on `virtual-bluez`, `{address}` and `{port}` on `udp`, `{path}` (of the port) on
-//! `serial`, `{image}` (path), `{hash}` (TLV hash of the image, hexadecimal), `{name}` (of the target; on
+//! `serial`, `{image}` (path), `{hash}` (TLV hash of the image, hexadecimal),
+//! `{driver}` (path of the program that `driver` names), `{name}` (of the target; on
 //! `virtual-bluez` the one it advertises).
 
 use std::collections::BTreeMap;
@@ -58,7 +60,9 @@ use crate::units::Duration;
 pub const STEPS: [&str; 7] = ["update", "erase", "upload", "test", "reset", "confirm", "list"];
 /// The word that stands for the arguments of an air.
 const AIR: &str = "{air}";
-const PLACEHOLDERS: [&str; 8] = ["{address}", "{port}", "{path}", "{bus}", "{image}", "{hash}", "{name}", AIR];
+const PLACEHOLDERS: [&str; 9] = ["{address}", "{port}", "{path}", "{bus}", "{image}", "{hash}", "{name}", DRIVER, AIR];
+/// The path of the program that drives a library.
+const DRIVER: &str = "{driver}";
 
 /// Placeholders that have no value on an air.
 fn missing_on(air: Air) -> &'static [&'static str] {
@@ -130,6 +134,8 @@ pub struct Profile {
     pub needs: String,
     /// What it speaks; `None` where nobody knows.
     pub protocol: Option<Protocol>,
+    /// A program that drives it, where it is a library: its name and its text.
+    pub driver: Option<Driver>,
     /// Airs it can be reached on.
     pub airs: Vec<Air>,
     /// Longest time of one command in microseconds.
@@ -144,6 +150,15 @@ pub struct Profile {
     pub known: Vec<Known>,
     /// Scenarios that it cannot do.
     pub unsupported: Vec<Unsupported>,
+}
+
+/// A program that drives a library.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Driver {
+    /// The name of its file.
+    pub name: String,
+    /// The file.
+    pub text: String,
 }
 
 /// Scenarios that an initiator cannot do, and why.
@@ -166,6 +181,7 @@ struct File {
     #[serde(default)]
     needs: String,
     protocol: Option<Spanned<String>>,
+    driver: Option<Spanned<String>>,
     #[serde(default)]
     airs: Vec<Spanned<String>>,
     #[serde(default)]
@@ -186,7 +202,7 @@ fn timeout() -> Duration {
 }
 
 impl Profile {
-    /// Reads an initiator profile; `file` names it in mistakes.
+    /// Reads an initiator profile; `file` names it in mistakes. A driver that it names is not read.
     ///
     /// # Errors
     /// A [`Mistake`] with line, column and remedy.
@@ -213,6 +229,14 @@ impl Profile {
                 mistake(name.span().start, format!("no protocol is called `{}`", name.get_ref()))
                     .remedy(format!("one of: {names}"))
             })?,
+        };
+        let driver = match &read.driver {
+            None => None,
+            Some(name) if name.get_ref().contains('/') => {
+                return Err(mistake(name.span().start, "a driver lies beside its profile".into())
+                    .remedy("the name of its file, without a folder"));
+            }
+            Some(name) => Some(Driver { name: name.get_ref().clone(), text: String::new() }),
         };
         let mut airs = Vec::new();
         for air in &read.airs {
@@ -265,6 +289,7 @@ impl Profile {
             about: read.about,
             needs: read.needs,
             protocol: Some(protocol),
+            driver,
             airs,
             timeout_us: read.timeout.us,
             commands: read.commands.into_iter().map(|(step, line)| (step.into_inner(), line.into_inner())).collect(),
@@ -329,6 +354,7 @@ impl Profile {
             about: shown,
             needs: String::new(),
             protocol: None,
+            driver: None,
             airs: Air::ALL.into_iter().filter(|air| !air.is_virtual() && air.told_as() == *air).collect(),
             // The deadline of the case is the only one.
             timeout_us: 86_400_000_000,

@@ -15,6 +15,7 @@
 //!   (and, where a bootloader has them, non-volatile counters) and nothing else, so it can be cut
 //!   anywhere, repeated and compared. MCUboot: swap-move, swap-scratch, swap-offset, overwrite-only and direct-XIP, for one or
 //!   several images, with ECDSA P-256, RSA or Ed25519 signatures.
+//!   The Secure DFU bootloader of the nRF5 SDK, with its DFU mode up to what is written to flash.
 //! * [`sweep`]: every power loss there is, of a bootloader or of anything else over a flash.
 //! * [`source`]: mistakes in files a person wrote, with line, column and remedy.
 //!

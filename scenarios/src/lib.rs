@@ -61,6 +61,12 @@ pub fn initiators() -> Vec<Bundled> {
     bundled(&INITIATORS)
 }
 
+/// A program that drives a library, which a bundled initiator profile names.
+#[must_use]
+pub fn driver(name: &str) -> Option<&'static str> {
+    INITIATORS.get_file(name)?.contents_utf8()
+}
+
 /// All files of requirements, by name.
 #[must_use]
 pub fn requirements() -> Vec<Bundled> {

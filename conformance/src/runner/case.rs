@@ -203,6 +203,9 @@ impl Case {
             );
             return self.without_run(plan, Status::Unsupported, reason);
         }
+        if let Some(lack) = self.target.of_nordic().and_then(|own| own.unreachable_on(self.air)) {
+            return self.without_run(plan, Status::Skipped, format!("{} {lack}", self.target.name));
+        }
         if let Some(lack) = self.scenario.needs.iter().find_map(|need| self.target.lacks(need)) {
             return self.without_run(plan, Status::Skipped, format!("{} {lack}", self.target.name));
         }

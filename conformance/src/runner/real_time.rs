@@ -19,12 +19,12 @@ use brickproof_simulator::world::World;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use super::case::{Case, Ended, SETTLE_STARTS};
+use super::case::{Case, Ended};
 use super::live::Live;
 use super::person;
 use super::recipe::Recipe;
 use super::site::{CaseSite, Site};
-use super::{InitiatorChoice, Plan};
+use super::{InitiatorChoice, Plan, virtual_time};
 use crate::air::Air;
 use crate::initiator::bluez::BluezWire;
 use crate::initiator::serial::SerialWire;
@@ -36,10 +36,9 @@ const SMP_PORT: u16 = 1337;
 const LATE_MAX: Duration = Duration::from_secs(2);
 /// Addresses that are tried for a case.
 const ADDRESSES: u32 = 4096;
-/// Longest time that a target is given to settle after the initiator is done, in microseconds.
-const SETTLE_US: u64 = 120_000_000;
-/// How long the last lines of a tool are waited for.
-const LAST_LINES: Duration = Duration::from_millis(200);
+/// How long the last lines of a tool are waited for, and what the bus makes of its end.
+const LAST_LINES: Duration = Duration::from_millis(300);
+
 pub(super) fn run(case: &Case, plan: &Plan, index: usize, world: &mut World, trace: &mut Vec<Record>) -> Ended {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -100,8 +99,15 @@ async fn run_case(
     let own = if plan.site.is_some() { None } else { Some(Site::plain().map_err(no_folder)?) };
     let Some(run) = plan.site.as_deref().or(own.as_ref()) else { return Err("no site".into()) };
     let site = run.case(index).map_err(no_folder)?;
-    let image = site.folder().join("update.bin");
+    let image = site.folder().join(if case.is_nordic() { "update.zip" } else { "update.bin" });
     std::fs::write(&image, &case.images.update.bytes).map_err(|error| format!("{}: {error}", image.display()))?;
+
+    if let InitiatorChoice::External(profile) = &plan.initiator
+        && let Some(driver) = &profile.driver
+    {
+        let path = site.folder().join(&driver.name);
+        std::fs::write(&path, &driver.text).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
 
     // Before the adapter is taken, which is to be given back.
     let mut signals = Signals::new().map_err(|error| error.to_string())?;
@@ -166,7 +172,7 @@ async fn play(
     let mut opened = false;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(plan.timeout_s);
     let mut ended = None;
-    let mut settling = Settling::default();
+    let mut quiet_at = None;
 
     loop {
         live.catch_up().await;
@@ -180,13 +186,8 @@ async fn play(
             *seen = now;
             changed
         });
-        if ended.is_some() && settling.is_over(live) {
-            if settling.last {
-                break;
-            }
-            case.finally(live.world);
-            settling = Settling { last: true, ..Settling::default() };
-            continue;
+        if quiet_at.is_some_and(|at| at <= tokio::time::Instant::now()) {
+            break;
         }
         tokio::select! {
             biased;
@@ -199,24 +200,30 @@ async fn play(
             result = finish(&mut script), if script.is_some() => {
                 script = None;
                 ended = Some(result);
+                quiet_at = Some(tokio::time::Instant::now() + LAST_LINES);
             }
             () = tokio::time::sleep_until(deadline), if script.is_some() => {
                 // Kills what it has started.
                 script = None;
                 ended = Some(Ended::Hung);
+                quiet_at = Some(tokio::time::Instant::now() + LAST_LINES);
             }
+            () = until(quiet_at), if quiet_at.is_some() => {}
             () = live.next() => if let Some(why) = live.gone() {
                 return Err(why.to_owned());
             },
         }
     }
-    let last_lines = tokio::time::Instant::now() + LAST_LINES;
-    while let Ok(Some(event)) = tokio::time::timeout_at(last_lines, noted.recv()).await {
+    while let Ok(event) = noted.try_recv() {
         live.world.record(Kind::Initiator(event));
     }
     while let Ok(event) = bus_noted.try_recv() {
         live.world.record(Kind::Bus(event));
     }
+    // What the target still does by itself, nobody is there to see.
+    virtual_time::settle(live.world);
+    case.finally(live.world);
+    virtual_time::settle(live.world);
     live.world.record_state("end");
     trace.append(&mut live.records());
     let late = live.latest();
@@ -236,20 +243,11 @@ async fn finish<F: Future<Output = Ended>>(script: &mut Option<std::pin::Pin<Box
     }
 }
 
-/// The time that a target is given to do what it does by itself.
-#[derive(Default)]
-struct Settling {
-    /// When it is over at the latest, and after how many starts.
-    limits: Option<(u64, u64)>,
-    /// Nothing more is done to the target afterwards.
-    last: bool,
-}
-
-impl Settling {
-    fn is_over(&mut self, live: &Live<'_>) -> bool {
-        let (end, starts) =
-            *self.limits.get_or_insert((live.elapsed_us() + SETTLE_US, live.world.starts() + SETTLE_STARTS));
-        live.world.next_wake().is_none() || live.elapsed_us() > end || live.world.starts() > starts
+/// Until then; never, if there is no such time.
+async fn until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

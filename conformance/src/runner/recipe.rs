@@ -70,6 +70,9 @@ impl<'a> Recipe<'a> {
             ("hash", hex(&update.tlv_hash.unwrap_or(update.sha256))),
             ("name", case.scenario.target.clone()),
         ]);
+        if let Some(driver) = &profile.driver {
+            values.insert("driver", site.folder().join(&driver.name).display().to_string());
+        }
         let mut bus = None;
         match place {
             Place::Socket(address) => {

@@ -9,6 +9,7 @@ use crate::initiator::ble::BleWire;
 use crate::initiator::in_process::{Console, InProcess, block_on};
 use crate::initiator::nordic;
 use crate::initiator::nordic::policy::{DfuPolicy, GoodDfu};
+use crate::initiator::nordic::serial::WorldLine;
 use crate::initiator::nordic::world_link::WorldLink;
 use crate::initiator::personality::Personality;
 use crate::initiator::policy::{Policy, Reporter, Truthful, WellBehaved};
@@ -60,6 +61,11 @@ pub fn run_with(case: &Case, world: &mut World, policy: &dyn Policy, tamper: &dy
 
 /// Runs a case of Nordic's with these decisions.
 pub fn run_nordic(case: &Case, world: &mut World, policy: &dyn DfuPolicy, reporter: &dyn Reporter) {
+    if case.air != Air::InProcessBle {
+        return run_job(world, case, reporter, async |world| {
+            nordic::serial::run(&mut WorldLine::new(world), &case.images.update.bytes, policy).await
+        });
+    }
     run_job(world, case, reporter, async |world| {
         nordic::update::run(&mut WorldLink::new(world), &case.images.update.bytes, policy).await
     });
@@ -91,8 +97,8 @@ fn run_job(world: &mut World, case: &Case, reporter: &dyn Reporter, job: impl As
     world.record_state("end");
 }
 
-/// Until the target has nothing more to do by itself.
-fn settle(world: &mut World) {
+/// Until the target has nothing more to do by itself. Nobody waits for it any more, so its time passes at once.
+pub(super) fn settle(world: &mut World) {
     let (end, starts) = (world.now() + SETTLE_US, world.starts() + SETTLE_STARTS);
     while let Some(due) = world.next_wake().filter(|due| *due <= end && world.starts() <= starts) {
         world.advance(due);

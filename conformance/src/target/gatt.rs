@@ -138,6 +138,7 @@ impl Gatt {
             keeps_fragments: self.keeps_fragments.unwrap_or(default.keeps_fragments),
             moving_handles: self.moving_handles.unwrap_or(default.moving_handles),
             pace: None,
+            discovery_us: default.discovery_us,
         })
     }
 

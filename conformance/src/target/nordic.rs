@@ -83,7 +83,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{Family, Protocol, Serial, Target, Timing, bootloader, layout, peripheral};
-use crate::air::{DOWNGRADE, MARKS, NO_DOWNGRADE, REVERT, SERIAL_RECOVERY};
+use crate::air::{Air, DOWNGRADE, MARKS, NO_DOWNGRADE, REVERT, SERIAL_DFU, SERIAL_RECOVERY};
 use crate::units::{Duration, Size};
 
 /// Kinds of bootloaders that are read here.
@@ -283,7 +283,7 @@ pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Targ
                 .remedy(format!("one of: {}", names.join(", ")))
         })?,
     };
-    let options = options(&read.bootloader, sdk);
+    let options = Options { ble: read.dfu.transport != Some(Transport::Serial), ..options(&read.bootloader, sdk) };
     let (key, product) = match &read.bootloader.key {
         None => (development(), false),
         Some(name) => {
@@ -443,6 +443,8 @@ fn dfu(table: &DfuTable, sdk: Sdk, mistake: &dyn Fn(usize, String) -> Mistake) -
         },
         name: table.name.as_ref().map_or(default.name, |name| name.get_ref().clone()),
         receipts: table.receipts.unwrap_or(0),
+        // A serial line has flow control: what does not fit waits at the other end.
+        scheduler_queue: if serial { 1 << 16 } else { default.scheduler_queue },
         serial_frame: table.serial_frame.as_ref().map_or(default.serial_frame, |frame| *frame.get_ref()),
         ..default
     })
@@ -483,12 +485,24 @@ impl NordicTarget {
         self.serial
     }
 
+    /// Why its bootloader cannot be reached on this air, if it cannot.
+    #[must_use]
+    pub fn unreachable_on(&self, air: Air) -> Option<&'static str> {
+        match (self.serial, air) {
+            (true, Air::InProcess | Air::Serial) => None,
+            (true, _) => Some("has a bootloader on a serial line"),
+            (false, Air::Serial | Air::Udp | Air::InProcess) => Some("has a bootloader on Bluetooth LE"),
+            (false, _) => None,
+        }
+    }
+
     /// What it lacks of something that a scenario needs of a target, in words.
     pub(super) fn lacks(&self, need: &str) -> Option<&'static str> {
         match need {
             REVERT => Some("has no way back to the old image"),
             MARKS => Some("has images that are valid or not: nothing is marked"),
             SERIAL_RECOVERY => Some("has no serial recovery"),
+            SERIAL_DFU if !self.serial => Some("has a bootloader without a serial line"),
             DOWNGRADE if self.options.app_downgrade_prevention => Some("takes no older images"),
             NO_DOWNGRADE if !self.options.app_downgrade_prevention => Some("takes older images"),
             _ => None,

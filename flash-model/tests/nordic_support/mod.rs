@@ -1,5 +1,5 @@
 //! A device with a Secure DFU bootloader, and packages for it.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use brickproof_flash_model::boot::nordic::softdevice::{synthetic_image, synthetic_softdevice};
 use brickproof_flash_model::boot::nordic::{Boot, Dfu, Entry, FlashStep, Nordic, Options, Refusal};
@@ -52,7 +52,10 @@ impl Device {
     }
 
     pub fn on(layout: &str, options: Options, app_len: u32) -> Self {
-        let layout = Layout::preset(layout).unwrap();
+        Self::in_layout(Layout::preset(layout).unwrap(), options, app_len)
+    }
+
+    pub fn in_layout(layout: Layout, options: Options, app_len: u32) -> Self {
         let nordic = Nordic::new(&layout, options, Some(key().public().clone())).unwrap();
         Self {
             layout,

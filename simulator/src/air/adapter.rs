@@ -72,6 +72,8 @@ impl AdapterAir {
                 GattEvent::Connected => {
                     self.connected.insert(central);
                 }
+                // bluetoothd waits for the confirmation by itself, and does not tell of it.
+                GattEvent::Indication { .. } => world.central(central, CentralAction::Confirm),
                 GattEvent::Disconnected { .. } => {
                     self.connected.remove(&central);
                     self.silenced.remove(&central);

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::gatt::Address;
+use crate::gatt::{Address, CentralAction, GattEvent};
 use crate::trace::{BusEvent, Kind};
 use crate::virtual_bluez::{Note, Port, PortEvent, VirtualBluez};
 use crate::world::World;
@@ -53,6 +53,10 @@ impl BluezAir {
     /// Carries what centrals are told, and what is advertised.
     pub(super) fn carry(&mut self, world: &mut World) {
         while let Some((central, event)) = world.take_gatt() {
+            // BlueZ confirms what has reached it.
+            if matches!(event, GattEvent::Indication { .. }) {
+                world.central(central, CentralAction::Confirm);
+            }
             self.port.tell(central, event);
         }
         let advertisement = world.advertisement();

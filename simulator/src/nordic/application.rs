@@ -52,16 +52,29 @@ pub struct Application {
     /// The central has been told that the device enters the bootloader.
     entering: bool,
     bonded: bool,
+    /// When the device resets into the bootloader.
+    leaves_at: Option<u64>,
     outputs: VecDeque<Output>,
 }
 
 impl Application {
     pub(super) fn start() -> Self {
-        Self { queue: FlashQueue::default(), writing: None, entering: false, bonded: false, outputs: VecDeque::new() }
+        Self {
+            queue: FlashQueue::default(),
+            writing: None,
+            entering: false,
+            bonded: false,
+            leaves_at: None,
+            outputs: VecDeque::new(),
+        }
     }
 
     pub(super) fn take_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    pub(super) fn next_timer(&self) -> Option<u64> {
+        self.leaves_at
     }
 
     pub(super) fn job(&self) -> Option<&Job> {
@@ -74,6 +87,7 @@ impl Application {
             Input::Bonded => self.bonded = true,
             Input::Disconnected => self.entering = false,
             Input::Confirmed if self.entering => self.enter(board, around),
+            Input::Due if self.leaves_at.is_some_and(|at| at <= around.now_us) => self.leave(board, around),
             Input::Confirmed | Input::Due | Input::Written { to: Endpoint::Serial, .. } => {}
             Input::Flashed { done } => {
                 let after = self.queue.done();
@@ -152,9 +166,15 @@ impl Application {
         self.outputs.push_back(Output::Say(Saying { from, value: vec![RESPONSE, opcode, result], call, indicated }));
     }
 
+    /// GPREGRET asks for the bootloader, and the application ends what it has under way.
     fn enter(&mut self, board: &NordicBoard, around: &mut Surroundings<'_>) {
         around.retained.gpregret = DFU_START;
         self.outputs.push_back(Output::Note("enters the bootloader".into()));
+        self.leaves_at = Some(around.now_us.saturating_add(board.entry_us));
+    }
+
+    fn leave(&mut self, board: &NordicBoard, around: &Surroundings<'_>) {
+        self.leaves_at = None;
         if board.application_says_goodbye {
             self.outputs.push_back(Output::Disconnect);
         }

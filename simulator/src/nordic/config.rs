@@ -47,6 +47,9 @@ pub struct DfuConfig {
     pub leaks_on_reject: bool,
     /// How long the check of a whole image takes, in microseconds; the code gives no figure.
     pub validation_us: u64,
+    /// From the response to the last execute to the end of the connection at least, in microseconds: settings are written
+    /// meanwhile, however fast the flash of a run is.
+    pub completion_us: u64,
     /// `NRF_DFU_BLE_REQUIRES_BONDS`.
     pub requires_bonds: bool,
     /// Whether the address in DFU mode is the next one; it is in every build without bonds.
@@ -86,6 +89,7 @@ impl DfuConfig {
             scheduler_queue: 32,
             leaks_on_reject: wide,
             validation_us: 200_000,
+            completion_us: COMPLETION_US,
             requires_bonds: false,
             next_address: true,
             command_max: None,
@@ -99,6 +103,14 @@ impl DfuConfig {
     }
 }
 
+/// A dozen round trips, which is fast.
+const DISCOVERY_US: u64 = 200_000;
+/// From the outcome of an update to the end of the connection: two pages of settings are written, each erased before
+/// (nRF52840 product specification, NVMC).
+const COMPLETION_US: u64 = 190_000;
+/// Two connection events of a usual interval; the SDK gives no figure.
+const ENTRY_US: u64 = 100_000;
+
 /// All that a board of Nordic's runs.
 #[derive(Debug)]
 pub struct NordicBoard {
@@ -110,6 +122,8 @@ pub struct NordicBoard {
     pub buttonless: Buttonless,
     /// Whether an application ends its connections before it resets, as the example of the SDK does.
     pub application_says_goodbye: bool,
+    /// From the confirmation of an entry to the reset, in microseconds: the application shuts down what it has.
+    pub entry_us: u64,
     /// Whether the button is held at the very first start.
     pub starts_in_dfu: bool,
 }
@@ -124,6 +138,7 @@ impl NordicBoard {
             dfu,
             buttonless: Buttonless::default(),
             application_says_goodbye: true,
+            entry_us: ENTRY_US,
             starts_in_dfu: false,
         }
     }
@@ -138,6 +153,7 @@ impl NordicBoard {
             // 15 ms, as DFU mode asks for; supervision timeout 6 s.
             parameters: ConnectionParameters { interval_min: 12, interval_max: 12, latency: 0, timeout: 600 },
             pace: Some(Pace::NORDIC),
+            discovery_us: DISCOVERY_US,
             ..GattConfig::default()
         }
     }

@@ -30,6 +30,9 @@ pub struct DfuMode {
     server: SecureServer,
     transport: Transport,
     inactive_at: Option<u64>,
+    /// When the connection may be ended at the earliest, once the outcome is in flash.
+    completes_at: u64,
+    completed: bool,
     /// When the radio is off and the device resets.
     closed_at: Option<u64>,
     /// The backup before the reset.
@@ -54,6 +57,8 @@ impl DfuMode {
             server: SecureServer::start(board, around.flash)?,
             transport: Transport::Ble,
             inactive_at: timeout_us.map(|timeout| around.now_us.saturating_add(timeout)),
+            completes_at: 0,
+            completed: false,
             closed_at: None,
             last_words: FlashQueue::default(),
             resetting: false,
@@ -77,7 +82,10 @@ impl DfuMode {
         }
         match self.closed_at {
             Some(at) => Some(at),
-            None => [self.inactive_at, self.server.busy_until()].into_iter().flatten().min(),
+            None => {
+                let completes_at = self.completed.then_some(self.completes_at);
+                [self.inactive_at, self.server.busy_until(), completes_at].into_iter().flatten().min()
+            }
         }
     }
 
@@ -123,6 +131,10 @@ impl DfuMode {
             Input::Written { .. } => {}
             Input::Flashed { done } => self.server.flashed(done),
             Input::Due => {
+                self.complete(around);
+                if self.closed_at.is_some() {
+                    return;
+                }
                 if self.inactive_at.is_some_and(|at| at <= around.now_us) {
                     self.outputs.push_back(Output::Note("was inactive for too long".into()));
                     return self.back_up(board, around);
@@ -151,7 +163,12 @@ impl DfuMode {
                 }
                 Said::Note(words) => self.outputs.push_back(Output::Note(words)),
                 Said::Aborted if board.bootloader.options().profile < Profile::V16_0 => self.back_up(board, around),
-                Said::Aborted | Said::Completed => self.close(around),
+                Said::Checked => self.completes_at = around.now_us.saturating_add(board.dfu.completion_us),
+                Said::Completed => {
+                    self.completed = true;
+                    self.complete(around);
+                }
+                Said::Aborted => self.close(around),
             }
         }
     }
@@ -161,6 +178,13 @@ impl DfuMode {
         // SDK 12 has no such timer.
         if timeout > 0 && board.bootloader.options().profile > Profile::V12_3 {
             self.inactive_at = Some(around.now_us.saturating_add(timeout));
+        }
+    }
+
+    /// The connection is ended, unless it is too early.
+    fn complete(&mut self, around: &Surroundings<'_>) {
+        if self.completed && self.completes_at <= around.now_us {
+            self.close(around);
         }
     }
 

@@ -79,7 +79,7 @@ impl Program {
     pub fn next_timer(&self) -> Option<u64> {
         match self {
             Self::Dfu(mode) => mode.next_timer(),
-            Self::Application(_) => None,
+            Self::Application(application) => application.next_timer(),
         }
     }
 

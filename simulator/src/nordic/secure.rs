@@ -54,6 +54,8 @@ pub(super) enum Said {
     Dropped { pool: &'static str, size: usize, what: String },
     /// The uploader gives up.
     Aborted,
+    /// The whole image was checked, and the outcome told.
+    Checked,
     /// The outcome of the update is in flash: the device is to reset.
     Completed,
     /// Something that is worth knowing.
@@ -75,6 +77,8 @@ pub struct SecureServer {
     busy_until: Option<u64>,
     scheduled: VecDeque<Scheduled>,
     said: VecDeque<Said>,
+    /// Flash work blocks the code, as it does without a SoftDevice: nothing is heard or said before it is done.
+    blocking: bool,
     over: bool,
 }
 
@@ -84,12 +88,16 @@ impl SecureServer {
     /// # Errors
     /// A stored init packet is refused: the bootloader ends in its error handler.
     pub(super) fn start(board: &NordicBoard, flash: &Flash) -> Result<Self, Refusal> {
+        let mut dfu = board.bootloader.start(flash)?;
+        let mut queue = FlashQueue::default();
+        queue.push_all(std::mem::take(&mut dfu.steps), After::Nothing);
         Ok(Self {
-            dfu: board.bootloader.start(flash)?,
+            dfu,
             current: COMMAND,
             prn: board.dfu.receipts,
             prn_left: board.dfu.receipts,
-            queue: FlashQueue::default(),
+            queue,
+            blocking: !board.bootloader.options().ble,
             buffers: board.dfu.buffers,
             executing: 0,
             busy_until: None,
@@ -122,6 +130,9 @@ impl SecureServer {
     }
 
     pub(super) fn take_said(&mut self) -> Option<Said> {
+        if self.blocking && !self.queue.is_empty() {
+            return None;
+        }
         self.said.pop_front()
     }
 
@@ -190,7 +201,8 @@ impl SecureServer {
         now_us: u64,
     ) {
         loop {
-            if self.over || self.busy_until.is_some_and(|until| now_us < until) {
+            let blocked = self.blocking && !self.queue.is_empty();
+            if self.over || blocked || self.busy_until.is_some_and(|until| now_us < until) {
                 return;
             }
             if self.busy_until.take().is_some() {
@@ -294,7 +306,7 @@ impl SecureServer {
             }
             Request::Create { size, .. } => {
                 let created = board.bootloader.data_create(&mut self.dfu, *size).and_then(|step| {
-                    if self.queue.len() >= board.dfu.flash_queue {
+                    if !self.blocking && self.queue.len() >= board.dfu.flash_queue {
                         return Err(ResultCode::InvalidObject.into());
                     }
                     self.queue.push(step, After::Nothing);
@@ -359,8 +371,9 @@ impl SecureServer {
 
     fn execute_command(&mut self, board: &NordicBoard, flash: &Flash) {
         let executed = board.bootloader.init_command_execute(&mut self.dfu, flash).and_then(|()| {
-            let steps = board.bootloader.settings_write_and_backup(&mut self.dfu.settings, flash);
-            if self.queue.len() + steps.len() > board.dfu.flash_queue {
+            let mut steps = std::mem::take(&mut self.dfu.steps);
+            steps.extend(board.bootloader.settings_write_and_backup(&mut self.dfu.settings, flash));
+            if !self.blocking && self.queue.len() + steps.len() > board.dfu.flash_queue {
                 return Err(ResultCode::OperationFailed.into());
             }
             self.queue.push_all(steps, After::Nothing);
@@ -386,6 +399,7 @@ impl SecureServer {
     fn check_image(&mut self, board: &NordicBoard, flash: &Flash) {
         let checked = board.bootloader.activation_prepare(&mut self.dfu, flash);
         self.answer(opcode::EXECUTE, checked);
+        self.said.push_back(Said::Checked);
         let steps = board.bootloader.settings_write_and_backup(&mut self.dfu.settings, flash);
         if steps.is_empty() {
             self.complete();
@@ -409,7 +423,7 @@ impl SecureServer {
                     self.buffers += usize::from(!board.dfu.leaks_on_reject);
                     Some(refusal)
                 }
-                Ok(_) if self.queue.len() >= board.dfu.flash_queue => {
+                Ok(_) if !self.blocking && self.queue.len() >= board.dfu.flash_queue => {
                     self.buffers += 1;
                     let size = board.dfu.flash_queue;
                     let what = format!("a packet of {} bytes", bytes.len());
@@ -420,7 +434,7 @@ impl SecureServer {
                 }
                 Ok(step) => {
                     // Earlier SDKs gather packets in buffers of their own before they write.
-                    self.queue.push_packet(step, profile < Profile::V15_0);
+                    self.queue.push_packet(step, self.blocking || profile < Profile::V15_0);
                     board.bootloader.data_written(&mut self.dfu, bytes);
                     receipt = Some(self.received());
                     None

@@ -130,6 +130,8 @@ pub struct GattConfig {
     pub moving_handles: bool,
     /// How fast a link is; `None`: what is sent has arrived.
     pub pace: Option<Pace>,
+    /// How long it takes a central to look for all attributes, in microseconds.
+    pub discovery_us: u64,
 }
 
 impl Default for GattConfig {
@@ -149,6 +151,7 @@ impl Default for GattConfig {
             keeps_fragments: false,
             moving_handles: false,
             pace: None,
+            discovery_us: 0,
         }
     }
 }

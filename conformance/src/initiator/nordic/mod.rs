@@ -6,6 +6,7 @@
 //! | [`world_link`] | that central on virtual time |
 //! | [`policy`] | [`DfuPolicy`](policy::DfuPolicy): its decisions, one method each |
 //! | [`channel`] | requests, packets and responses, over Bluetooth LE or a serial line |
+//! | [`serial`] | a serial line, and a package over it |
 //! | [`session`] | one image by Secure DFU |
 //! | [`buttonless`] | from an application into its bootloader |
 //! | [`update`] | a whole package |
@@ -14,6 +15,7 @@ pub mod buttonless;
 pub mod channel;
 pub mod link;
 pub mod policy;
+pub mod serial;
 pub mod session;
 pub mod update;
 pub mod world_link;

@@ -169,9 +169,17 @@ impl<L: Link> Update<'_, L> {
             self.application = Some(found.address);
             self.step("enter-bootloader");
             let entered = buttonless::enter(self.link, endpoint, self.policy).await;
-            if let Err(words) = entered {
-                self.link.disconnect().await;
-                return Err(Failure::Other(words));
+            match entered {
+                Err(words) if self.link.is_connected() => {
+                    self.link.disconnect().await;
+                    return Err(Failure::Other(words));
+                }
+                // Perhaps it has entered its bootloader, perhaps not.
+                Err(_) => {
+                    self.link.sleep(self.policy.reconnect_pause_us()).await;
+                    continue;
+                }
+                Ok(()) => {}
             }
             if !self.leave().await && !self.policy.bears_silence() {
                 return Err(Failure::Other("the device does not end the link".into()));

@@ -23,7 +23,7 @@ pub enum BankCode {
 
 impl BankCode {
     const KNOWN: [(Self, u32, &'static str); 6] = [
-        (Self::Invalid, 0x00, "nothing"),
+        (Self::Invalid, 0x00, "nothing valid"),
         (Self::App, 0x01, "an application"),
         (Self::Softdevice, 0xa5, "a SoftDevice"),
         (Self::Bootloader, 0xaa, "a bootloader"),

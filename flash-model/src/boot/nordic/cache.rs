@@ -15,7 +15,7 @@
 use super::dfu::fault;
 use super::softdevice::INFO_OFFSET;
 use super::versions::fw_type;
-use super::{BankCode, Dfu, FlashStep, MBR_SIZE, Nordic, Refusal, ResultCode, Settings, SoftdeviceInfo};
+use super::{BankCode, Dfu, FlashStep, MBR_SIZE, Nordic, Profile, Refusal, ResultCode, Settings, SoftdeviceInfo};
 use crate::flash::{Flash, FlashError};
 use crate::image::nordic::{FwType, InitCommand};
 
@@ -64,6 +64,12 @@ impl Nordic {
         }
         if pass >= 1 {
             dfu.settings.invalidate_bank_0();
+        }
+        if options.profile <= Profile::V15_0 {
+            // Later a size is only taken from the init packet.
+            dfu.settings.invalidate_bank_1();
+            dfu.settings.bank_1.image_size = dfu.firmware_size;
+            dfu.settings.bank_current = 1;
         }
         if pass == 2 {
             dfu.steps.push(softdevice_invalidate());

@@ -12,10 +12,18 @@
 //! | (the whole image is there) | [`Nordic::activation_prepare`] | [`Nordic::settings_write_and_backup`] in any case; then reset |
 //! | (the link breaks) | [`Nordic::reload`], from SDK 16 on | |
 //! | (nothing happens for long) | | [`Nordic::settings_backup`]; then reset |
+//!
+//! # A refused init packet that is not forgotten
+//!
+//! Executing a data object asks for no accepted init packet. While none was accepted, the whole image has 0 bytes, and 0
+//! are there: an Execute completes it. It is checked against the init packet that was decoded last, also when that was
+//! refused, and when that has the hash of no bytes it holds. An application or a bootloader of 0 bytes is then "activated":
+//! what is in place stays, and the settings have the version of a packet that nobody signed. Recorded from the real code
+//! of SDK 17.1 (`tests/nordic_golden.rs`); a product can only keep strangers out of DFU mode.
 
-use super::prevalidate::stored_packet;
 use super::{FlashStep, Nordic, Refusal, ResultCode, Settings};
 use crate::flash::{Flash, FlashError};
+use crate::image::nordic::InitCommand;
 
 /// What DFU mode keeps in RAM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +36,8 @@ pub struct Dfu {
     pub firmware_start: u32,
     /// Size of the whole image (`m_firmware_size_req`).
     pub firmware_size: u32,
+    /// The init packet that was decoded last, whether it was accepted or not (`mp_init`).
+    pub decoded: Option<InitCommand>,
     /// What a call has written to flash at once; to be taken and done before anything else. Only builds that do not need
     /// the SoftDevice ever write so: they overwrite its magic.
     pub steps: Vec<FlashStep>,
@@ -35,7 +45,7 @@ pub struct Dfu {
 
 impl Dfu {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, init_valid: false, firmware_start: 0, firmware_size: 0, steps: Vec::new() }
+        Self { settings, init_valid: false, firmware_start: 0, firmware_size: 0, decoded: None, steps: Vec::new() }
     }
 }
 
@@ -52,11 +62,19 @@ impl Nordic {
     pub fn start(&self, flash: &Flash) -> Result<Dfu, Refusal> {
         let (settings, _) = self.load(flash).map_err(fault)?;
         let mut dfu = Dfu::new(settings);
-        dfu.init_valid = dfu.settings.progress.command_size != 0 && stored_packet(&dfu.settings).is_some();
+        self.decode_stored(&mut dfu);
         if dfu.init_valid {
             self.init_command_execute(&mut dfu, flash)?;
         }
         Ok(dfu)
+    }
+
+    /// A stored init packet that can be decoded counts as accepted (`nrf_dfu_validation_init`).
+    pub(super) fn decode_stored(&self, dfu: &mut Dfu) {
+        if dfu.settings.progress.command_size != 0 {
+            dfu.decoded = self.stored_packet(&dfu.settings).map(|packet| packet.command);
+        }
+        dfu.init_valid = dfu.decoded.is_some();
     }
 
     /// The settings are what flash holds again, and the rest stays (`nrf_dfu_settings_reinit`).
@@ -191,7 +209,7 @@ impl Nordic {
         self.map.page()
     }
 
-    /// The whole image is there: it is checked, and what the next boot is to do with it noted in the settings
+    /// The whole image is there: it is checked against the init packet that was decoded last, and what the next boot is to do with it noted in the settings
     /// (`nrf_dfu_validation_activation_prepare`). In either case they are then to be written with
     /// [`Nordic::settings_write_and_backup`], and the device resets.
     ///

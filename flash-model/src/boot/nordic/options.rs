@@ -1,5 +1,7 @@
 //! How a bootloader was built: `sdk_config.h`, and which SDK it comes from.
 
+use crate::image::nordic::Decoder;
+
 /// A version of the SDK, with the behaviour that is its own.
 ///
 /// | behaviour | 12.3 | 14.2 | 15.0 | 15.3 | 16.0 | 17.1 |
@@ -67,6 +69,17 @@ impl Profile {
     #[must_use]
     pub fn init_command_max(self) -> u32 {
         if self >= Self::V15_3 { 512 } else { 256 }
+    }
+
+    /// How it reads init packets.
+    #[must_use]
+    pub fn decoder(self) -> Decoder {
+        match self {
+            Self::V12_3 => Decoder::Sdk12,
+            Self::V14_2 => Decoder::Sdk14,
+            Self::V15_0 => Decoder::Sdk15,
+            Self::V15_3 | Self::V16_0 | Self::V17_1 => Decoder::Sdk15_3,
+        }
     }
 
     /// Whether the link that breaks makes the bootloader load its settings again.

@@ -20,7 +20,6 @@
 
 use super::cache::{needs_softdevice, softdevice_invalidate};
 use super::dfu::fault;
-use super::prevalidate::stored_packet;
 use super::versions::fw_type;
 use super::{
     BankCode, BootValidation, Dfu, ExtendedError, MBR_SIZE, Nordic, Profile, Refusal, ResultCode, Settings,
@@ -33,8 +32,8 @@ impl Nordic {
     pub(super) fn postvalidate(&self, dfu: &mut Dfu, flash: &Flash) -> Result<(), Refusal> {
         let (start, size) = (dfu.firmware_start, dfu.firmware_size);
         let received = dfu.settings.progress.image_crc;
-        // Without an init packet the C code follows a null pointer, and compares with what stands at address 0.
-        let init = stored_packet(&dfu.settings).map(|packet| packet.command);
+        // Without any init packet the C code follows a null pointer, and compares with what stands there.
+        let init = dfu.decoded.clone();
         let checked = init.map_or(Err(ExtendedError::VerificationFailed.into()), |init| self.take(&init, dfu, flash));
         let taken = checked.and_then(|()| {
             // SDK 15.0 and earlier take the CRC of what was received for that of what is in flash.

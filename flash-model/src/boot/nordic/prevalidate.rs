@@ -20,12 +20,12 @@ use super::{Dfu, ExtendedError, Nordic, Profile, Refusal, ResultCode, Settings};
 use crate::flash::Flash;
 use crate::image::nordic::{FwType, InitCommand, InitPacket, Signature, SignatureType, sign};
 
-/// The init packet of the settings as the C code keeps it (`stored_init_cmd_decode`).
-pub(super) fn stored_packet(settings: &Settings) -> Option<InitPacket> {
-    InitPacket::parse(settings.stored_init_command()).ok()
-}
-
 impl Nordic {
+    /// The init packet of the settings (`stored_init_cmd_decode`).
+    pub(super) fn stored_packet(&self, settings: &Settings) -> Option<InitPacket> {
+        InitPacket::parse_as(settings.stored_init_command(), self.options.profile.decoder()).ok()
+    }
+
     pub(super) fn execute_init_command(&self, dfu: &mut Dfu, flash: &Flash) -> Result<(), Refusal> {
         let profile = self.options.profile;
         if dfu.settings.progress.command_offset != dfu.settings.progress.command_size {
@@ -34,7 +34,9 @@ impl Nordic {
         if dfu.init_valid {
             return self.execute_again(dfu, flash);
         }
-        let packet = stored_packet(&dfu.settings).ok_or(ResultCode::InvalidObject)?;
+        let packet = self.stored_packet(&dfu.settings);
+        dfu.decoded = packet.as_ref().map(|packet| packet.command.clone());
+        let packet = packet.ok_or(ResultCode::InvalidObject)?;
         (dfu.firmware_start, dfu.firmware_size) = (0, 0);
         let accepted = if profile < Profile::V15_0 {
             self.accept_early(&packet, dfu, flash).map_err(|refusal| self.plain(refusal))
@@ -57,13 +59,13 @@ impl Nordic {
             return Ok(());
         }
         dfu.firmware_start = self.bank_1_start(&dfu.settings, flash).map_err(fault)?;
-        if profile == Profile::V15_0 {
-            // The size of what bank 1 held before, whatever the packet says.
+        if profile <= Profile::V15_0 {
+            // Where the size was noted when the packet was accepted.
             dfu.firmware_size = dfu.settings.bank_1.image_size;
             return Ok(());
         }
-        let packet = stored_packet(&dfu.settings).ok_or(ResultCode::InvalidObject)?;
-        dfu.firmware_size = self.image_size(&packet.command)?;
+        let init = dfu.decoded.as_ref().ok_or(ResultCode::InvalidObject)?;
+        dfu.firmware_size = self.image_size(init)?;
         Ok(())
     }
 
@@ -100,7 +102,8 @@ impl Nordic {
         if signature.kind != SignatureType::EcdsaP256Sha256 {
             return Err(ExtendedError::WrongSignatureType.into());
         }
-        if signature.bytes.len() != sign::SIGNATURE_LEN {
+        // SDK 12 leaves a wrong length to the check itself.
+        if signature.bytes.len() != sign::SIGNATURE_LEN && self.options.profile > Profile::V12_3 {
             return Err(ResultCode::OperationFailed.into());
         }
         if self.public_key().is_some_and(|key| sign::verify(key, message, &signature.bytes)) {

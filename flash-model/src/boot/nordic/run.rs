@@ -1,7 +1,6 @@
 //! One boot, step by step (nrf5 sdk 17.1: `nrf_bootloader.c`, `nrf_bootloader_init`).
 
 use super::activate::Activated;
-use super::prevalidate::stored_packet;
 use super::report::{DfuReason, Unbootable};
 use super::{
     BankCode, Boot, Decision, Dfu, FlashStep, MBR_SIZE, Nordic, Outcome, Profile, Refusal, ResultCode, Settings,
@@ -128,8 +127,8 @@ impl Run<'_> {
     /// `postvalidate` of `nrf_bootloader.c`.
     fn take_from_application(&mut self, flash: &mut Controller<'_>) -> Result<(), Stop> {
         let mut dfu = Dfu::new(self.settings.clone());
-        let packet = (dfu.settings.progress.command_size != 0).then(|| stored_packet(&dfu.settings)).flatten();
-        dfu.init_valid = packet.is_some();
+        self.nordic.decode_stored(&mut dfu);
+        let packet = dfu.init_valid.then(|| self.nordic.stored_packet(&dfu.settings)).flatten();
         let taken = packet.ok_or(Refusal::Code(ResultCode::InvalidObject)).and_then(|packet| {
             self.nordic.init_command_execute(&mut dfu, flash.flash())?;
             self.nordic.prevalidate(&packet, &dfu.settings, flash.flash())?;

@@ -257,12 +257,11 @@ impl Settings {
     }
 
     /// Settings of a device as it leaves the factory: a valid application whose CRC each boot checks, no peer data and no
-    /// name. The pages are not sealed yet: [`Settings::seal`].
+    /// name, as nrfutil makes them. They are not sealed yet: [`Settings::seal`].
     #[must_use]
     pub fn factory(profile: Profile, app_size: u32, app_crc: u32) -> Self {
         Self {
             bank_0: Bank { image_size: app_size, image_crc: app_crc, code: BankCode::App },
-            init_command: [0xff; INIT_COMMAND_MAX],
             boot_validation_app: BootValidation::crc(app_crc),
             padding: 0xff,
             peer_data: PeerData::parse(&[0xff; 64]),
@@ -469,5 +468,62 @@ impl Settings {
     pub fn stored_init_command(&self) -> &[u8] {
         let len = usize::try_from(self.progress.command_size).unwrap_or(usize::MAX);
         self.init_command.get(..len).unwrap_or(&self.init_command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn pages_come_back(bytes in prop::collection::vec(any::<u8>(), SETTINGS_SIZE)) {
+            let wide: [u8; SETTINGS_SIZE] = bytes.as_slice().try_into().unwrap();
+            let mut read = Settings::parse(&wide);
+            prop_assert_eq!(read.to_bytes(), wide);
+            let narrow: [u8; SETTINGS_SIZE_V1] = *bytes.first_chunk().unwrap();
+            prop_assert_eq!(Settings::parse_v1(&narrow).to_bytes_v1(), narrow);
+            read.seal();
+            prop_assert!(read.crc == u32::MAX || read.crc_ok() && read.backup_ok());
+            prop_assert_eq!(Settings::parse(&read.to_bytes()), read);
+        }
+
+        #[test]
+        fn a_changed_bit_of_a_crc_is_found(at in 4usize..0x5c, bit in 0u8..8) {
+            let mut settings = Settings::factory(Profile::V17_1, 1000, 0x1234_5678);
+            settings.seal();
+            let mut bytes = settings.to_bytes();
+            bytes[at] ^= 1 << bit;
+            prop_assert!(!Settings::parse(&bytes).crc_ok());
+        }
+    }
+
+    #[test]
+    fn peer_data_and_names_have_their_crcs() {
+        let name = AdvName::new(b"a name that is longer than there is room");
+        assert_eq!((name.text(), name.len), (Some(&b"a name that is longe"[..]), 20));
+        assert!(!AdvName { len: 21, ..name }.is_valid());
+        assert_eq!(AdvName::parse(&name.to_bytes()), name);
+        let peer = PeerData::new([9; 60]);
+        assert!(peer.is_valid() && PeerData::parse(&peer.to_bytes()) == peer);
+        assert!(!PeerData::parse(&[0xff; 64]).is_valid() && !PeerData::parse(&[0; 64]).is_valid());
+    }
+
+    #[test]
+    fn version_1_becomes_version_2() {
+        let mut old = Settings::factory(Profile::V15_0, 1000, 0x1234_5678);
+        old.adv_name = AdvName::new(b"old");
+        old.seal();
+        let mut raw = [0xff; SETTINGS_SIZE];
+        raw[..SETTINGS_SIZE_V1].copy_from_slice(&old.to_bytes_v1());
+        let mut read = Settings::parse(&raw);
+        assert!(read.crc_ok() && read.backup_ok());
+        read.upgrade(&raw);
+        assert_eq!((read.settings_version, read.adv_name), (2, old.adv_name));
+        assert_eq!(read.boot_validation_app.crc_value(), 0x1234_5678);
+        // Whatever stood behind a page of version 1 stays in the validation.
+        assert_eq!(read.boot_validation_app.bytes[4..], [0xff; 60]);
     }
 }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | there | no entries | no (SDK 15.0: as an entry of 0) |
 //! | there | not 0 | when an entry is the firmware id of the SoftDevice; for another device also when one is 0xfffe |
-//! | there | 0, for an application | unless it has further entries, in a build that needs the SoftDevice |
+//! | there | 0, for an application | with downgrade prevention and further entries only when one is its firmware id, and never in a build that needs it; otherwise yes |
 //! | there | 0, for a SoftDevice | only in builds without SoftDevice and without downgrade prevention |
 //! | there | 0, otherwise | yes; for another device no |
 //! | not there | not 0 | no; for another device when one is 0xfffe |

@@ -21,7 +21,7 @@
 //!
 //! A [`Strict`](Update::strict) machine wants all of them, and shows what the design cannot do: [`known`]. One that is not
 //! goes on where the design has no application for a while, where it keeps what it has, and where an uploader has to look
-//! what became of an update that it was told is accepted.
+//! what became of an update that it was told is accepted, or has to send its init packet anew.
 
 mod fields;
 pub mod known;
@@ -156,7 +156,7 @@ impl<'a> Update<'a> {
             moves_application: kind.has_softdevice()
                 && old_info.map(|info| info.size) != new_info.map(|info| info.size),
             covers_source: kind.has_softdevice()
-                && MBR_SIZE + softdevice.len() as u32 > dfu.firmware_start + 0x2000 / page * page,
+                && nordic.map().align(MBR_SIZE + softdevice.len() as u32) > dfu.firmware_start + 0x2000,
             whole_words: package.image.len().is_multiple_of(4),
         };
         let bank_0 = nordic.bank_0_start(&flash).map_err(|error| error.to_string())?;
@@ -171,7 +171,11 @@ impl<'a> Update<'a> {
             installed_version: installed.application_version,
             applications: print(installed.application, (kind == FwType::Application).then_some(rest)),
             softdevices: print(installed.softdevice, kind.has_softdevice().then_some(softdevice)),
-            bootloaders: print(installed.bootloader, kind.has_bootloader().then_some(rest)),
+            // The MBR copies whole words.
+            bootloaders: print(
+                installed.bootloader,
+                kind.has_bootloader().then(|| rest.get(..rest.len() / 4 * 4).unwrap_or_default()),
+            ),
             untouched: 0,
             facts,
             fields: fields::fields(nordic, &bases),
@@ -343,7 +347,13 @@ impl Machine for Update<'_> {
                 (_, false) => {
                     let Package { init, image } = self.package;
                     entry = Entry::default();
-                    match (Upload { nordic: self.nordic, init, image }.run(flash, &mut state, cutter)) {
+                    let upload = Upload { nordic: self.nordic, init, image };
+                    let mut ended = upload.run(flash, false, &mut state, cutter);
+                    if let (Err(Ended::Refused(refusal)), false) = (&ended, self.strict) {
+                        cutter.tell(|| format!("refused: {refusal}; the uploader begins anew"));
+                        ended = upload.run(flash, true, &mut state, cutter);
+                    }
+                    match ended {
                         Ok(()) => {}
                         Err(Ended::Interrupted) => return End::Interrupted,
                         // The uploader sees that it is there already, and is done.

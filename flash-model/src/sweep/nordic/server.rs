@@ -53,17 +53,19 @@ impl Upload<'_> {
         Ok(self.run_steps(&steps, &mut Controller::new(flash, cutter))?)
     }
 
-    /// From an init packet that may be there already to the reset.
+    /// From an init packet that may be there already to the reset; `fresh`: it is sent in any case.
     pub(super) fn run(
         &self,
         flash: &mut Flash,
+        fresh: bool,
         state: &mut State,
         cutter: &mut Cutter<'_, State>,
     ) -> Result<(), Ended> {
         let nordic = self.nordic;
         let mut dfu = nordic.start(flash)?;
         let progress = dfu.settings.progress;
-        if progress.command_offset as usize != self.init.len() || progress.command_crc != crc32(self.init, 0) {
+        let there = progress.command_offset as usize == self.init.len() && progress.command_crc == crc32(self.init, 0);
+        if fresh || !there {
             cutter.tell(|| "the uploader sends the init packet".into());
             nordic.init_command_create(&mut dfu, self.init.len() as u32)?;
             nordic.init_command_append(&mut dfu, self.init)?;

@@ -39,7 +39,7 @@ use crate::device::program::Saying;
 use crate::gatt::{
     AttError, CentralAction, ConnectionParameters, GattEvent, MTU_MIN, Security, Table, WriteKind, opcode,
 };
-use crate::smp::gatt::{GattConnection, GattTransport};
+use crate::smp::gatt::{GattConnection, GattTransport, Pace};
 use crate::trace::{AttRecord, Direction, EndedBy, Kind, hex};
 use pairing::Ongoing;
 
@@ -181,9 +181,20 @@ impl World {
 
     /// When this arrives, if the link has a pace.
     fn on_the_air(&mut self, number: u64, action: &CentralAction) -> Option<u64> {
-        let pace = self.board.gatt.pace.filter(|_| self.carrier != Carrier::Adapter)?;
-        let now = self.now;
+        if self.carrier == Carrier::Adapter {
+            return None;
+        }
+        let (now, discovery_us, pace) = (self.now, self.board.gatt.discovery_us, self.board.gatt.pace);
         let link = self.links.get(number)?;
+        if *action == CentralAction::Discover && discovery_us > 0 {
+            return Some(link.air_until.max(now) + discovery_us);
+        }
+        // What was sent later does not arrive before it.
+        let pace = match pace {
+            None if link.on_air.is_empty() => return None,
+            None => Pace { payload: u16::MAX, packet_us: 0 },
+            Some(pace) => pace,
+        };
         let len = match action {
             CentralAction::Write { value, .. } => value.len(),
             CentralAction::Read { .. } => 0,
