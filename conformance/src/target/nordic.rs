@@ -44,6 +44,7 @@
 //! command-max = 512            # largest init packet that is told; left out: as the SDK has it
 //! writes = "strict"            # or "lenient": write requests to the packet characteristic are taken
 //! name = "DfuTarg"             # NRF_DFU_BLE_ADV_NAME
+//! receipts = 0                 # packets between two receipts that an earlier initiator has left set
 //! serial-frame = 65            # bytes of a frame: 65 on a UART, 1025 over USB
 //!
 //! [application]
@@ -202,6 +203,7 @@ struct DfuTable {
     command_max: Option<u32>,
     writes: Option<WritesEntry>,
     name: Option<Spanned<String>>,
+    receipts: Option<u16>,
     serial_frame: Option<Spanned<usize>>,
 }
 
@@ -375,6 +377,8 @@ fn options(table: &BootloaderTable, sdk: Sdk) -> Options {
         inactivity_timeout_ms: table.inactivity_timeout.map_or(default.inactivity_timeout_ms, ms),
         continuation_timeout_ms: table.continuation_timeout.map_or(default.continuation_timeout_ms, ms),
         app_data: table.app_data.map(|size| size.0),
+        // SDK 12 knows no other way from an application.
+        enter_by_flag: default.enter_by_flag || sdk == Sdk::V12_3,
         ..default
     }
 }
@@ -438,6 +442,7 @@ fn dfu(table: &DfuTable, sdk: Sdk, mistake: &dyn Fn(usize, String) -> Mistake) -
             Some(WritesEntry::Lenient) => Writes::Lenient,
         },
         name: table.name.as_ref().map_or(default.name, |name| name.get_ref().clone()),
+        receipts: table.receipts.unwrap_or(0),
         // A serial line has flow control: what does not fit waits at the other end.
         scheduler_queue: if serial { 1 << 16 } else { default.scheduler_queue },
         serial_frame: table.serial_frame.as_ref().map_or(default.serial_frame, |frame| *frame.get_ref()),

@@ -85,12 +85,17 @@ impl Application {
     pub(super) fn input(&mut self, board: &NordicBoard, input: Input<'_>, around: &mut Surroundings<'_>, low: bool) {
         match input {
             Input::Connected { bonded } => (self.bonded, self.entering) = (bonded, false),
+            Input::Bonded => self.bonded = true,
             Input::Disconnected => self.entering = false,
             Input::Confirmed if self.entering => self.enter(board, around),
-            Input::Due if self.leaves_at.is_some_and(|at| at <= around.now_us) => self.leave(board),
+            Input::Due if self.leaves_at.is_some_and(|at| at <= around.now_us) => self.leave(board, around),
             Input::Confirmed | Input::Due | Input::Written { to: Endpoint::Serial, .. } => {}
             Input::Flashed { done } => {
-                if self.queue.done() == Some(After::Answer)
+                let after = self.queue.done();
+                if after == Some(After::Reset) {
+                    self.outputs.push_back(Output::Reset(Cause::SoftReset));
+                }
+                if after == Some(After::Answer)
                     && let Some(opcode) = self.writing.take()
                 {
                     let result = if done { status::SUCCESS } else { status::OPERATION_FAILED };
@@ -177,10 +182,20 @@ impl Application {
         self.leaves_at = Some(around.now_us.saturating_add(board.entry_us));
     }
 
-    fn leave(&mut self, board: &NordicBoard) {
+    fn leave(&mut self, board: &NordicBoard, around: &Surroundings<'_>) {
         self.leaves_at = None;
         if board.application_says_goodbye {
             self.outputs.push_back(Output::Disconnect);
+        }
+        // SDK 12 looks at a flag in the settings, and not at the register.
+        if board.bootloader.options().enter_by_flag
+            && let Ok((mut settings, _)) = board.bootloader.load(around.flash)
+        {
+            settings.enter_buttonless_dfu = 1;
+            let steps = board.bootloader.settings_write(&mut settings, around.flash);
+            if !steps.is_empty() {
+                return self.queue.push_all(steps, After::Reset);
+            }
         }
         self.outputs.push_back(Output::Reset(Cause::SoftReset));
     }

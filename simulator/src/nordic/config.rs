@@ -62,6 +62,8 @@ pub struct DfuConfig {
     pub writes: Writes,
     /// `NRF_DFU_BLE_ADV_NAME`.
     pub name: String,
+    /// Packets between two receipts that an earlier initiator has left set: the code never resets it.
+    pub receipts: u16,
     /// Result of a create of an init packet while the battery is low; `None`: the bootloader does not look at it.
     pub low_battery: Option<u8>,
     /// Over a serial line: longest decoded frame (`NRF_SERIAL_OPCODE_SIZE` + data), 65 for a UART, 1025 for USB.
@@ -95,6 +97,7 @@ impl DfuConfig {
             command_max: None,
             writes: Writes::Strict,
             name: "DfuTarg".into(),
+            receipts: 0,
             low_battery: None,
             serial_frame: 65,
             hardware: [0x52840, 0x4141_4430, 0x10_0000, 0x4_0000, 0x1000],
