@@ -28,7 +28,7 @@ use crate::target::Target;
 use answer::{Answer, Heading, Made, StoryAnswer};
 use limits::{Limits, Watch};
 pub(super) use options::{AFTER_HELP, Arguments};
-use options::{Cuts, ImageSize, Told};
+use options::{Cuts, ImageSize, Place, StoryName, Told};
 use picture::Picture;
 
 /// A person has stopped it: as a shell reports it.
@@ -77,10 +77,22 @@ impl Setup {
     fn stories(&self, arguments: &Arguments) -> Result<Vec<Told>, Failure> {
         let of_nordic = matches!(self, Self::Nordic(_));
         let mut stories: Vec<Told> = Vec::new();
-        if arguments.stories.is_empty() {
-            stories.push(Told::usual(of_nordic));
+        let named = arguments.stories.iter().flat_map(|name| name.stories(of_nordic));
+        let mut asked: Vec<Told> = named.collect();
+        let all = arguments.stories.is_empty() || arguments.stories.contains(&StoryName::All);
+        match self {
+            Self::Nordic(setup) if all => {
+                // A package is told whole.
+                if let Some(sent) = setup.package_stories() {
+                    asked = sent;
+                }
+            }
+            Self::Nordic(_) | Self::Mcuboot(_) => {}
         }
-        for story in arguments.stories.iter().flat_map(|name| name.stories(of_nordic)) {
+        if asked.is_empty() {
+            asked.push(Told::usual(of_nordic));
+        }
+        for story in asked {
             if story.is_of_nordic() != of_nordic {
                 let fitting = Told::names(of_nordic);
                 return Err(Failure::Usage(format!(
@@ -259,7 +271,8 @@ impl Work<(StoryAnswer, Option<Picture>)> for Sweep<'_> {
 fn replay_line(arguments: &Arguments, story: Told, path: &str) -> String {
     let mut words = vec!["brickproof".to_owned(), "sweep".into(), "--target".into(), arguments.target.clone()];
     let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
-    if story.name() != Told::usual(story.is_of_nordic()).name() {
+    let sent = arguments.slots.iter().any(|slot| slot.place == Place::Package);
+    if sent || story.name() != Told::usual(story.is_of_nordic()).name() {
         add("--story", story.name().into());
     }
     let made = |size: ImageSize| match size {

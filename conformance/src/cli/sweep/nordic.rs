@@ -118,19 +118,29 @@ impl Setup {
         }
     }
 
+    /// A story for each image of the package, in the order in which they are sent; `None` where they are made.
+    pub(super) fn package_stories(&self) -> Option<Vec<Told>> {
+        let (_, package) = self.package.as_ref()?;
+        Some(package.images.iter().map(|image| Told::dfu(image.kind)).collect())
+    }
+
     /// Does something with the machine of a story.
     pub(super) fn with<T>(&self, story: Told, work: impl Work<T>) -> Result<T, Failure> {
         let Told::Dfu { kind, strict } = story else {
             return Err(quiet_about("--story", &self.target, "has no MCUboot, and this is a story of that"));
         };
         let sent = self.sent(kind)?;
-        let package = Package { init: &sent.init, image: &sent.image };
-        let update = Update::new(&self.nordic, self.flash.clone(), &self.installed(), package);
-        let refused =
-            |error| Failure::Usage(format!("{}, {}: {error}{}", self.target.name, story.name(), self.files));
-        let update = update.map_err(refused)?.strict(strict);
+        let update = self.update(story, &sent)?.strict(strict);
         let facts = update.facts();
         work.on(&update, &|finding, _| Known::of(finding, &facts).map(Into::into))
+    }
+
+    fn update<'a>(&'a self, story: Told, sent: &'a Sent) -> Result<Update<'a>, Failure> {
+        let package = Package { init: &sent.init, image: &sent.image };
+        let update = Update::new(&self.nordic, self.flash.clone(), &self.installed(), package);
+        update.map_err(|error| {
+            Failure::Usage(format!("{}, {}: {error}{}", self.target.name, story.name(), self.files))
+        })
     }
 
     /// What is sent in a story.
@@ -222,6 +232,8 @@ impl Setup {
         for story in stories {
             let Told::Dfu { kind, .. } = *story else { continue };
             let sent = self.sent(kind)?;
+            // Before anything is printed it shows that it cannot be.
+            self.update(*story, &sent)?;
             let (holds, version) = match kind {
                 ImageKind::Application => ("application", sent.version.map(|version| version.to_string())),
                 ImageKind::Bootloader => ("bootloader", sent.version.map(|version| version.to_string())),

@@ -161,7 +161,7 @@ pub(super) enum Told {
 }
 
 impl Told {
-    fn dfu(kind: ImageKind) -> Self {
+    pub(super) fn dfu(kind: ImageKind) -> Self {
         Self::Dfu { kind, strict: false }
     }
 

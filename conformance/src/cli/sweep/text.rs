@@ -112,7 +112,7 @@ fn way(text: &mut String, way: &Way) {
 fn harms(answer: &Answer) -> &'static str {
     match answer.bootloader {
         "mcuboot" => "bricks this, boots a wrong image or loses the way back",
-        _ => "bricks this, starts a wrong image or loses what was installed",
+        _ => "bricks this, starts a wrong image or loses an installed update",
     }
 }
 
