@@ -113,6 +113,7 @@ mod smp;
 use std::path::{Path, PathBuf};
 
 use brickproof_flash_model::boot::mcuboot::{Downgrade, Flaw, Mcuboot, Mode, Options, Slot, SwapType};
+use brickproof_flash_model::boot::nordic::Nordic;
 use brickproof_flash_model::flash::{Controller, Flash, FlashError};
 use brickproof_flash_model::image::mcuboot::{ImageVersion, PublicKey, SignatureType, SigningKey, Verifier};
 use brickproof_flash_model::layout::Layout;
@@ -463,6 +464,18 @@ impl Target {
             .remedy("give it keys of its own type"));
         }
         Mcuboot::new(&self.layout, own.options, Verifier::new(own.keys.clone()))
+    }
+
+    /// The bootloader of Nordic's that it has.
+    ///
+    /// # Errors
+    /// A [`Mistake`] when it has another one, or the layout does not suit it.
+    pub fn nordic(&self) -> Result<Nordic, Mistake> {
+        let own = self.of_nordic().ok_or_else(|| {
+            Mistake::new(&self.name, "this is about Nordic's DFU, and the target has another bootloader")
+                .remedy("choose a target with `nordic` in its name: `brickproof list targets`")
+        })?;
+        Ok(own.board(&self.layout)?.bootloader)
     }
 
     /// What makes images for this target, with the development key of its type or the key of a product.

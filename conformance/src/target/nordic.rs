@@ -117,6 +117,20 @@ pub struct Softdevice {
     pub size: u32,
 }
 
+impl Softdevice {
+    /// Its bytes, without the MBR.
+    #[must_use]
+    pub fn binary(&self) -> Vec<u8> {
+        self.info.binary(self.size.saturating_sub(MBR_SIZE) as usize)
+    }
+}
+
+/// What stands for the master boot record.
+#[must_use]
+pub fn mbr() -> Vec<u8> {
+    (0..MBR_SIZE).map(|at| (at as u8).wrapping_mul(31) | 1).collect()
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
@@ -555,12 +569,10 @@ impl NordicTarget {
             Mistake::new(format!("{what} of layout `{}`", layout.name), error.to_string())
         };
         let whole = map.whole();
-        let mbr: Vec<u8> = (0..MBR_SIZE).map(|at| (at as u8).wrapping_mul(31) | 1).collect();
-        flash.load(whole, 0, &mbr).map_err(|error| wrong("the MBR", &error))?;
+        flash.load(whole, 0, &mbr()).map_err(|error| wrong("the MBR", &error))?;
         let mut start = MBR_SIZE;
         if let Some(softdevice) = self.softdevice {
-            let binary = softdevice.info.binary((softdevice.size - MBR_SIZE) as usize);
-            flash.load(whole, MBR_SIZE, &binary).map_err(|error| wrong("the SoftDevice", &error))?;
+            flash.load(whole, MBR_SIZE, &softdevice.binary()).map_err(|error| wrong("the SoftDevice", &error))?;
             start = map.align(softdevice.size);
         }
         let size = u32::try_from(application.len()).unwrap_or(u32::MAX);
@@ -571,7 +583,7 @@ impl NordicTarget {
         let mut words = application.to_vec();
         words.resize(words.len().next_multiple_of(4), 0xff);
         flash.load(whole, start, &words).map_err(|error| wrong("the application", &error))?;
-        let own = bootloader_binary(self.bootloader_version, BOOTLOADER_LEN.min(map.bootloader().len as usize));
+        let (_, own) = self.installed_bootloader(map.bootloader().len);
         flash.load(map.bootloader(), 0, &own).map_err(|error| wrong("the bootloader", &error))?;
         let mut settings = Settings::factory(self.options.profile, size, crc32(application, 0));
         settings.app_version = version;
@@ -584,6 +596,12 @@ impl NordicTarget {
             flash.load(map.params(), 0, &bytes).map_err(|error| wrong("the settings", &error))?;
         }
         Ok(flash)
+    }
+
+    /// The bootloader that is installed: its version and its bytes, at most `room` of them.
+    #[must_use]
+    pub fn installed_bootloader(&self, room: u32) -> (u32, Vec<u8>) {
+        (self.bootloader_version, bootloader_binary(self.bootloader_version, BOOTLOADER_LEN.min(room as usize)))
     }
 
     /// The SoftDevice whose information is in these bytes of flash.
