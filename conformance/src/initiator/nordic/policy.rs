@@ -60,7 +60,7 @@ pub trait DfuPolicy: Sync {
 
     /// How long it waits for the response to an execute, in microseconds.
     fn execute_us(&self, last: bool) -> u64 {
-        if last { 60_000_000 } else { 20_000_000 }
+        if last { 45_000_000 } else { 20_000_000 }
     }
 
     /// Packets between two receipts; `None` sets nothing.

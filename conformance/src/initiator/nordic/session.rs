@@ -113,7 +113,16 @@ impl<'a, C: Channel> Session<'a, C> {
     /// A session for this image.
     pub fn new(channel: &'a mut C, policy: &'a dyn DfuPolicy, image: &'a PackageImage, connection: u32) -> Self {
         let packet_len = policy.packet_len(channel.value_max());
-        Self { channel, policy, init: &image.init, firmware: &image.firmware, connection, packets: 0, packet_len, sent: 0 }
+        Self {
+            channel,
+            policy,
+            init: &image.init,
+            firmware: &image.firmware,
+            connection,
+            packets: 0,
+            packet_len,
+            sent: 0,
+        }
     }
 
     /// Packets between two receipts on this connection; 0 for none.
@@ -194,8 +203,9 @@ impl<'a, C: Channel> Session<'a, C> {
 
     async fn crc(&mut self) -> Result<(u32, u32), Failure> {
         // Receipts look like what is asked for: those that are there, or were not waited for, come first.
-        let counts = self.prn() > 0 && self.policy.waits_for_receipts();
-        let quiet = if counts { 0 } else { QUIET_US };
+        let set = self.policy.prn().is_some() && self.policy.sets_prn(self.connection);
+        let expected = set && (self.prn() == 0 || self.policy.waits_for_receipts());
+        let quiet = if expected { 0 } else { QUIET_US };
         while let Came::Response(_) = self.channel.receive(quiet).await {
             if !self.policy.bears_receipts() {
                 return Err(Failure::Other("a receipt, and none was asked for".into()));

@@ -161,7 +161,10 @@ impl<L: Link> Update<'_, L> {
                 continue;
             }
             if self.link.has(Endpoint::ControlPoint) {
-                if self.policy.encrypts_in_bootloader() && application == Some(found.address) && !self.link.encrypt().await {
+                if self.policy.encrypts_in_bootloader()
+                    && application == Some(found.address)
+                    && !self.link.encrypt().await
+                {
                     // A bootloader without bonds at the same address.
                 }
                 return Ok(());

@@ -169,10 +169,7 @@ fn other_init_packets_are_replaced(walk: &Walk<'_, '_>) -> CheckOutcome {
             continue;
         }
         let next = on_connection(walk, moment.at).find(|later| {
-            matches!(
-                later.event,
-                Event::Packet(_) | Event::Request(_, Some(Request::Create { .. } | Request::Execute))
-            )
+            matches!(later.event, Event::Packet(_) | Event::Request(_, Some(Request::Create { .. } | Request::Execute)))
         });
         match next.map(|next| (next.place, next.event)) {
             Some((_, Event::Request(_, Some(Request::Create { object: COMMAND, .. })))) => seen.met(moment.place.n),

@@ -180,9 +180,7 @@ fn responses_are_heeded(walk: &Walk<'_, '_>) -> CheckOutcome {
 /// Where an initiator goes on as if a request had succeeded that was refused.
 fn as_if_successful<'w, 'a>(walk: &'w Walk<'_, 'a>, refused: &Moment<'w, 'a>, open: Open) -> Option<Moment<'w, 'a>> {
     let mut later = on_connection(walk, refused.at);
-    let again = |moment: &Moment<'_, '_>, opcode: u8| {
-        matches!(moment.event, Event::Request(_, Some(request)) if request.opcode() == opcode)
-    };
+    let again = |moment: &Moment<'_, '_>, opcode: u8| matches!(moment.event, Event::Request(_, Some(request)) if request.opcode() == opcode);
     match (open.opcode, open.object) {
         (opcode::CREATE, _) => later
             .find(|moment| matches!(moment.event, Event::Packet(_) | Event::Request(..)))
@@ -251,7 +249,8 @@ fn nothing_optional_is_needed(walk: &Walk<'_, '_>) -> CheckOutcome {
     for moment in walk.moments() {
         let Event::Response(said) = moment.event else { continue };
         let Some(response) = said.response().filter(|response| optional(response.request)) else { continue };
-        if response.is_success() || said.receipt {
+        let asked = moment.state.open.is_some_and(|open| open.opcode == response.request);
+        if response.is_success() || said.receipt || !asked {
             continue;
         }
         let next = walk.after(moment.at).find(|later| {

@@ -71,7 +71,8 @@ fn objects_have_their_size(walk: &Walk<'_, '_>) -> CheckOutcome {
         // The object before, where the device holds something else: NS-34.
         let before = matches!(state.since, Since::Foreign(_)).then(|| state.next.checked_sub(data.max_size)).flatten();
         let starts = || [Some(state.next), before].into_iter().flatten();
-        let right = |len: usize| starts().any(|start| len.checked_sub(start).map(|left| left.min(data.max_size)) == Some(size));
+        let right =
+            |len: usize| starts().any(|start| len.checked_sub(start).map(|left| left.min(data.max_size)) == Some(size));
         if size > data.max_size {
             // NS-17.
         } else if state.images(walk.view).any(|(_, image)| right(image.firmware.len())) {
@@ -264,15 +265,16 @@ fn empty_objects_are_borne(walk: &Walk<'_, '_>) -> CheckOutcome {
         if !executed || !refused || !state.resumes || state.executed_data != 1 || state.object.is_some() {
             continue;
         }
-        let next = on_connection(walk, moment.at).find(|later| {
-            created(later.event).is_some() || matches!(later.event, Event::Ended { .. })
-        });
+        let next = on_connection(walk, moment.at)
+            .find(|later| created(later.event).is_some() || matches!(later.event, Event::Ended { .. }));
         match next {
             Some(next) if created(next.event).is_some() => seen.met(moment.place.n),
             Some(next) => seen.violated(&next.place, "gives up at an object that is empty"),
             None => {
                 let gone = walk.after(moment.at).find(|later| matches!(later.event, Event::Disconnected { .. }));
-                if let Some(gone) = gone.filter(|gone| matches!(gone.event, Event::Disconnected { by: EndedBy::Central })) {
+                if let Some(gone) =
+                    gone.filter(|gone| matches!(gone.event, Event::Disconnected { by: EndedBy::Central }))
+                {
                     seen.violated(&gone.place, "gives up at an object that is empty");
                 }
             }

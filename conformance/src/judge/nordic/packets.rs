@@ -224,12 +224,8 @@ fn receipts_are_compared(walk: &Walk<'_, '_>) -> CheckOutcome {
             Some(response) => match response.payload {
                 Payload::Crc { offset, crc } => {
                     let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-                    let report = super::walk::Report {
-                        place: moment.place,
-                        by: super::walk::ReportBy::Receipt,
-                        offset,
-                        crc,
-                    };
+                    let report =
+                        super::walk::Report { place: moment.place, by: super::walk::ReportBy::Receipt, offset, crc };
                     let ahead = state.unreceipted > u32::from(state.prn);
                     walk.fits(state, object.kind, &report) && (offset == object.at || ahead)
                 }
@@ -290,7 +286,10 @@ fn silence_is_ended(walk: &Walk<'_, '_>) -> CheckOutcome {
             Event::Inactive if waited >= STALL_US => {
                 seen.violated(&next.place, "waits for what does not come, until the device resets");
             }
-            Event::Request(..) | Event::Packet(_) | Event::Ended { .. } | Event::Disconnected { by: EndedBy::Central } => {
+            Event::Request(..)
+            | Event::Packet(_)
+            | Event::Ended { .. }
+            | Event::Disconnected { by: EndedBy::Central } => {
                 if waited >= SILENCE_US {
                     seen.violated(&next.place, format!("waits {} s for what does not come", waited / 1_000_000));
                 } else if waited >= PAUSE_US {

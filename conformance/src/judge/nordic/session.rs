@@ -79,7 +79,9 @@ fn failures_are_told(walk: &Walk<'_, '_>) -> CheckOutcome {
         match moment.event {
             Event::Response(said) if !said.receipt => {
                 let Some(open) = moment.state.open else { continue };
-                let Some(response) = said.response().filter(|response| response.request == open.opcode) else { continue };
+                let Some(response) = said.response().filter(|response| response.request == open.opcode) else {
+                    continue;
+                };
                 let last = moment.state.is_end(walk.view, moment.state.executed_end());
                 if (open.opcode, open.object, last) == (opcode::EXECUTE, DATA, true) {
                     failed = (!response.is_success()).then(|| response.extended.unwrap_or(response.result));
@@ -124,7 +126,9 @@ fn ends_are_no_failures(walk: &Walk<'_, '_>) -> CheckOutcome {
             continue;
         }
         let all = moment.state.images(walk.view).any(|(index, _)| index == last_image);
-        let later = walk.after(moment.at).find(|later| matches!(later.event, Event::Fault | Event::Ended { .. } | Event::Finally));
+        let later = walk
+            .after(moment.at)
+            .find(|later| matches!(later.event, Event::Fault | Event::Ended { .. } | Event::Finally));
         match later.map(|later| (later.place, later.event)) {
             Some((place, Event::Ended { success: false })) if all && runs => {
                 seen.violated(&place, "says that it failed, and the device has taken the image and runs it");
@@ -180,7 +184,9 @@ fn images_have_their_sessions(walk: &Walk<'_, '_>) -> CheckOutcome {
         match moment.event {
             Event::Response(said) if !said.receipt => {
                 let Some(open) = moment.state.open.filter(|open| open.opcode == opcode::EXECUTE) else { continue };
-                let Some(response) = said.response().filter(|response| response.request == open.opcode) else { continue };
+                let Some(response) = said.response().filter(|response| response.request == open.opcode) else {
+                    continue;
+                };
                 let Some(index) = only_image(walk, &moment) else { continue };
                 if completes(walk, &moment, said) {
                     done = Some(moment.state.connections);
@@ -232,15 +238,14 @@ fn what_is_there_is_left_out(walk: &Walk<'_, '_>) -> CheckOutcome {
     for moment in walk.moments() {
         let Event::Response(said) = moment.event else { continue };
         let executed = moment.state.open.is_some_and(|open| (open.opcode, open.object) == (opcode::EXECUTE, COMMAND));
-        let refused = said.response().is_some_and(|response| {
-            (response.result, response.extended) == (EXTENDED_ERROR, Some(FW_VERSION_FAILURE))
-        });
+        let refused = said
+            .response()
+            .is_some_and(|response| (response.result, response.extended) == (EXTENDED_ERROR, Some(FW_VERSION_FAILURE)));
         if said.receipt || !executed || !refused || only_image(walk, &moment).is_none_or(|own| own >= application) {
             continue;
         }
-        let tried = walk
-            .after(moment.at)
-            .any(|later| executes(later.event) && only_image(walk, &later) == Some(application));
+        let tried =
+            walk.after(moment.at).any(|later| executes(later.event) && only_image(walk, &later) == Some(application));
         if tried {
             seen.met(moment.place.n);
         } else {
@@ -268,14 +273,18 @@ fn give_ups_are_told(walk: &Walk<'_, '_>) -> CheckOutcome {
                 });
                 match told {
                     Some(told) if told.place.at_us <= moment.place.at_us + GIVE_UP_US => seen.met(told.place.n),
-                    _ => seen.violated(&moment.place, "its user gives up, and the device neither hears of it nor is left"),
+                    _ => seen
+                        .violated(&moment.place, "its user gives up, and the device neither hears of it nor is left"),
                 }
             }
             Event::Request(_, Some(Request::Abort)) => {
-                let again = walk
-                    .after(moment.at)
-                    .take_while(|later| !matches!(later.event, Event::Started))
-                    .find(|later| matches!(later.event, Event::Request(_, Some(Request::Create { .. } | Request::Select { .. })) | Event::Packet(_)));
+                let again =
+                    walk.after(moment.at).take_while(|later| !matches!(later.event, Event::Started)).find(|later| {
+                        matches!(
+                            later.event,
+                            Event::Request(_, Some(Request::Create { .. } | Request::Select { .. })) | Event::Packet(_)
+                        )
+                    });
                 match again {
                     Some(again) => seen.violated(&again.place, "begins again after its user has given up"),
                     None => seen.met(moment.place.n),

@@ -253,11 +253,7 @@ fn said(bytes: Vec<u8>, message: Option<&DfuMessage>) -> Said {
     Said { bytes, receipt }
 }
 
-fn of_frame<'a>(
-    direction: Direction,
-    data: &str,
-    message: Option<&'a DfuMessage>,
-) -> Option<Event<'a>> {
+fn of_frame<'a>(direction: Direction, data: &str, message: Option<&'a DfuMessage>) -> Option<Event<'a>> {
     let bytes = hex::decode(data).ok()?;
     if direction == Direction::FromTarget {
         return Some(Event::Response(said(bytes, message)));

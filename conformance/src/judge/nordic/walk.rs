@@ -539,7 +539,8 @@ impl<'v, 'a> Walk<'v, 'a> {
         if images().next().is_none() || written.bytes.is_empty() {
             return (Placed::Unknown, object.at);
         }
-        let told = state.report.map(|report| report.offset).filter(|offset| (object.start..object.end).contains(offset));
+        let told =
+            state.report.map(|report| report.offset).filter(|offset| (object.start..object.end).contains(offset));
         let foreign = matches!(state.since, Since::Foreign(_));
         let before = state.data.filter(|_| foreign && object.kind == DATA && object.created && object.packets == 0);
         let before = before.and_then(|data| object.start.checked_sub(data.max_size));
