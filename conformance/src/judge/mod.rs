@@ -20,6 +20,7 @@
 //! | `state` | STA-01 to STA-13 |
 //! | `reset` | RST-01, RST-02, RST-03 |
 //! | `nordic` | NS-01 to NS-43, NB-01 to NB-07 |
+//! | `nordic_legacy` | NL-01 to NL-09 |
 //! | `parts` | none: an update of several images as one trace for each |
 //! | `expect` | expectations of the scenario, and what must hold after every scenario |
 //! | `silence` | none: why nothing was sent |
@@ -29,6 +30,7 @@ mod ble;
 mod expect;
 mod header;
 pub mod nordic;
+mod nordic_legacy;
 mod packet;
 mod parts;
 mod protocol;
@@ -47,6 +49,7 @@ mod written;
 #[cfg(test)]
 mod tests;
 
+use brickproof_flash_model::image::nordic::Package;
 use brickproof_simulator::trace::{Kind, Record};
 
 use crate::runner::verdict::{Finding, Weight};
@@ -137,36 +140,47 @@ fn checks() -> impl Iterator<Item = (&'static str, Check)> {
 pub enum Family {
     /// Those on initiators that speak SMP.
     Smp,
-    /// Those on initiators that speak one of Nordic's protocols.
+    /// Those on initiators that speak Nordic's Secure DFU, or ask an application for it.
     Nordic,
+    /// Those on initiators that speak Nordic's Legacy DFU.
+    NordicLegacy,
 }
 
 impl Family {
     /// That of a run: by what was said, and if nothing was, by what the initiator was given.
     fn of(trace: &[Record], images: &ImageSet) -> Self {
-        let spoken = trace.iter().find_map(|record| match record.kind {
+        let spoken = trace.iter().find_map(|record| match &record.kind {
+            Kind::Dfu { message, .. } if message.protocol == LEGACY => Some(Self::NordicLegacy),
             Kind::Dfu { .. } => Some(Self::Nordic),
             Kind::Message { .. } | Kind::Datagram { .. } => Some(Self::Smp),
             _ => None,
         });
-        let given = if images.update.bytes.starts_with(PACKAGE) { Self::Nordic } else { Self::Smp };
-        spoken.unwrap_or(given)
+        let given = || match &images.update.bytes {
+            bytes if !bytes.starts_with(PACKAGE) => Self::Smp,
+            bytes if Package::read("the update", bytes).is_ok_and(|package| package.is_legacy()) => Self::NordicLegacy,
+            _ => Self::Nordic,
+        };
+        spoken.unwrap_or_else(given)
     }
 }
 
 /// First bytes of a package: it is a ZIP archive.
 const PACKAGE: &[u8] = b"PK";
+/// The protocol of a message of Legacy DFU.
+const LEGACY: &str = "legacy-dfu";
 
 /// Ids of the requirements of a family that have a check.
-pub fn checked_of(family: Family) -> impl Iterator<Item = &'static str> {
-    let (smp, nordic) = (family == Family::Smp, family == Family::Nordic);
-    let smp = checks().map(|(id, _)| id).filter(move |_| smp);
-    smp.chain(nordic::checked().filter(move |_| nordic))
+pub fn checked_of(family: Family) -> Box<dyn Iterator<Item = &'static str>> {
+    match family {
+        Family::Smp => Box::new(checks().map(|(id, _)| id)),
+        Family::Nordic => Box::new(nordic::checked()),
+        Family::NordicLegacy => Box::new(nordic_legacy::checked()),
+    }
 }
 
 /// Ids of the requirements that have a check.
 pub fn checked() -> impl Iterator<Item = &'static str> {
-    checked_of(Family::Smp).chain(checked_of(Family::Nordic))
+    [Family::Smp, Family::Nordic, Family::NordicLegacy].into_iter().flat_map(checked_of)
 }
 
 /// Ids of everything that can be found: requirements and expectations.
@@ -182,6 +196,7 @@ pub fn judge(scenario: &Scenario, images: &ImageSet, trace: &[Record], hung: boo
     let outcomes = match Family::of(trace, images) {
         Family::Smp => outcomes(trace, images, &view),
         Family::Nordic => nordic::outcomes(trace, images),
+        Family::NordicLegacy => nordic_legacy::outcomes(trace),
     };
     for (id, outcome) in &outcomes {
         if let CheckOutcome::Violated { findings: violations } = &outcome
