@@ -58,6 +58,8 @@ enum Next {
     Sizes {
         mode: u8,
     },
+    /// Nothing: the sizes have come, and no request since.
+    Bare,
     Init,
     Image,
 }
@@ -202,7 +204,8 @@ impl Pass {
                     opcode::VALIDATE => self.valid = done,
                     _ => {}
                 }
-                if !done {
+                // What is to be done about another upload is a requirement of its own.
+                if !done && !self.busy {
                     self.error = Some(status);
                 }
             }
@@ -272,8 +275,9 @@ impl Pass {
     fn packet(&mut self, at: Place, value: &[u8], len: usize, mtu: u16) {
         match self.next {
             Next::Nothing => {}
+            Next::Bare => self.violated(Nl::Init, at, "a packet follows the sizes, and no request says what it is"),
             Next::Sizes { mode } => {
-                self.started = None;
+                (self.started, self.next) = (None, Next::Bare);
                 if self.in_application {
                     return self.violated(Nl::Version, at, "sizes are sent to an application");
                 }
