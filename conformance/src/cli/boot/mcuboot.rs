@@ -205,4 +205,3 @@ fn explain_image(text: &mut String, image: &Image) {
         "", trailer.magic, trailer.swap_type, trailer.copy_done, trailer.image_ok
     );
 }
-

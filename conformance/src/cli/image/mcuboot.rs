@@ -57,8 +57,7 @@ fn dependency(text: &str) -> Result<(u8, ImageVersion), String> {
 pub(super) fn show(path: &Path, bytes: &[u8]) -> Result<Shown, Failure> {
     let mut text = String::new();
     let name = path.display();
-    let info =
-        inspect(&bytes).map_err(|error| Failure::Usage(format!("{name}: no MCUboot image: {error}")))?;
+    let info = inspect(&bytes).map_err(|error| Failure::Usage(format!("{name}: no MCUboot image: {error}")))?;
     let header = info.header;
     let sha256 = hex(&Sha256::digest(bytes));
     let trailing = bytes.len() as u64 - u64::from(info.total_len);
@@ -73,11 +72,8 @@ pub(super) fn show(path: &Path, bytes: &[u8]) -> Result<Shown, Failure> {
         })
         .collect();
     let _ = writeln!(text, "{name}");
-    let _ = writeln!(
-        text,
-        "  version {}, {} bytes of image, {trailing} bytes behind it",
-        header.version, info.total_len
-    );
+    let _ =
+        writeln!(text, "  version {}, {} bytes of image, {trailing} bytes behind it", header.version, info.total_len);
     let set = words::header_flags(header.flags);
     let set = if set.is_empty() { String::new() } else { format!(" ({})", set.join(", ")) };
     let _ = writeln!(
@@ -146,9 +142,8 @@ pub(super) fn verify(bytes: &[u8], trusted: &[PublicKey], slot_size: Option<u32>
     let info = inspect(&bytes).ok();
     let verified = verifier(trusted, info.as_ref()).verify(&slot.as_slice(), slot_size.unwrap_or(u32::MAX));
     let verified = verified.map_err(|error| vec![error.to_string()])?;
-    let note = info
-        .and_then(|info| info.development_key())
-        .map_or(String::new(), |file| format!("; {}", debug_key(file)));
+    let note =
+        info.and_then(|info| info.development_key()).map_or(String::new(), |file| format!("; {}", debug_key(file)));
     Ok(format!("hash {}{note}", hex(&verified.hash)))
 }
 

@@ -75,10 +75,8 @@ fn show_secure(packet: &InitPacket, bytes: &[u8], firmware: Option<&[u8]>) -> Sh
     let _ = writeln!(text, "    SoftDevice {}", softdevices::list(&command.sd_req));
     let [softdevice, bootloader, application] =
         [command.sd_size, command.bl_size, command.app_size].map(|size| said(size));
-    let _ = writeln!(
-        text,
-        "    bytes      SoftDevice {softdevice}, bootloader {bootloader}, application {application}"
-    );
+    let _ =
+        writeln!(text, "    bytes      SoftDevice {softdevice}, bootloader {bootloader}, application {application}");
     // In the packet it is in reverse order.
     let hash = command.hash.as_ref().map(|hash| {
         let natural: Vec<u8> = hash.bytes.iter().rev().copied().collect();
@@ -200,10 +198,8 @@ pub(super) fn init_packet(path: &Path, bytes: &[u8]) -> Result<Shown, Failure> {
         object.insert("kind".into(), "init-packet".into());
         object.insert("file_sha256".into(), sha256.clone().into());
     }
-    let text = format!(
-        "{name}\n  an init packet of {protocol} DFU, {} bytes\n{text}  file sha256 {sha256}\n",
-        bytes.len()
-    );
+    let text =
+        format!("{name}\n  an init packet of {protocol} DFU, {} bytes\n{text}  file sha256 {sha256}\n", bytes.len());
     Ok(Shown { text, json })
 }
 
@@ -287,7 +283,10 @@ fn refused(packet: &InitPacket, bytes: &[u8]) -> Vec<String> {
     let command = &packet.command;
     let mut faults = Vec::new();
     if bytes.len() > INIT_PACKET_MAX {
-        faults.push(format!("the init packet has {} bytes, and no device takes more than {INIT_PACKET_MAX}", bytes.len()));
+        faults.push(format!(
+            "the init packet has {} bytes, and no device takes more than {INIT_PACKET_MAX}",
+            bytes.len()
+        ));
     }
     if command.hw_version.is_none() {
         faults.push("the init packet does not say for which hardware: every device refuses it".into());
@@ -302,7 +301,10 @@ fn refused(packet: &InitPacket, bytes: &[u8]) -> Vec<String> {
 fn signed(packet: &InitPacket, bytes: &[u8], trusted: &[PublicKey]) -> Result<(), String> {
     let Some(signature) = &packet.signature else { return Err("the init packet is not signed".into()) };
     if signature.kind != SignatureType::EcdsaP256Sha256 {
-        return Err(format!("the signature is of the type {}, and devices take ECDSA_P256_SHA256 only", signature.kind));
+        return Err(format!(
+            "the signature is of the type {}, and devices take ECDSA_P256_SHA256 only",
+            signature.kind
+        ));
     }
     let signed = packet.signed_bytes(bytes).unwrap_or_default();
     if trusted.iter().any(|key| verify(key, signed, &signature.bytes)) {
@@ -380,20 +382,22 @@ fn legacy_signed(packet: &LegacyInitPacket, trusted: &[PublicKey]) -> Result<(),
 }
 
 /// The same of an init packet, without the firmware that it is for.
-pub(super) fn verify_init_packet(
-    bytes: &[u8],
-    trusted: &[PublicKey],
-) -> Result<Result<String, Vec<String>>, Failure> {
+pub(super) fn verify_init_packet(bytes: &[u8], trusted: &[PublicKey]) -> Result<Result<String, Vec<String>>, Failure> {
     check_keys(trusted)?;
     Ok(match Init::guess(bytes) {
         Err(error) => Err(vec![error]),
         Ok(Init::Secure(packet)) => {
             let mut faults = refused(&packet, bytes);
             faults.extend(signed(&packet, bytes, trusted).err());
-            if faults.is_empty() { Ok("signed; the firmware is not here, and its hash was not checked".into()) } else { Err(faults) }
+            if faults.is_empty() {
+                Ok("signed; the firmware is not here, and its hash was not checked".into())
+            } else {
+                Err(faults)
+            }
         }
         Ok(Init::Legacy(packet)) => {
-            let signed = if matches!(packet.extension, LegacyExtension::Signed { .. }) { "signed" } else { "not signed" };
+            let signed =
+                if matches!(packet.extension, LegacyExtension::Signed { .. }) { "signed" } else { "not signed" };
             legacy_signed(&packet, trusted)
                 .map(|()| format!("{signed}; the firmware is not here, and was not checked"))
                 .map_err(|fault| vec![fault])

@@ -61,7 +61,11 @@ pub(super) fn list(firmware_ids: &[u32]) -> String {
         (id, Some(name)) => format!("{name} ({id:#x})"),
         (id, None) => format!("{id:#x}"),
     };
-    if firmware_ids.is_empty() { "not said".into() } else { firmware_ids.iter().map(word).collect::<Vec<_>>().join(", ") }
+    if firmware_ids.is_empty() {
+        "not said".into()
+    } else {
+        firmware_ids.iter().map(word).collect::<Vec<_>>().join(", ")
+    }
 }
 
 #[cfg(test)]

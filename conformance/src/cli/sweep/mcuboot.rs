@@ -74,7 +74,8 @@ impl Setup {
                 }
             }
         };
-        let (installed, update) = (image(true, 0, arguments.installed)?, image(false, 1, arguments.update.unwrap_or(UPDATE))?);
+        let (installed, update) =
+            (image(true, 0, arguments.installed)?, image(false, 1, arguments.update.unwrap_or(UPDATE))?);
         let confirmed = arguments.slots.iter().any(|slot| slot.confirmed);
         let factory = if confirmed { Factory::Confirmed } else { Factory::Bare };
         let line = |slot: &SlotImage| format!("\n  the {} image is {}", slot.place.name(), slot.path.display());
@@ -97,7 +98,9 @@ impl Setup {
                 let facts = upload.facts();
                 work.on(&upload, &|finding, tears| Known::of(finding, &facts, tears))
             }
-            Told::Dfu { .. } => Err(quiet_about("--story", &self.target, "has MCUboot, and this is a story of Nordic's")),
+            Told::Dfu { .. } => {
+                Err(quiet_about("--story", &self.target, "has MCUboot, and this is a story of Nordic's"))
+            }
         }
     }
 
@@ -129,8 +132,13 @@ impl Setup {
         let version = |bytes: &Vec<u8>| {
             inspect(&bytes.as_slice()).map_or_else(|_| "?".into(), |info| info.header.version.to_string())
         };
-        let image =
-            |role, bytes: &Vec<u8>, sectors| Image { role, holds: None, version: version(bytes), size: bytes.len(), sectors };
+        let image = |role, bytes: &Vec<u8>, sectors| Image {
+            role,
+            holds: None,
+            version: version(bytes),
+            size: bytes.len(),
+            sectors,
+        };
         Ok([image("installed", &self.installed, sectors[0]), image("update", &self.update, sectors[1])])
     }
 }
@@ -146,4 +154,3 @@ fn image_file(path: &Path) -> Result<Vec<u8>, Failure> {
         ))),
     }
 }
-

@@ -70,10 +70,9 @@ impl Setup {
         let one = |place: Place| {
             let mut files = arguments.slots.iter().filter(move |slot| slot.place == place);
             match (files.next(), files.next()) {
-                (Some(_), Some(_)) => Err(Failure::Usage(format!(
-                    "--slot {} is given twice\n  remedy: one of each",
-                    place.name()
-                ))),
+                (Some(_), Some(_)) => {
+                    Err(Failure::Usage(format!("--slot {} is given twice\n  remedy: one of each", place.name())))
+                }
                 (file, _) => Ok(file),
             }
         };
@@ -138,9 +137,7 @@ impl Setup {
     fn update<'a>(&'a self, story: Told, sent: &'a Sent) -> Result<Update<'a>, Failure> {
         let package = Package { init: &sent.init, image: &sent.image };
         let update = Update::new(&self.nordic, self.flash.clone(), &self.installed(), package);
-        update.map_err(|error| {
-            Failure::Usage(format!("{}, {}: {error}{}", self.target.name, story.name(), self.files))
-        })
+        update.map_err(|error| Failure::Usage(format!("{}, {}: {error}{}", self.target.name, story.name(), self.files)))
     }
 
     /// What is sent in a story.
@@ -265,9 +262,8 @@ fn own(target: &Target) -> Result<&NordicTarget, Failure> {
 
 /// Bytes that an application may have.
 fn room(nordic: &Nordic, softdevice: Option<Softdevice>) -> u32 {
-    let start = softdevice.map_or(brickproof_flash_model::boot::nordic::MBR_SIZE, |softdevice| {
-        nordic.map().align(softdevice.size)
-    });
+    let start = softdevice
+        .map_or(brickproof_flash_model::boot::nordic::MBR_SIZE, |softdevice| nordic.map().align(softdevice.size));
     nordic.region_end().saturating_sub(start)
 }
 
