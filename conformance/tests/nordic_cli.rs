@@ -330,7 +330,7 @@ fn mistakes_are_explained_and_exit_with_2() {
     let path = folder.path();
     firmware(path);
     pack(path, "newer.zip", &[&APPLICATION[..], &["--hw-version", "52"]].concat());
-    pack(path, "other-key.zip", &[&APPLICATION[..], &["--hw-version", "52", "--break", "no-size"]].concat());
+    pack(path, "broken.zip", &[&APPLICATION[..], &["--hw-version", "52", "--break", "no-size"]].concat());
     std::fs::write(path.join("no.dat"), "no init packet").unwrap();
     std::fs::write(path.join("no.zip"), "no zip").unwrap();
     let mcuboot = "nrf52840-mcuboot-swap-move";
@@ -343,7 +343,7 @@ fn mistakes_are_explained_and_exit_with_2() {
         &["sweep", "--target", TARGET, "--flaw", "header-place"],
         &["sweep", "--target", TARGET, "--slot", "primary=app.bin"],
         &["sweep", "--target", TARGET, "--strict"],
-        &["sweep", "--target", TARGET, "--slot", "package=other-key.zip"],
+        &["sweep", "--target", TARGET, "--slot", "package=broken.zip"],
         &["sweep", "--target", TARGET, "--slot", "package=newer.zip", "--story", "bootloader"],
         &["sweep", "--target", TARGET, "--slot", "application=app.bin:x"],
         &["sweep", "--target", TARGET, "--update", "2 MiB"],
