@@ -1,17 +1,21 @@
 //! Expectations of the scenario, and what must hold after every scenario.
 
+use brickproof_flash_model::image::nordic::{ImageKind, InitPacket, Package};
 use brickproof_simulator::gatt::AttError;
-use brickproof_simulator::trace::{ImageState, SlotState, StepBy, hex};
-use brickproof_simulator::world::{ACCEPTED, REFUSED};
+use brickproof_simulator::trace::{ImageState, SlotState, StateRecord, StepBy, hex};
+use brickproof_simulator::world::{ACCEPTED, REFUSED, trimmed_sha256};
+use sha2::{Digest, Sha256};
 
 use super::silence;
 use super::view::{Event, View};
 use crate::runner::verdict::{Finding, Weight};
-use crate::scenario::{ExpectInitiator, ExpectInjected, ExpectRunning, ExpectState, Scenario};
+use crate::scenario::{ExpectInitiator, ExpectInjected, ExpectPart, ExpectRunning, ExpectState, Scenario};
 
 /// Ids of what can be found here.
-pub(super) const IDS: [&str; 8] = [
+pub(super) const IDS: [&str; 10] = [
     "expect/running",
+    "expect/softdevice",
+    "expect/bootloader",
     "expect/state",
     "expect/initiator",
     "expect/injected",
@@ -100,6 +104,20 @@ pub(super) fn findings(scenario: &Scenario, view: &View<'_>, hung: bool) -> Vec<
             add("expect/state", format!("the running image is {wanted} at the end"), is.to_owned(), view.last);
         }
     }
+    for (id, slot, wanted) in
+        [("expect/softdevice", "softdevice", expect.softdevice), ("expect/bootloader", "bootloader", expect.bootloader)]
+    {
+        let Some(wanted) = wanted else { continue };
+        let hash = |state: &StateRecord| state.slots.iter().find(|own| own.slot == slot).and_then(|own| own.hash.clone());
+        let (words, right) = match wanted {
+            ExpectPart::Installed => ("the one from before", view.start.and_then(hash)),
+            ExpectPart::Update => ("that of the package", of_package(&view.images.update.bytes, slot)),
+        };
+        if right.is_none() || view.end.and_then(hash) != right {
+            let expected = format!("the {slot} at the end is {words}");
+            add(id, expected, format!("another {slot} is in its place"), view.last);
+        }
+    }
     for (number, update) in view.images.updates().enumerate().skip(1) {
         let slot = |slot: &&SlotState| slot.slot == format!("primary-{number}");
         let Some(primary) = view.end.and_then(|end| end.slots.iter().find(slot)) else { continue };
@@ -159,4 +177,22 @@ pub(super) fn findings(scenario: &Scenario, view: &View<'_>, hung: bool) -> Vec<
         }
     }
     findings
+}
+
+/// The hash of the SoftDevice or the bootloader of a package, as the state of a device has it.
+fn of_package(package: &[u8], slot: &str) -> Option<String> {
+    let package = Package::read("the update", package).ok()?;
+    let both = package.image(ImageKind::SoftdeviceBootloader);
+    let kind = if slot == "softdevice" { ImageKind::Softdevice } else { ImageKind::Bootloader };
+    let bytes = match (package.image(kind), both) {
+        (Some(image), _) => &image.firmware,
+        (None, Some(image)) => {
+            let size = usize::try_from(InitPacket::parse(&image.init).ok()?.command.sd_size?).ok()?;
+            let (softdevice, bootloader) = image.firmware.split_at_checked(size)?;
+            if slot == "softdevice" { softdevice } else { bootloader }
+        }
+        (None, None) => return None,
+    };
+    let hash = if slot == "softdevice" { Sha256::digest(bytes).into() } else { trimmed_sha256(bytes) };
+    Some(hex(&hash))
 }

@@ -19,6 +19,7 @@
 //! | `upload` | UPL-01 to UPL-13, RST-05 |
 //! | `state` | STA-01 to STA-13 |
 //! | `reset` | RST-01, RST-02, RST-03 |
+//! | `nordic` | NS-01 to NS-43, NB-01 to NB-07 |
 //! | `parts` | none: an update of several images as one trace for each |
 //! | `expect` | expectations of the scenario, and what must hold after every scenario |
 //! | `silence` | none: why nothing was sent |
@@ -27,6 +28,7 @@ mod answers;
 mod ble;
 mod expect;
 mod header;
+mod nordic;
 mod packet;
 mod parts;
 mod protocol;
@@ -45,7 +47,7 @@ mod written;
 #[cfg(test)]
 mod tests;
 
-use brickproof_simulator::trace::Record;
+use brickproof_simulator::trace::{Kind, Record};
 
 use crate::runner::verdict::{Finding, Weight};
 use crate::scenario::{ImageSet, Scenario};
@@ -130,9 +132,41 @@ fn checks() -> impl Iterator<Item = (&'static str, Check)> {
     protocol.into_iter().flatten().chain(upload::checks()).chain(rest.into_iter().flatten()).copied()
 }
 
+/// Which requirements a run is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// Those on initiators that speak SMP.
+    Smp,
+    /// Those on initiators that speak one of Nordic's protocols.
+    Nordic,
+}
+
+impl Family {
+    /// That of a run: by what was said, and if nothing was, by what the initiator was given.
+    fn of(trace: &[Record], images: &ImageSet) -> Self {
+        let spoken = trace.iter().find_map(|record| match record.kind {
+            Kind::Dfu { .. } => Some(Self::Nordic),
+            Kind::Message { .. } | Kind::Datagram { .. } => Some(Self::Smp),
+            _ => None,
+        });
+        let given = if images.update.bytes.starts_with(PACKAGE) { Self::Nordic } else { Self::Smp };
+        spoken.unwrap_or(given)
+    }
+}
+
+/// First bytes of a package: it is a ZIP archive.
+const PACKAGE: &[u8] = b"PK";
+
+/// Ids of the requirements of a family that have a check.
+pub fn checked_of(family: Family) -> impl Iterator<Item = &'static str> {
+    let (smp, nordic) = (family == Family::Smp, family == Family::Nordic);
+    let smp = checks().map(|(id, _)| id).filter(move |_| smp);
+    smp.chain(nordic::checked().filter(move |_| nordic))
+}
+
 /// Ids of the requirements that have a check.
 pub fn checked() -> impl Iterator<Item = &'static str> {
-    checks().map(|(id, _)| id)
+    checked_of(Family::Smp).chain(checked_of(Family::Nordic))
 }
 
 /// Ids of everything that can be found: requirements and expectations.
@@ -144,25 +178,19 @@ pub fn findings() -> impl Iterator<Item = &'static str> {
 #[must_use]
 pub fn judge(scenario: &Scenario, images: &ImageSet, trace: &[Record], hung: bool) -> Judgement {
     let view = View::new(trace, images);
-    let parts = parts::split(trace, images);
-    let parts: Vec<_> = parts.iter().map(|part| View::new(&part.trace, &part.images)).collect();
     let mut findings = expect::findings(scenario, &view, hung);
-    let mut outcomes = Vec::new();
-    for (id, check) in checks() {
-        let outcome = if !view.is_decoded() {
-            CheckOutcome::NotObservable { missing: "decoded messages" }
-        } else if !parts.is_empty() && parts::one_by_one(id) {
-            parts::together(parts.iter().map(check))
-        } else {
-            check(&view)
-        };
+    let outcomes = match Family::of(trace, images) {
+        Family::Smp => outcomes(trace, images, &view),
+        Family::Nordic => nordic::outcomes(trace, images),
+    };
+    for (id, outcome) in &outcomes {
         if let CheckOutcome::Violated { findings: violations } = &outcome
             && let Some(first) = violations.first()
         {
             let requirement = requirements::get(id);
             let more = violations.len() - 1;
             findings.push(Finding {
-                id: id.to_owned(),
+                id: (*id).to_owned(),
                 weight: requirement.map_or(Weight::Must, |requirement| requirement.level),
                 expected: requirement.map_or_else(String::new, |requirement| requirement.text.clone()),
                 happened: if more == 0 {
@@ -174,7 +202,23 @@ pub fn judge(scenario: &Scenario, images: &ImageSet, trace: &[Record], hung: boo
                 record: Some(first.record),
             });
         }
-        outcomes.push((id, outcome));
     }
     Judgement { findings, checks: outcomes }
+}
+
+/// What comes of every check of SMP.
+fn outcomes(trace: &[Record], images: &ImageSet, view: &View<'_>) -> Vec<(&'static str, CheckOutcome)> {
+    let parts = parts::split(trace, images);
+    let parts: Vec<_> = parts.iter().map(|part| View::new(&part.trace, &part.images)).collect();
+    let outcome = |(id, check): (&'static str, Check)| {
+        let outcome = if !view.is_decoded() {
+            CheckOutcome::NotObservable { missing: "decoded messages" }
+        } else if !parts.is_empty() && parts::one_by_one(id) {
+            parts::together(parts.iter().map(check))
+        } else {
+            check(view)
+        };
+        (id, outcome)
+    };
+    checks().map(outcome).collect()
 }

@@ -104,6 +104,7 @@ pub(super) struct View<'a> {
     /// Requests that arrived, and those among them that were taken apart.
     arrived: usize,
     decoded: usize,
+    pub(super) start: Option<&'a StateRecord>,
     pub(super) end: Option<&'a StateRecord>,
     pub(super) dead: Option<(Place, &'a str)>,
     /// Changes of protected regions that the flash refused.
@@ -132,6 +133,7 @@ impl<'a> View<'a> {
             sent: 0,
             arrived: 0,
             decoded: 0,
+            start: None,
             end: None,
             dead: None,
             refused: Vec::new(),
@@ -239,6 +241,10 @@ impl<'a> View<'a> {
                     if let brickproof_simulator::trace::FlashResult::Refused(refusal) = &operation.result {
                         view.refused.push((place, refusal.clone()));
                     }
+                    continue;
+                }
+                Kind::State(state) if state.when == "start" => {
+                    view.start = Some(state);
                     continue;
                 }
                 Kind::State(state) if state.when == "end" => {

@@ -353,12 +353,17 @@ impl When {
             Some(TearEntry::Noise) => TearModel::Noise(0),
         };
         if let (true, Some(nth)) = (alone, self.flash_operation) {
-            return Ok(Trigger::FlashStep { nth, tear });
+            return Ok(Trigger::FlashStep { after: None, nth, tear });
         }
         let call = self.request.as_deref().or(self.answer.as_deref());
         if let Some(name) = call.filter(|name| calls::NAMES.contains(name)) {
-            if self.flash_operation.is_some() || self.op.is_some() || self.last {
-                return Err(format!("`{name}` is no command of SMP: only `nth` and `times` mean something beside it"));
+            if self.op.is_some() || self.last {
+                return Err(format!(
+                    "`{name}` is no command of SMP: only `nth`, `times` and `flash-operation` mean something beside it"
+                ));
+            }
+            if let (Some(operation), Some(name)) = (self.flash_operation, &self.request) {
+                return Ok(Trigger::FlashStep { after: Some((name.clone(), nth)), nth: operation, tear });
             }
             let (name, count) = (name.to_owned(), Count { nth, times: self.times()? });
             return Ok(if self.request.is_some() {

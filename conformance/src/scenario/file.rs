@@ -10,9 +10,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::fault::FaultEntry;
-use super::package::{BootValidation, BootloaderEntry, Contents, PackageSpec, SoftdeviceEntry};
+use super::package::{BootValidation, BootloaderEntry, Contents, LegacySabotage, PackageSpec, SoftdeviceEntry};
 use super::{
-    Broken, ExpectInitiator, ExpectInjected, ExpectRunning, ExpectState, Expectation, Finally, ImageOrigin, ImageSpec,
+    Broken, ExpectInitiator, ExpectInjected, ExpectPart, ExpectRunning, ExpectState, Expectation, Finally, ImageOrigin, ImageSpec,
     ImageState, Scenario, SignedWith, Task, TimingSpec, Version,
 };
 use crate::air::SERIAL_RECOVERY;
@@ -114,6 +114,8 @@ struct Timing {
 struct Expect {
     running: ExpectRunning,
     state: Option<ExpectState>,
+    softdevice: Option<ExpectPart>,
+    bootloader: Option<ExpectPart>,
     #[serde(default)]
     initiator: ExpectInitiator,
     injected: Option<ExpectInjected>,
@@ -232,6 +234,8 @@ pub(super) fn parse(file: &str, folder: Option<&Path>, text: &str) -> Result<Sce
         expect: Expectation {
             running: read.expect.running,
             state: read.expect.state,
+            softdevice: read.expect.softdevice,
+            bootloader: read.expect.bootloader,
             initiator: read.expect.initiator,
             injected: read.expect.injected,
         },
@@ -299,6 +303,7 @@ fn broken(name: &str) -> Result<Broken, String> {
     let broken = Broken {
         mcuboot: Sabotage::ALL.into_iter().find(|sabotage| sabotage.name() == name),
         nordic: nordic::Sabotage::ALL.into_iter().find(|sabotage| sabotage.name() == name),
+        legacy: LegacySabotage::ALL.into_iter().find(|(_, known)| *known == name).map(|(sabotage, _)| sabotage),
     };
     if broken == Broken::default() {
         let mcuboot = Sabotage::ALL.map(Sabotage::name).join(", ");

@@ -42,6 +42,7 @@
 //! running = "update"                      # installed, update, any or nothing
 //! state = "confirmed"                     # or testing; left out: any
 //! initiator = "succeeds"                  # fails or any
+//! softdevice = "update"                   # or installed; left out: any. The same of `bootloader`
 //! injected = "refused"                    # or accepted: requests and writes of the scenario's own
 //! ```
 //!
@@ -59,6 +60,7 @@
 //! | `{ write = "bootloader", nth = 1, times = 1 }` | when a characteristic of a `[[service]]` of the target was written: its UUID, or the name of its trigger |
 //!
 //! | `{ request = "create-data", nth = 2, times = 1 }`, `{ answer = "execute-data" }` | the same of Nordic's protocols; the names are in `brickproof_simulator::nordic::calls` |
+//! | `{ request = "execute-data", nth = 5, flash-operation = 0 }` | at a step of the flash work behind such a call |
 //! | `{ flash-operation = 3, tear = "first-half" }` | at a step of the flash work that such a protocol does beside its answers, the first is 0 |
 //!
 //! `last = true` beside `request` or `answer` is the last chunk of an upload.
@@ -148,6 +150,16 @@ pub enum ExpectState {
     Confirmed,
 }
 
+/// Which SoftDevice or bootloader must be in place at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExpectPart {
+    /// The one from before.
+    Installed,
+    /// That of the package.
+    Update,
+}
+
 /// What the initiator must say at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -192,6 +204,10 @@ pub struct Expectation {
     pub running: ExpectRunning,
     /// Its state; `None` for any.
     pub state: Option<ExpectState>,
+    /// The SoftDevice, and the bootloader; `None` for any.
+    pub softdevice: Option<ExpectPart>,
+    /// See above.
+    pub bootloader: Option<ExpectPart>,
     /// The initiator's own verdict.
     pub initiator: ExpectInitiator,
     /// What comes of the scenario's own requests and writes; `None` for anything.
@@ -223,6 +239,8 @@ pub struct Broken {
     pub mcuboot: Option<Sabotage>,
     /// As a package of Nordic's.
     pub nordic: Option<nordic::Sabotage>,
+    /// As a package for Legacy DFU.
+    pub legacy: Option<package::LegacySabotage>,
 }
 
 /// Where an image comes from.

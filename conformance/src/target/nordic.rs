@@ -44,6 +44,7 @@
 //! command-max = 512            # largest init packet that is told; left out: as the SDK has it
 //! writes = "strict"            # or "lenient": write requests to the packet characteristic are taken
 //! name = "DfuTarg"             # NRF_DFU_BLE_ADV_NAME
+//! receipts = 0                 # packets between two receipts that an earlier initiator has left set
 //! serial-frame = 65            # bytes of a frame: 65 on a UART, 1025 over USB
 //!
 //! [application]
@@ -185,7 +186,7 @@ struct BootloaderTable {
 
 #[derive(Deserialize, Default, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
-enum StartsIn {
+pub(super) enum StartsIn {
     #[default]
     Application,
     DfuMode,
@@ -216,19 +217,20 @@ struct DfuTable {
     command_max: Option<u32>,
     writes: Option<WritesEntry>,
     name: Option<Spanned<String>>,
+    receipts: Option<u16>,
     serial_frame: Option<Spanned<usize>>,
 }
 
 #[derive(Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
-enum Transport {
+pub(super) enum Transport {
     Ble,
     Serial,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
-enum WritesEntry {
+pub(super) enum WritesEntry {
     Strict,
     Lenient,
 }
@@ -253,7 +255,7 @@ enum ButtonlessEntry {
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct LinkTable {
+pub(super) struct LinkTable {
     connect_delay: Option<Duration>,
     supervision_timeout: Option<Spanned<Duration>>,
 }
@@ -342,7 +344,7 @@ pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Targ
         refuses: read.battery.refuses,
         dfu,
     };
-    let gatt = link(&own.board(&layout)?, &read.link, &mistake)?;
+    let gatt = link_of(&own.board(&layout)?.link(), &read.link, &mistake)?;
     let default = FlashTiming::default();
     let threshold = match own.refuses {
         Refuses::Nothing => 0,
@@ -389,6 +391,8 @@ fn options(table: &BootloaderTable, sdk: Sdk) -> Options {
         inactivity_timeout_ms: table.inactivity_timeout.map_or(default.inactivity_timeout_ms, ms),
         continuation_timeout_ms: table.continuation_timeout.map_or(default.continuation_timeout_ms, ms),
         app_data: table.app_data.map(|size| size.0),
+        // SDK 12 knows no other way from an application.
+        enter_by_flag: default.enter_by_flag || sdk == Sdk::V12_3,
         ..default
     }
 }
@@ -452,6 +456,7 @@ fn dfu(table: &DfuTable, sdk: Sdk, mistake: &dyn Fn(usize, String) -> Mistake) -
             Some(WritesEntry::Lenient) => Writes::Lenient,
         },
         name: table.name.as_ref().map_or(default.name, |name| name.get_ref().clone()),
+        receipts: table.receipts.unwrap_or(0),
         // A serial line has flow control: what does not fit waits at the other end.
         scheduler_queue: if serial { 1 << 16 } else { default.scheduler_queue },
         serial_frame: table.serial_frame.as_ref().map_or(default.serial_frame, |frame| *frame.get_ref()),
@@ -459,12 +464,12 @@ fn dfu(table: &DfuTable, sdk: Sdk, mistake: &dyn Fn(usize, String) -> Mistake) -
     })
 }
 
-fn link(
-    board: &NordicBoard,
+/// How a link is, where the profile says something of it.
+pub(super) fn link_of(
+    default: &GattConfig,
     table: &LinkTable,
     mistake: &dyn Fn(usize, String) -> Mistake,
 ) -> Result<GattConfig, Mistake> {
-    let default = board.link();
     let timeout = match &table.supervision_timeout {
         None => default.parameters.timeout,
         Some(timeout) => {
@@ -479,7 +484,7 @@ fn link(
     Ok(GattConfig {
         connect_delay_us: table.connect_delay.map_or(default.connect_delay_us, |delay| delay.us),
         parameters: ConnectionParameters { timeout, ..default.parameters },
-        ..default
+        ..default.clone()
     })
 }
 
@@ -497,12 +502,7 @@ impl NordicTarget {
     /// Why its bootloader cannot be reached on this air, if it cannot.
     #[must_use]
     pub fn unreachable_on(&self, air: Air) -> Option<&'static str> {
-        match (self.serial, air) {
-            (true, Air::InProcess | Air::Serial) => None,
-            (true, _) => Some("has a bootloader on a serial line"),
-            (false, Air::Serial | Air::Udp | Air::InProcess) => Some("has a bootloader on Bluetooth LE"),
-            (false, _) => None,
-        }
+        unreachable(self.serial, air)
     }
 
     /// What it lacks of something that a scenario needs of a target, in words.
@@ -609,5 +609,15 @@ impl NordicTarget {
     pub fn installed_softdevice(&self, layout: &Layout, flash: &Flash) -> Option<SoftdeviceInfo> {
         let board = self.board(layout).ok()?;
         SoftdeviceInfo::installed(board.bootloader.map(), flash).ok().flatten()
+    }
+}
+
+/// Why a bootloader, on a serial line or on Bluetooth LE, cannot be reached on this air, if it cannot.
+pub(super) fn unreachable(serial: bool, air: Air) -> Option<&'static str> {
+    match (serial, air) {
+        (true, Air::InProcess | Air::Serial) => None,
+        (true, _) => Some("has a bootloader on a serial line"),
+        (false, Air::Serial | Air::Udp | Air::InProcess) => Some("has a bootloader on Bluetooth LE"),
+        (false, _) => None,
     }
 }

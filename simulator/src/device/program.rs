@@ -17,6 +17,8 @@ pub enum Input<'a> {
         /// It has keys of an earlier pairing.
         bonded: bool,
     },
+    /// It has been paired with, and has keys now.
+    Bonded,
     /// Its connection has ended.
     Disconnected,
     /// A characteristic was written, or a frame has come over the serial line.

@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use brickproof_flash_model::boot::nordic::options::DFU_START;
 use brickproof_flash_model::boot::nordic::{AdvName, FlashStep, PeerData};
 
+use super::legacy::application::{Asked, asked};
 use super::queue::{After, FlashQueue, Job};
 use super::{Buttonless, Endpoint, NordicBoard};
 use crate::device::program::{Input, Output, Saying, Surroundings};
@@ -84,12 +85,17 @@ impl Application {
     pub(super) fn input(&mut self, board: &NordicBoard, input: Input<'_>, around: &mut Surroundings<'_>, low: bool) {
         match input {
             Input::Connected { bonded } => (self.bonded, self.entering) = (bonded, false),
+            Input::Bonded => self.bonded = true,
             Input::Disconnected => self.entering = false,
             Input::Confirmed if self.entering => self.enter(board, around),
-            Input::Due if self.leaves_at.is_some_and(|at| at <= around.now_us) => self.leave(board),
+            Input::Due if self.leaves_at.is_some_and(|at| at <= around.now_us) => self.leave(board, around),
             Input::Confirmed | Input::Due | Input::Written { to: Endpoint::Serial, .. } => {}
             Input::Flashed { done } => {
-                if self.queue.done() == Some(After::Answer)
+                let after = self.queue.done();
+                if after == Some(After::Reset) {
+                    self.outputs.push_back(Output::Reset(Cause::SoftReset));
+                }
+                if after == Some(After::Answer)
                     && let Some(opcode) = self.writing.take()
                 {
                     let result = if done { status::SUCCESS } else { status::OPERATION_FAILED };
@@ -97,9 +103,17 @@ impl Application {
                     self.answer(board, opcode, result);
                 }
             }
-            Input::Written { to: Endpoint::LegacyControlPoint, value } => {
-                if value == [0x01, 0x04] {
-                    self.enter(board, around);
+            Input::Written { to: to @ (Endpoint::LegacyControlPoint | Endpoint::LegacyPacket), value } => {
+                let call = "enter-bootloader";
+                match asked(to, value) {
+                    Asked::Enter => self.enter(board, around),
+                    Asked::Answer(answer) => self.outputs.push_back(Output::Say(Saying {
+                        from: Endpoint::LegacyControlPoint,
+                        value: answer.emit(),
+                        call,
+                        indicated: false,
+                    })),
+                    Asked::Nothing => {}
                 }
             }
             Input::Written { value, .. } => self.requested(board, value, around, low),
@@ -154,7 +168,7 @@ impl Application {
         let from = match board.buttonless {
             Buttonless::Bonded => Endpoint::BondedButtonless,
             Buttonless::Experimental => Endpoint::ExperimentalButtonless,
-            Buttonless::Unbonded | Buttonless::None => Endpoint::Buttonless,
+            Buttonless::Unbonded | Buttonless::Legacy | Buttonless::None => Endpoint::Buttonless,
         };
         let call = if opcode == SET_NAME { "set-name" } else { "enter-bootloader" };
         let indicated = from != Endpoint::ExperimentalButtonless;
@@ -168,10 +182,20 @@ impl Application {
         self.leaves_at = Some(around.now_us.saturating_add(board.entry_us));
     }
 
-    fn leave(&mut self, board: &NordicBoard) {
+    fn leave(&mut self, board: &NordicBoard, around: &Surroundings<'_>) {
         self.leaves_at = None;
         if board.application_says_goodbye {
             self.outputs.push_back(Output::Disconnect);
+        }
+        // SDK 12 looks at a flag in the settings, and not at the register.
+        if board.bootloader.options().enter_by_flag
+            && let Ok((mut settings, _)) = board.bootloader.load(around.flash)
+        {
+            settings.enter_buttonless_dfu = 1;
+            let steps = board.bootloader.settings_write(&mut settings, around.flash);
+            if !steps.is_empty() {
+                return self.queue.push_all(steps, After::Reset);
+            }
         }
         self.outputs.push_back(Output::Reset(Cause::SoftReset));
     }

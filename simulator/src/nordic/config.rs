@@ -18,6 +18,8 @@ pub enum Buttonless {
     Bonded,
     /// SDK 12: notifications in place of indications.
     Experimental,
+    /// SDK 11 and before: the control point of Legacy DFU.
+    Legacy,
 }
 
 /// What a SoftDevice makes of writes that the properties of a characteristic do not offer.
@@ -60,6 +62,8 @@ pub struct DfuConfig {
     pub writes: Writes,
     /// `NRF_DFU_BLE_ADV_NAME`.
     pub name: String,
+    /// Packets between two receipts that an earlier initiator has left set: the code never resets it.
+    pub receipts: u16,
     /// Result of a create of an init packet while the battery is low; `None`: the bootloader does not look at it.
     pub low_battery: Option<u8>,
     /// Over a serial line: longest decoded frame (`NRF_SERIAL_OPCODE_SIZE` + data), 65 for a UART, 1025 for USB.
@@ -93,6 +97,7 @@ impl DfuConfig {
             command_max: None,
             writes: Writes::Strict,
             name: "DfuTarg".into(),
+            receipts: 0,
             low_battery: None,
             serial_frame: 65,
             hardware: [0x52840, 0x4141_4430, 0x10_0000, 0x4_0000, 0x1000],
@@ -101,7 +106,7 @@ impl DfuConfig {
 }
 
 /// A dozen round trips, which is fast.
-const DISCOVERY_US: u64 = 200_000;
+pub(crate) const DISCOVERY_US: u64 = 200_000;
 /// From the outcome of an update to the end of the connection: two pages of settings are written, each erased before
 /// (nRF52840 product specification, NVMC).
 const COMPLETION_US: u64 = 190_000;

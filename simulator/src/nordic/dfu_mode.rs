@@ -114,7 +114,7 @@ impl DfuMode {
             return;
         }
         match input {
-            Input::Connected { .. } | Input::Confirmed => {}
+            Input::Connected { .. } | Input::Bonded | Input::Confirmed => {}
             Input::Disconnected => self.server.disconnected(board, around.flash),
             Input::Written { to: Endpoint::ControlPoint, value } => {
                 self.transport = Transport::Ble;

@@ -94,8 +94,8 @@ impl SecureServer {
         Ok(Self {
             dfu,
             current: COMMAND,
-            prn: 0,
-            prn_left: 0,
+            prn: board.dfu.receipts,
+            prn_left: board.dfu.receipts,
             queue,
             blocking: !board.bootloader.options().ble,
             buffers: board.dfu.buffers,

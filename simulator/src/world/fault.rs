@@ -160,7 +160,9 @@ pub enum Trigger {
     },
     /// At a step of the flash work of a program that works beside its answers.
     FlashStep {
-        /// Which step since the fault was armed, from 0; it is interrupted.
+        /// Steps count from this call on, the nth of its kind; `None`: since the fault was armed.
+        after: Option<(String, u32)>,
+        /// Which step, from 0; it is interrupted.
         nth: u64,
         /// What the interrupted step leaves.
         tear: TearModel,
@@ -467,6 +469,15 @@ impl Faults {
 
     /// The fault that strikes before this call is handled. Counts it.
     pub(super) fn at_call(&mut self, call: &str) -> Option<(String, Action)> {
+        for (fault, state) in &mut self.all {
+            if let (Trigger::FlashStep { after: Some((name, nth)), .. }, FaultState::Armed { seen, .. }) =
+                (&fault.trigger, state)
+                && *seen < *nth
+                && calls::selects(name, call)
+            {
+                *seen += 1;
+            }
+        }
         self.at_count(|trigger| match trigger {
             Trigger::Call { name, count } if calls::selects(name, call) => Some(*count),
             _ => None,
@@ -485,10 +496,13 @@ impl Faults {
     pub(super) fn at_flash_step(&mut self) -> Option<(usize, TearModel)> {
         let mut found = None;
         for (index, (fault, state)) in self.all.iter_mut().enumerate() {
-            let (Trigger::FlashStep { nth, tear }, FaultState::Armed { seen, .. }) = (&fault.trigger, state) else {
+            let (Trigger::FlashStep { after, nth, tear }, FaultState::Armed { seen, .. }) = (&fault.trigger, state)
+            else {
                 continue;
             };
-            if u64::from(*seen) == *nth && found.is_none() {
+            let calls = after.as_ref().map_or(0, |(_, nth)| *nth);
+            let Some(steps) = seen.checked_sub(calls) else { continue };
+            if u64::from(steps) == *nth && found.is_none() {
                 found = Some((index, *tear));
             }
             *seen = seen.saturating_add(1);

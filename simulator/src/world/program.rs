@@ -13,6 +13,7 @@ use super::hook::{CutAt, Timed};
 use super::{Action, Machine, World};
 use crate::device::program::{Input, Output, Saying};
 use crate::device::{Device, Persistent};
+use crate::gatt::Properties;
 use crate::nordic::{DfuMessage, Endpoint, calls};
 use crate::trace::{Direction, EndedBy, FlashResult, Kind};
 
@@ -67,7 +68,9 @@ impl World {
                 match action {
                     Action::LoseRequest => return,
                     Action::Reply(bytes) => {
-                        let saying = Saying { from: to.answered_by(), value: bytes, call: name, indicated: false };
+                        let from = to.answered_by();
+                        let indicated = from.properties().has(Properties::INDICATE);
+                        let saying = Saying { from, value: bytes, call: name, indicated };
                         return self.say(&saying, Some(record));
                     }
                     Action::Stall { us } => {

@@ -1,14 +1,15 @@
 //! What is in the slots, in words.
 
 use brickproof_flash_model::boot::mcuboot::{Mcuboot, Mode, Pair, Slot, SwapType};
-use brickproof_flash_model::boot::nordic::BankCode;
+use brickproof_flash_model::boot::nordic::{BankCode, MBR_SIZE, SoftdeviceInfo};
+use brickproof_flash_model::boot::nordic_legacy::BankCode as LegacyBank;
 use brickproof_flash_model::flash::Flash;
 use brickproof_flash_model::image::mcuboot::inspect;
 use sha2::{Digest, Sha256};
 
 use super::World;
 use crate::device::{Bootloader, Device};
-use crate::nordic::NordicBoard;
+use crate::nordic::{LegacyBoard, NordicBoard};
 use crate::trace::{ImageState, Kind, SlotState, StateRecord, Trailer, hex};
 
 impl World {
@@ -32,6 +33,7 @@ impl World {
         Some(match &self.board.bootloader {
             Bootloader::Mcuboot(mcuboot) => self.of_mcuboot(mcuboot, flash, state),
             Bootloader::Nordic(own) => of_nordic(own, flash, state),
+            Bootloader::NordicLegacy(own) => of_legacy(own, flash, state),
         })
     }
 
@@ -88,11 +90,65 @@ fn of_nordic(own: &NordicBoard, flash: &Flash, state: StateRecord) -> StateRecor
     let update = settings.progress.update_start_address();
     let (hash, invalid) = bank(settings.bank_1.code, update, settings.bank_1.image_size);
     let bank_1 = slot("bank-1", hash, None, invalid);
+    let softdevice = SoftdeviceInfo::installed(bootloader.map(), flash).ok().flatten();
+    let (hash, version) = match softdevice {
+        Some(info) => {
+            let hash = bootloader.map().sha256(flash, MBR_SIZE, info.size.saturating_sub(MBR_SIZE)).ok();
+            (hash.map(|hash| hex(&hash)), Some(info.version.to_string()))
+        }
+        None => (None, None),
+    };
+    let softdevice = slot("softdevice", hash, version, None);
+    // How long it is, nobody has written down: the erased end is none of it.
+    let place = bootloader.map().bootloader();
+    let mut bytes = vec![0; place.len as usize];
+    let hash = bootloader.map().read(flash, place.offset, &mut bytes).ok().map(|()| trimmed_sha256(&bytes));
+    let version = Some(settings.bootloader_version.to_string());
+    let own = slot("bootloader", hash.map(|hash| hex(&hash)), version, None);
     let next_boot = match settings.bank_1.code {
         BankCode::Invalid => "none".to_owned(),
         code => format!("activate {code}"),
     };
-    StateRecord { slots: vec![bank_0, bank_1], next_boot, ..state }
+    StateRecord { slots: vec![bank_0, bank_1, softdevice, own], next_boot, ..state }
+}
+
+/// The hash of bytes without the erased ones at their end.
+#[must_use]
+pub fn trimmed_sha256(bytes: &[u8]) -> [u8; 32] {
+    let len = bytes.iter().rposition(|byte| *byte != 0xff).map_or(0, |last| last + 1);
+    Sha256::digest(bytes.get(..len).unwrap_or_default()).into()
+}
+
+/// The same of Legacy DFU, whose settings have no versions.
+fn of_legacy(own: &LegacyBoard, flash: &Flash, state: StateRecord) -> StateRecord {
+    let bootloader = &own.bootloader;
+    let Ok(settings) = bootloader.settings(flash) else { return state };
+    let slot = |slot: &str, hash: Option<String>, invalid: Option<String>| SlotState {
+        slot: slot.into(),
+        hash,
+        version: None,
+        invalid,
+        trailer: None,
+    };
+    let (hash, invalid) = match bootloader.unbootable(flash) {
+        Ok(Some(why)) => (None, Some(why.to_string())),
+        Err(error) => (None, Some(error.to_string())),
+        Ok(None) => {
+            let start = bootloader.bank_0_start(flash).unwrap_or_default();
+            let size = settings.bank_0_size.min(bootloader.image_max_full(flash).unwrap_or_default());
+            (bootloader.map().sha256(flash, start, size).ok().map(|hash| hex(&hash)), None)
+        }
+    };
+    let mut slots = vec![slot("bank-0", hash, invalid)];
+    if !bootloader.options().single_bank {
+        slots.push(slot("bank-1", None, Some(format!("the settings say that it holds {}", settings.bank_1))));
+    }
+    let next_boot = match (settings.installs(), settings.bank_1) {
+        (false, _) => "none".to_owned(),
+        (true, bank_1 @ LegacyBank::Bootloader) => bank_1.to_string(),
+        (true, _) => settings.bank_0.to_string(),
+    };
+    StateRecord { slots, next_boot, ..state }
 }
 
 fn slot_state(pair: &Pair, flash: &Flash, slot: Slot) -> SlotState {

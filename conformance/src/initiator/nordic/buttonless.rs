@@ -85,7 +85,9 @@ async fn ask<L: Link>(
 pub fn is_bootloader(found: &Found, application: Option<Address>, policy: &dyn DfuPolicy) -> bool {
     let next = application.map(Address::next_in_last_byte);
     let address = Some(found.address);
-    let known = address == application || (policy.looks_at_next_address() && address == next);
+    let name = found.name.as_deref().map(str::as_bytes);
+    let named = policy.name().is_some() && name == policy.name();
+    let known = named || address == application || (policy.looks_at_next_address() && address == next);
     match application {
         Some(_) => known && found.services.contains(&SECURE_SERVICE),
         None => found.services.contains(&SECURE_SERVICE),

@@ -2,6 +2,7 @@
 
 use brickproof_simulator::nordic::Endpoint;
 use brickproof_simulator::nordic::wire::{Request, Response};
+use brickproof_simulator::trace::InitiatorEvent;
 
 use super::link::{Heard, Link, LinkError};
 use super::policy::DfuPolicy;
@@ -61,6 +62,9 @@ pub trait Channel {
 
     /// The time in microseconds.
     fn now_us(&self) -> u64;
+
+    /// Notes what the initiator is about to do.
+    fn note(&mut self, event: InitiatorEvent);
 }
 
 /// A channel over the characteristics of the bootloader.
@@ -117,5 +121,9 @@ impl<L: Link> Channel for BleChannel<'_, L> {
 
     fn now_us(&self) -> u64 {
         self.link.now_us()
+    }
+
+    fn note(&mut self, event: InitiatorEvent) {
+        self.link.note(event);
     }
 }

@@ -68,6 +68,17 @@ pub trait DfuPolicy: Sync {
         Some(12)
     }
 
+    /// Whether receipts are set, or switched off, on this connection to the bootloader; the first one is 1.
+    fn sets_prn(&self, connection: u32) -> bool {
+        let _ = connection;
+        true
+    }
+
+    /// Whether receipts that nobody has asked for are passed over.
+    fn bears_receipts(&self) -> bool {
+        true
+    }
+
     /// Whether it waits for each receipt before the next packet.
     fn waits_for_receipts(&self) -> bool {
         true
@@ -158,10 +169,20 @@ pub trait DfuPolicy: Sync {
         true
     }
 
+    /// Whether an object of which the device has only a right beginning is not executed.
+    fn heeds_short_offset(&self) -> bool {
+        true
+    }
+
+    /// Pause before an object is tried again, in microseconds: the flash of the device may still be busy.
+    fn retry_pause_us(&self) -> u64 {
+        500_000
+    }
+
     /// Pause after the create of a data object where packets are so short, in microseconds: flash is slower than the
     /// link while a page is erased.
     fn pause_after_create_us(&self, packet_len: usize) -> u64 {
-        if packet_len <= 20 { 100_000 } else { 0 }
+        if packet_len <= 20 { 400_000 } else { 0 }
     }
 
     /// Pause between two packets, in microseconds.
@@ -179,6 +200,11 @@ pub trait DfuPolicy: Sync {
         true
     }
 
+    /// Whether something is asked behind the last execute.
+    fn asks_after_the_end(&self) -> bool {
+        false
+    }
+
     /// Whether it comes back after a lost link, how often.
     fn reconnects(&self) -> u32 {
         5
@@ -189,7 +215,7 @@ pub trait DfuPolicy: Sync {
         true
     }
 
-    /// Whether data that does not match is begun again at the start of its object.
+    /// Whether data that does not match is begun again at the start of its object, and not continued.
     fn rewinds(&self) -> bool {
         true
     }
@@ -207,6 +233,11 @@ pub trait DfuPolicy: Sync {
     /// Whether the application is tried when what comes before it is refused as not newer.
     fn goes_on_with_application(&self) -> bool {
         true
+    }
+
+    /// Pause between two images of a package, in microseconds.
+    fn image_pause_us(&self) -> u64 {
+        0
     }
 
     /// How long it waits before it looks for the device again, in microseconds.
@@ -231,6 +262,11 @@ pub trait DfuPolicy: Sync {
 
     /// Whether a user who gives up ends the update on the device, too.
     fn aborts(&self) -> bool {
+        true
+    }
+
+    /// Whether the link is left when its user has given up.
+    fn leaves(&self) -> bool {
         true
     }
 
@@ -279,13 +315,18 @@ pub trait DfuPolicy: Sync {
         true
     }
 
-    /// A name that the bootloader is to advertise.
+    /// A name that the bootloader is to advertise, by which it is found again.
     fn name(&self) -> Option<&'static [u8]> {
-        None
+        Some(b"Brickproof")
     }
 
     /// Whether it goes on when the name is refused.
     fn tolerates_refused_name(&self) -> bool {
+        true
+    }
+
+    /// Whether a device that has agreed to enter its bootloader is looked for though it does not end the link.
+    fn bears_silence(&self) -> bool {
         true
     }
 

@@ -160,6 +160,10 @@ impl<L: Line> Channel for SerialChannel<'_, L> {
     fn now_us(&self) -> u64 {
         self.line.now_us()
     }
+
+    fn note(&mut self, event: InitiatorEvent) {
+        self.line.note(event);
+    }
 }
 
 /// Updates a device over a serial line; what it says at the end is true.
@@ -172,11 +176,11 @@ pub async fn run<L: Line>(line: &mut L, package: &[u8], policy: &dyn DfuPolicy) 
 
 async fn update<L: Line>(line: &mut L, package: &[u8], policy: &dyn DfuPolicy) -> Result<(), String> {
     let package = Package::read("the package", package).map_err(|error| error.to_string())?;
-    for image in &package.images {
+    for (image, connection) in package.images.iter().zip(1..) {
         line.note(InitiatorEvent::Step { step: "upload".into(), by: StepBy::Tool });
         let value_max = greet(line, policy).await?;
         let mut channel = SerialChannel::new(line, policy, value_max);
-        let sent = Session::new(&mut channel, policy, image).run().await;
+        let sent = Session::new(&mut channel, policy, image, connection).run(&mut 0).await;
         sent.map_err(|failure| format!("{}: {failure}", image.kind.key()))?;
     }
     Ok(())

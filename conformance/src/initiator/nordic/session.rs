@@ -12,12 +12,15 @@
 
 use brickproof_flash_model::image::nordic::{PackageImage, crc32};
 use brickproof_simulator::nordic::wire::{COMMAND, DATA, Payload, Request, Response, opcode};
+use brickproof_simulator::trace::{InitiatorEvent, StepBy};
 
 use super::channel::{Came, Channel, ChannelError};
 use super::policy::DfuPolicy;
 
 /// "Operation not permitted".
 const NOT_PERMITTED: u8 = 0x08;
+/// "Invalid object": of a create, that the device has no room for the erase.
+const INVALID_OBJECT: u8 = 0x05;
 /// "Opcode not supported".
 const NOT_SUPPORTED: u8 = 0x02;
 /// How often an image is begun from nothing because the device holds what cannot be continued.
@@ -78,9 +81,13 @@ pub struct Session<'a, C> {
     policy: &'a dyn DfuPolicy,
     init: &'a [u8],
     firmware: &'a [u8],
+    /// The connection to the bootloader, from 1.
+    connection: u32,
     /// Packets since the last receipt.
     packets: u16,
     packet_len: usize,
+    /// Bytes of the object that were sent last.
+    sent: usize,
 }
 
 /// What a device says of an object.
@@ -102,29 +109,36 @@ enum Sent {
 
 impl<'a, C: Channel> Session<'a, C> {
     /// A session for this image.
-    pub fn new(channel: &'a mut C, policy: &'a dyn DfuPolicy, image: &'a PackageImage) -> Self {
+    pub fn new(channel: &'a mut C, policy: &'a dyn DfuPolicy, image: &'a PackageImage, connection: u32) -> Self {
         let packet_len = policy.packet_len(channel.value_max());
-        Self { channel, policy, init: &image.init, firmware: &image.firmware, packets: 0, packet_len }
+        Self { channel, policy, init: &image.init, firmware: &image.firmware, connection, packets: 0, packet_len, sent: 0 }
     }
 
-    /// Does it all; what is at the device already is not sent again.
+    /// Packets between two receipts on this connection; 0 for none.
+    fn prn(&self) -> u16 {
+        if self.policy.sets_prn(self.connection) { self.policy.prn().unwrap_or(0) } else { 0 }
+    }
+
+    /// Does it all; what is at the device already is not sent again. `sent` is how much of the image was sent on this
+    /// and earlier connections.
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn run(&mut self) -> Result<(), Failure> {
+    pub async fn run(&mut self, sent: &mut usize) -> Result<(), Failure> {
         for request in self.policy.curious() {
             let response = self.ask(request, "a question").await?;
             if response.result == NOT_SUPPORTED && self.policy.needs_curious() {
                 return Err(refused("a question", &response));
             }
         }
-        if let Some(prn) = self.policy.prn() {
+        if let Some(prn) = self.policy.prn().filter(|_| self.policy.sets_prn(self.connection)) {
             self.succeed(&Request::SetPrn(prn), "PRN").await?;
         }
         for start in 1..=STARTS_MAX {
             self.command(start > 1).await?;
-            match self.data().await {
+            match self.data(sent).await {
                 Err(Failure::Garbled) if start < STARTS_MAX => {}
+                Ok(()) if self.policy.asks_after_the_end() => return Ok(self.channel.request(&Request::Crc).await?),
                 other => return other,
             }
         }
@@ -137,6 +151,9 @@ impl<'a, C: Channel> Session<'a, C> {
             let left = end.saturating_sub(self.channel.now_us());
             match self.channel.receive(left).await {
                 Came::Response(response) if self.policy.takes_response(&response, opcode) => return Ok(response),
+                Came::Response(response) if response.request == opcode::CRC && !self.policy.bears_receipts() => {
+                    return Err(Failure::Other("a receipt, and none was asked for".into()));
+                }
                 Came::Response(_) => {}
                 Came::Nothing => return Err(Failure::Silent(what)),
                 Came::Lost => return Err(Failure::Lost),
@@ -234,13 +251,17 @@ impl<'a, C: Channel> Session<'a, C> {
     }
 
     /// All data, up to the execute of the last object.
-    async fn data(&mut self) -> Result<(), Failure> {
+    async fn data(&mut self, memory: &mut usize) -> Result<(), Failure> {
         let len = self.firmware.len();
-        let there = if self.policy.selects_data() {
+        let mut there = if self.policy.selects_data() {
             self.select(DATA).await?
         } else {
             Selected { max_size: 4096, offset: 0, crc: 0 }
         };
+        if *memory > 0 && !self.policy.reads_state_again() {
+            there.offset = u32::try_from(*memory).unwrap_or(u32::MAX);
+            there.crc = crc32(self.firmware.get(..*memory).unwrap_or_default(), 0);
+        }
         let object = self.policy.object_size(there.max_size).max(1) as usize;
         let mut at = there.offset as usize;
         let ours = self.firmware.get(..at).map(|start| crc32(start, 0)) == Some(there.crc);
@@ -259,6 +280,8 @@ impl<'a, C: Channel> Session<'a, C> {
             }
         } else if at > 0 && self.policy.rewinds() {
             at = (at - 1) / object * object;
+        } else {
+            begun = at > 0;
         }
         let mut tries = 0;
         while at < len {
@@ -267,11 +290,20 @@ impl<'a, C: Channel> Session<'a, C> {
             if !begun {
                 at = start;
                 let size = u32::try_from(end - start).unwrap_or(u32::MAX);
-                self.create(DATA, size, "the create of a data object").await?;
+                if tries > 0 {
+                    self.channel.sleep(self.policy.retry_pause_us()).await;
+                }
+                match self.create(DATA, size, "the create of a data object").await {
+                    Err(Failure::Refused { result: INVALID_OBJECT, .. }) if tries + 1 < self.policy.object_tries() => {
+                        tries += 1;
+                        continue;
+                    }
+                    created => created?,
+                }
                 self.channel.sleep(self.policy.pause_after_create_us(self.packet_len)).await;
             }
             self.give_up_at(at).await?;
-            let mut sent = self.send_data(at, end).await?;
+            let mut sent = self.send_data(at, end, memory).await?;
             if sent == Sent::All && self.policy.verifies_data() {
                 let (offset, crc) = self.crc().await?;
                 let offset = offset as usize;
@@ -285,7 +317,7 @@ impl<'a, C: Channel> Session<'a, C> {
                         continue;
                     }
                     return Err(Failure::Garbled);
-                } else {
+                } else if self.policy.heeds_short_offset() || !right(offset) {
                     sent = Sent::Mismatch;
                 }
             }
@@ -316,6 +348,7 @@ impl<'a, C: Channel> Session<'a, C> {
         if at * 1000 < self.firmware.len() * permille {
             return Ok(());
         }
+        self.channel.note(InitiatorEvent::Step { step: "abort".into(), by: StepBy::Tool });
         if self.policy.aborts() {
             self.channel.request(&Request::Abort).await?;
             if self.policy.waits_for_abort() {
@@ -350,12 +383,14 @@ impl<'a, C: Channel> Session<'a, C> {
         self.heed(response, "the execute of a data object").map(|_| ())
     }
 
-    async fn send_data(&mut self, start: usize, end: usize) -> Result<Sent, Failure> {
+    async fn send_data(&mut self, start: usize, end: usize, memory: &mut usize) -> Result<Sent, Failure> {
         let mut bytes = self.policy.firmware(self.firmware, start, end);
         let crc = self.firmware.get(..start).map_or(0, |before| crc32(before, 0));
         bytes.resize(bytes.len() + self.policy.overshoot(), 0);
         let len = bytes.len();
-        self.send_from(&bytes, 0, len, start, crc).await
+        let sent = self.send_from(&bytes, 0, len, start, crc).await;
+        *memory = start + self.sent;
+        sent
     }
 
     async fn send(&mut self, bytes: &[u8], start: usize, end: usize, base: usize) -> Result<Sent, Failure> {
@@ -372,14 +407,16 @@ impl<'a, C: Channel> Session<'a, C> {
         base: usize,
         mut crc: u32,
     ) -> Result<Sent, Failure> {
-        let prn = self.policy.prn().unwrap_or(0);
+        let prn = self.prn();
         let mut at = start;
+        self.sent = 0;
         while at < end {
             let next = (at + self.packet_len).min(end);
             let packet = bytes.get(at..next).unwrap_or_default();
             crc = crc32(packet, crc);
             self.channel.packet(packet.to_vec()).await?;
             at = next;
+            self.sent = at - start;
             self.packets = self.packets.wrapping_add(1);
             if prn > 0 && self.packets.is_multiple_of(prn) && self.policy.waits_for_receipts() {
                 self.packets = 0;

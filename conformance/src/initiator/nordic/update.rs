@@ -27,7 +27,7 @@ pub async fn run<L: Link>(link: &mut L, package: &[u8], policy: &dyn DfuPolicy) 
         Ok(package) => package,
         Err(error) => return Report { success: false, message: error.to_string() },
     };
-    let mut update = Update { link, policy, application: None };
+    let mut update = Update { link, policy, application: None, connection: 0 };
     match update.run(&package).await {
         Ok(message) => Report { success: true, message },
         Err(message) => Report { success: false, message },
@@ -39,6 +39,8 @@ struct Update<'a, L> {
     policy: &'a dyn DfuPolicy,
     /// The address of the application, if it was met there.
     application: Option<Address>,
+    /// Connections to the bootloader so far.
+    connection: u32,
 }
 
 impl<L: Link> Update<'_, L> {
@@ -46,6 +48,9 @@ impl<L: Link> Update<'_, L> {
         let last = package.images.len().saturating_sub(1);
         let mut refused = None;
         for (index, image) in package.images.iter().enumerate() {
+            if index > 0 {
+                self.link.sleep(self.policy.image_pause_us()).await;
+            }
             match self.image(image).await {
                 Ok(()) => {}
                 Err(Failure::Refused { extended: Some(FW_VERSION_FAILURE), .. })
@@ -70,23 +75,24 @@ impl<L: Link> Update<'_, L> {
 
     /// One image, however often the link is lost.
     async fn image(&mut self, image: &PackageImage) -> Result<(), Failure> {
-        let mut losses = 0;
+        let (mut losses, mut sent) = (0, 0);
         loop {
-            let done = self.session(image).await;
+            let done = self.session(image, &mut sent).await;
             match done {
                 Err(Failure::Lost) if losses < self.policy.reconnects() => {
                     losses += 1;
                     self.link.sleep(self.policy.reconnect_pause_us()).await;
                 }
                 Err(failure) => {
-                    self.link.disconnect().await;
+                    if failure != Failure::GivenUp || self.policy.leaves() {
+                        self.link.disconnect().await;
+                    }
                     return Err(failure);
                 }
+                Ok(()) if !self.policy.one_session_for_each_image() => return Ok(()),
                 Ok(()) => {
-                    if self.policy.ends_with_the_link() {
-                        self.wait_for_the_end().await;
-                    }
-                    return Ok(());
+                    self.wait_for_the_end().await;
+                    return if self.policy.ends_with_the_link() { Ok(()) } else { Err(Failure::Lost) };
                 }
             }
         }
@@ -106,7 +112,7 @@ impl<L: Link> Update<'_, L> {
     }
 
     /// A connection to the bootloader, and all of the image over it.
-    async fn session(&mut self, image: &PackageImage) -> Result<(), Failure> {
+    async fn session(&mut self, image: &PackageImage, sent: &mut usize) -> Result<(), Failure> {
         if !self.link.is_connected() {
             self.reach_bootloader().await?;
         }
@@ -122,8 +128,9 @@ impl<L: Link> Update<'_, L> {
                 error => Failure::Other(format!("the control point: {error}")),
             })?;
         }
+        self.connection += 1;
         let mut channel = BleChannel::new(self.link, self.policy, mtu);
-        Session::new(&mut channel, self.policy, image).run().await
+        Session::new(&mut channel, self.policy, image, self.connection).run(sent).await
     }
 
     /// Connects to the bootloader; if it is the application that is there, asks that for it.
@@ -162,17 +169,27 @@ impl<L: Link> Update<'_, L> {
             self.application = Some(found.address);
             self.step("enter-bootloader");
             let entered = buttonless::enter(self.link, endpoint, self.policy).await;
-            if let Err(words) = entered {
-                self.link.disconnect().await;
-                return Err(Failure::Other(words));
+            match entered {
+                Err(words) if self.link.is_connected() => {
+                    self.link.disconnect().await;
+                    return Err(Failure::Other(words));
+                }
+                // Perhaps it has entered its bootloader, perhaps not.
+                Err(_) => {
+                    self.link.sleep(self.policy.reconnect_pause_us()).await;
+                    continue;
+                }
+                Ok(()) => {}
             }
-            self.leave().await;
+            if !self.leave().await && !self.policy.bears_silence() {
+                return Err(Failure::Other("the device does not end the link".into()));
+            }
         }
         Err(Failure::Lost)
     }
 
-    /// Waits until the application is gone.
-    async fn leave(&mut self) {
+    /// Waits until the application is gone; whether it has ended the link in time.
+    async fn leave(&mut self) -> bool {
         let end = self.link.now_us().saturating_add(self.policy.entry_patience_us());
         while self.link.is_connected() && self.link.now_us() < end {
             let left = end.saturating_sub(self.link.now_us());
@@ -180,7 +197,9 @@ impl<L: Link> Update<'_, L> {
                 break;
             }
         }
+        let ended = !self.link.is_connected();
         self.link.disconnect().await;
         self.link.sleep(self.policy.reconnect_pause_us()).await;
+        ended
     }
 }

@@ -161,7 +161,8 @@ impl World {
             }
             return self.lost_action(number, &action, "the target has forgotten the connection");
         }
-        if !up {
+        // What follows something on the air does not overtake it.
+        if !up && link.on_air.is_empty() {
             if link.actions.len() < WAITING_MAX {
                 link.actions.push(action);
             } else {

@@ -12,6 +12,7 @@
 use std::sync::Arc;
 
 use super::{Bond, LINKS_MAX, Link};
+use crate::device::program::Input;
 use crate::gatt::{
     CentralAction, GattEvent, IoCapability, Method, PairingAnswer, PairingAsk, PairingFailure, Security,
 };
@@ -220,6 +221,9 @@ impl World {
             self.links.bonds.insert(central, Bond { security: level, central_has: true, configured, table });
         }
         self.tell_link(number, GattEvent::Secured { level, bonded });
+        if bonded {
+            self.tell_program(Input::Bonded, None);
+        }
         if with_kept_keys {
             self.restore(number);
         }
