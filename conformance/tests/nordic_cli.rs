@@ -353,6 +353,8 @@ fn mistakes_are_explained_and_exit_with_2() {
         &["sweep", "--target", mcuboot, "--slot", "package=newer.zip"],
         &["simulate", "--target", TARGET, "--slot", "primary=app.bin"],
         &["simulate", "--target", mcuboot, "--slot", "application=app.bin"],
+        &["boot", "--target", "nrf52840-adafruit", "--flash", "fresh.bin"],
+        &["sweep", "--target", "nrf52840-adafruit"],
         &["image", "inspect", "no.dat"],
         &["image", "inspect", "no.zip"],
         &["image", "verify", "newer.zip", "--slot-size", "1"],
