@@ -108,7 +108,8 @@ pub(super) fn findings(scenario: &Scenario, view: &View<'_>, hung: bool) -> Vec<
         [("expect/softdevice", "softdevice", expect.softdevice), ("expect/bootloader", "bootloader", expect.bootloader)]
     {
         let Some(wanted) = wanted else { continue };
-        let hash = |state: &StateRecord| state.slots.iter().find(|own| own.slot == slot).and_then(|own| own.hash.clone());
+        let hash =
+            |state: &StateRecord| state.slots.iter().find(|own| own.slot == slot).and_then(|own| own.hash.clone());
         let (words, right) = match wanted {
             ExpectPart::Installed => ("the one from before", view.start.and_then(hash)),
             ExpectPart::Update => ("that of the package", of_package(&view.images.update.bytes, slot)),

@@ -28,7 +28,7 @@ mod answers;
 mod ble;
 mod expect;
 mod header;
-mod nordic;
+pub mod nordic;
 mod packet;
 mod parts;
 mod protocol;

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::group::{Group, Heading, by_scenario};
 use crate::judge::CheckOutcome;
+use crate::judge::nordic::measure::Transfer;
 use crate::runner::case::CaseResult;
 use crate::runner::verdict::{Finding, Status};
 
@@ -64,6 +65,9 @@ pub struct Case<'a> {
     pub checks: Vec<Check<'a>>,
     /// Duration on the clock of the run, in microseconds.
     pub duration_us: u64,
+    /// What the transfer came to, where the scenario measures that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<&'a Transfer>,
     /// Folder with the evidence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<String>,
@@ -114,6 +118,7 @@ pub fn case(result: &CaseResult, runs: u32) -> Case<'_> {
         known: &result.known,
         checks: result.checks.iter().map(|(id, outcome)| check(id, outcome)).collect(),
         duration_us: result.duration_us,
+        transfer: result.transfer.as_ref(),
         evidence: result.evidence.as_ref().map(|folder| folder.display().to_string()),
         repeat: &result.repeat,
     }

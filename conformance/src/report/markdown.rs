@@ -50,9 +50,36 @@ pub fn report(results: &[CaseResult], heading: &Heading<'_>) -> String {
     if left_out > 0 {
         line(&mut text, &format!("\n{left_out} more scenarios are in `results.json`."));
     }
+    transfers(&mut text, results);
     failures(&mut text, &groups);
     requirement_table(&mut text, results);
     text
+}
+
+/// What was measured, where a scenario asks for it.
+fn transfers(text: &mut String, results: &[CaseResult]) {
+    let measured: Vec<_> = results.iter().filter_map(|result| Some((result, result.transfer.as_ref()?))).collect();
+    if measured.is_empty() {
+        return;
+    }
+    line(text, "\n| transfer | bytes | time | MTU | packet | receipts | lost | sent again |");
+    line(text, "|---|--:|--:|--:|--:|--:|--:|--:|");
+    for (result, own) in measured {
+        let row = format!(
+            "| {} | {} | {:.1} s | {} | {} | {} | {} of {} packets | {} of {} objects |",
+            code(&result.scenario),
+            own.bytes,
+            own.duration_us as f64 / 1e6,
+            own.mtu,
+            own.packet_len,
+            own.receipts,
+            own.lost,
+            own.packets,
+            own.again,
+            own.objects
+        );
+        line(text, &row);
+    }
 }
 
 fn verdict(text: &mut String, group: &Group<'_>) {

@@ -22,6 +22,7 @@ fn result(scenario: &str, status: Status) -> CaseResult {
         known: Vec::new(),
         checks: Vec::new(),
         duration_us: 1_250_000,
+        transfer: None,
         trace: Vec::new(),
         output: Vec::new(),
         evidence: None,

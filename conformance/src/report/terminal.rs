@@ -49,6 +49,14 @@ pub fn report(results: &[CaseResult], heading: &Heading<'_>, style: Style) -> St
         );
         line(&mut text, row.trim_end());
     }
+    let measured: Vec<_> = results.iter().filter_map(|result| Some((result, result.transfer.as_ref()?))).collect();
+    if !measured.is_empty() {
+        text.push('\n');
+    }
+    for (result, transfer) in measured {
+        line(&mut text, &style.bold(&result.scenario));
+        line(&mut text, &format!("  {}", transfer.words()));
+    }
     for group in &groups {
         let repeated = group.runs.len() > 1;
         for result in group.different().into_iter().filter(|result| detailed(result)) {

@@ -16,9 +16,10 @@ use super::verdict::{Finding, Status, status};
 use super::{InitiatorChoice, Plan, evidence, real_time, virtual_time};
 use crate::air::Air;
 use crate::initiator::update::Job;
+use crate::judge::nordic::measure::{Transfer, transfer};
 use crate::judge::{self, CheckOutcome};
 use crate::library;
-use crate::scenario::{Finally, Image, ImageOrigin, ImageSet, ImageState, Scenario, Version};
+use crate::scenario::{Finally, Image, ImageOrigin, ImageSet, ImageState, Measure, Scenario, Version};
 use crate::target::{Protocol, Target};
 
 /// Starts after which a target does not settle any more.
@@ -67,6 +68,8 @@ pub struct CaseResult {
     pub checks: Vec<(&'static str, CheckOutcome)>,
     /// Duration on the clock of the run, in microseconds.
     pub duration_us: u64,
+    /// What the transfer came to, where the scenario measures that.
+    pub transfer: Option<Transfer>,
     /// Everything that happened.
     pub trace: Vec<Record>,
     /// The last lines that the tool wrote.
@@ -390,6 +393,9 @@ impl Case {
                 let verdict = judge::judge(&self.scenario, &self.images, &result.trace, hung);
                 result.findings = verdict.findings;
                 result.checks = verdict.checks;
+                if self.scenario.measures == Some(Measure::Transfer) {
+                    result.transfer = transfer(&result.trace, &self.images);
+                }
                 let known = match &plan.initiator {
                     InitiatorChoice::External(profile) => {
                         profile.known_for(&self.scenario.id, plan.air).into_iter().cloned().collect()
@@ -452,6 +458,7 @@ impl Case {
             known: Vec::new(),
             checks: Vec::new(),
             duration_us: 0,
+            transfer: None,
             trace: Vec::new(),
             output: Vec::new(),
             evidence: None,

@@ -12,8 +12,8 @@ use toml::Spanned;
 use super::fault::FaultEntry;
 use super::package::{BootValidation, BootloaderEntry, Contents, LegacySabotage, PackageSpec, SoftdeviceEntry};
 use super::{
-    Broken, ExpectInitiator, ExpectInjected, ExpectPart, ExpectRunning, ExpectState, Expectation, Finally, ImageOrigin, ImageSpec,
-    ImageState, Scenario, SignedWith, Task, TimingSpec, Version,
+    Broken, ExpectInitiator, ExpectInjected, ExpectPart, ExpectRunning, ExpectState, Expectation, Finally, ImageOrigin,
+    ImageSpec, ImageState, Measure, Scenario, SignedWith, Task, TimingSpec, Version,
 };
 use crate::air::SERIAL_RECOVERY;
 use crate::units::{Duration, Size};
@@ -36,6 +36,7 @@ struct File {
     task: Task,
     #[serde(default = "full")]
     battery: Spanned<u8>,
+    measures: Option<Measure>,
     #[serde(default)]
     finally: Vec<Finally>,
     images: Images,
@@ -230,6 +231,7 @@ pub(super) fn parse(file: &str, folder: Option<&Path>, text: &str) -> Result<Sce
             fixed: read.timing.fixed,
         },
         faults,
+        measures: read.measures,
         finally: read.finally,
         expect: Expectation {
             running: read.expect.running,

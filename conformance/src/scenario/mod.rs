@@ -13,6 +13,7 @@
 //! task = "update"                         # or "test-only" (no confirm), "erase-and-update", "recover" (upload over
 //!                                         # the recovery of the bootloader, reset)
 //! battery = 100                           # percent at the start
+//! measures = "transfer"                   # its report tells how fast the data came, and what was lost on the way
 //! finally = ["power-cycle"]               # after the initiator is done
 //!
 //! [images]
@@ -116,6 +117,14 @@ pub enum Task {
     EraseAndUpdate,
     /// Upload to the recovery of the bootloader, reset, see the image run.
     Recover,
+}
+
+/// What is told of a run beside its verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Measure {
+    /// How fast data came, and what was lost on the way; of Nordic's Secure DFU.
+    Transfer,
 }
 
 /// What is done to the target after the initiator is done.
@@ -332,6 +341,8 @@ pub struct Scenario {
     pub timing: TimingSpec,
     /// What goes wrong.
     pub faults: Vec<Fault>,
+    /// What is told of a run beside its verdict.
+    pub measures: Option<Measure>,
     /// What is done after the initiator is done.
     pub finally: Vec<Finally>,
     /// What must hold at the end.

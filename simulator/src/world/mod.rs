@@ -50,8 +50,8 @@ use program::{Late, Step};
 pub use crate::gatt::{CentralAction, GattEvent};
 pub use answer::{Change, ImagesChange, Refusal, request};
 pub use console::Carrier;
-pub use state::trimmed_sha256;
 pub use fault::{Action, Count, Fault, FaultState, Selector, SwapFilter, Trigger};
+pub use state::trimmed_sha256;
 
 /// What the application notes when the last chunk of an upload is in flash.
 pub const UPLOADED: &str = "has received a whole image";

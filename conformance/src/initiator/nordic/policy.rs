@@ -60,7 +60,7 @@ pub trait DfuPolicy: Sync {
 
     /// How long it waits for the response to an execute, in microseconds.
     fn execute_us(&self, last: bool) -> u64 {
-        if last { 60_000_000 } else { 20_000_000 }
+        if last { 45_000_000 } else { 20_000_000 }
     }
 
     /// Packets between two receipts; `None` sets nothing.
@@ -182,7 +182,7 @@ pub trait DfuPolicy: Sync {
     /// Pause after the create of a data object where packets are so short, in microseconds: flash is slower than the
     /// link while a page is erased.
     fn pause_after_create_us(&self, packet_len: usize) -> u64 {
-        if packet_len <= 20 { 400_000 } else { 0 }
+        if packet_len < 128 { 400_000 } else { 0 }
     }
 
     /// Pause between two packets, in microseconds.
@@ -208,6 +208,21 @@ pub trait DfuPolicy: Sync {
     /// Whether it comes back after a lost link, how often.
     fn reconnects(&self) -> u32 {
         5
+    }
+
+    /// Whether it goes on with what the device has, or begins from nothing.
+    fn resumes(&self) -> bool {
+        true
+    }
+
+    /// How often the CRC of an object is asked for.
+    fn crcs(&self) -> u32 {
+        1
+    }
+
+    /// Whether data is asked about before each object.
+    fn selects_between(&self) -> bool {
+        false
     }
 
     /// Whether the state of the device is read after a lost link.
@@ -308,6 +323,11 @@ pub trait DfuPolicy: Sync {
     /// Whether the bootloader is looked for at the next address, too.
     fn looks_at_next_address(&self) -> bool {
         true
+    }
+
+    /// Whether the link is encrypted in the bootloader, too, where that may have the bond of its application.
+    fn encrypts_in_bootloader(&self) -> bool {
+        self.encrypts()
     }
 
     /// Whether the link is encrypted where the device has a bond.

@@ -23,6 +23,8 @@ const NOT_PERMITTED: u8 = 0x08;
 const INVALID_OBJECT: u8 = 0x05;
 /// "Opcode not supported".
 const NOT_SUPPORTED: u8 = 0x02;
+/// After such a pause no receipt is on its way any more, in microseconds.
+const QUIET_US: u64 = 200_000;
 /// How often an image is begun from nothing because the device holds what cannot be continued.
 const STARTS_MAX: u32 = 2;
 
@@ -111,7 +113,16 @@ impl<'a, C: Channel> Session<'a, C> {
     /// A session for this image.
     pub fn new(channel: &'a mut C, policy: &'a dyn DfuPolicy, image: &'a PackageImage, connection: u32) -> Self {
         let packet_len = policy.packet_len(channel.value_max());
-        Self { channel, policy, init: &image.init, firmware: &image.firmware, connection, packets: 0, packet_len, sent: 0 }
+        Self {
+            channel,
+            policy,
+            init: &image.init,
+            firmware: &image.firmware,
+            connection,
+            packets: 0,
+            packet_len,
+            sent: 0,
+        }
     }
 
     /// Packets between two receipts on this connection; 0 for none.
@@ -135,7 +146,7 @@ impl<'a, C: Channel> Session<'a, C> {
             self.succeed(&Request::SetPrn(prn), "PRN").await?;
         }
         for start in 1..=STARTS_MAX {
-            self.command(start > 1).await?;
+            self.command(start > 1 || !self.policy.resumes()).await?;
             match self.data(sent).await {
                 Err(Failure::Garbled) if start < STARTS_MAX => {}
                 Ok(()) if self.policy.asks_after_the_end() => return Ok(self.channel.request(&Request::Crc).await?),
@@ -191,6 +202,18 @@ impl<'a, C: Channel> Session<'a, C> {
     }
 
     async fn crc(&mut self) -> Result<(u32, u32), Failure> {
+        // Receipts look like what is asked for: those that are there, or were not waited for, come first.
+        let set = self.policy.prn().is_some() && self.policy.sets_prn(self.connection);
+        let expected = set && (self.prn() == 0 || self.policy.waits_for_receipts());
+        let quiet = if expected { 0 } else { QUIET_US };
+        while let Came::Response(_) = self.channel.receive(quiet).await {
+            if !self.policy.bears_receipts() {
+                return Err(Failure::Other("a receipt, and none was asked for".into()));
+            }
+        }
+        for _ in 1..self.policy.crcs() {
+            self.succeed(&Request::Crc, "the question for the CRC").await?;
+        }
         let response = self.succeed(&Request::Crc, "the question for the CRC").await?;
         match response.payload {
             Payload::Crc { offset, crc } => Ok((offset, crc)),
@@ -287,6 +310,9 @@ impl<'a, C: Channel> Session<'a, C> {
         while at < len {
             let start = at / object * object;
             let end = (start + object).min(len);
+            if !begun && self.policy.selects_between() {
+                self.select(DATA).await?;
+            }
             if !begun {
                 at = start;
                 let size = u32::try_from(end - start).unwrap_or(u32::MAX);
@@ -300,7 +326,9 @@ impl<'a, C: Channel> Session<'a, C> {
                     }
                     created => created?,
                 }
-                self.channel.sleep(self.policy.pause_after_create_us(self.packet_len)).await;
+                let pause = self.policy.pause_after_create_us(self.packet_len);
+                let more = if tries > 0 { self.policy.retry_pause_us() } else { 0 };
+                self.channel.sleep(pause.max(more)).await;
             }
             self.give_up_at(at).await?;
             let mut sent = self.send_data(at, end, memory).await?;

@@ -142,6 +142,10 @@ impl<L: Link> Update<'_, L> {
                 .link
                 .find(
                     &|found| {
+                        // Who takes a refusal for none looks for nothing but a bootloader.
+                        if entered && !policy.heeds_entry_status() {
+                            return buttonless::is_bootloader(found, application, policy);
+                        }
                         !entered
                             || buttonless::is_bootloader(found, application, policy)
                             || Some(found.address) == application
@@ -157,7 +161,10 @@ impl<L: Link> Update<'_, L> {
                 continue;
             }
             if self.link.has(Endpoint::ControlPoint) {
-                if self.policy.encrypts() && application == Some(found.address) && !self.link.encrypt().await {
+                if self.policy.encrypts_in_bootloader()
+                    && application == Some(found.address)
+                    && !self.link.encrypt().await
+                {
                     // A bootloader without bonds at the same address.
                 }
                 return Ok(());

@@ -107,7 +107,10 @@ fn refusals_are_heeded(walk: &Walk<'_, '_>) -> CheckOutcome {
         let next = walk.after(moment.at).find(|later| matches!(later.event, Event::Enter(_) | Event::Ended { .. }));
         match next {
             Some(next) if matches!(next.event, Event::Ended { success: true }) => {
-                seen.violated(&next.place, format!("says that it succeeded, and was refused with status {result:#04x}"));
+                seen.violated(
+                    &next.place,
+                    format!("says that it succeeded, and was refused with status {result:#04x}"),
+                );
             }
             Some(next) if next.place.at_us > moment.place.at_us + HEEDED_US => {
                 let s = (next.place.at_us - moment.place.at_us) / 1_000_000;
@@ -258,7 +261,8 @@ fn names_fit(walk: &Walk<'_, '_>) -> CheckOutcome {
                 }
             }
             Event::Status { bytes, .. } => {
-                let refused = answer(bytes).filter(|(opcode, result)| *opcode == SET_NAME && *result != status::SUCCESS);
+                let refused =
+                    answer(bytes).filter(|(opcode, result)| *opcode == SET_NAME && *result != status::SUCCESS);
                 let Some((_, result)) = refused else { continue };
                 let next =
                     walk.after(moment.at).find(|later| matches!(later.event, Event::Enter(_) | Event::Ended { .. }));

@@ -22,7 +22,7 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
 fn init_packets_are_asked_about(walk: &Walk<'_, '_>) -> CheckOutcome {
     let mut seen = Seen::default();
     for moment in walk.moments() {
-        let Event::Request(_, Ok(Request::Create { object, .. })) = moment.event else { continue };
+        let Event::Request(_, Some(Request::Create { object, .. })) = moment.event else { continue };
         if moment.state.asked_command {
             seen.met(moment.place.n);
         } else {
@@ -38,7 +38,7 @@ fn init_packets_fit(walk: &Walk<'_, '_>) -> CheckOutcome {
     let mut seen = Seen::default();
     for moment in walk.moments() {
         match moment.event {
-            Event::Request(_, Ok(Request::Create { object: COMMAND, size })) => {
+            Event::Request(_, Some(Request::Create { object: COMMAND, size })) => {
                 let Some(command) = moment.state.command else { continue };
                 let (size, max) = (usize::try_from(*size).unwrap_or(usize::MAX), command.max_size);
                 if size <= max {
@@ -76,7 +76,7 @@ fn init_packets_are_sent_whole(walk: &Walk<'_, '_>) -> CheckOutcome {
     let mut seen = Seen::default();
     for moment in walk.moments() {
         match moment.event {
-            Event::Request(_, Ok(Request::Create { object: COMMAND, size })) => {
+            Event::Request(_, Some(Request::Create { object: COMMAND, size })) => {
                 let size = usize::try_from(*size).unwrap_or(usize::MAX);
                 let lens = || walk.view.images().iter().map(|image| image.init.len());
                 if !lens().any(|len| len == size) {
@@ -110,7 +110,7 @@ fn init_packets_are_verified(walk: &Walk<'_, '_>) -> CheckOutcome {
     let mut seen = Seen::default();
     for moment in walk.moments() {
         let state = moment.state;
-        if !matches!(moment.event, Event::Request(_, Ok(Request::Execute))) || state.current != COMMAND {
+        if !matches!(moment.event, Event::Request(_, Some(Request::Execute))) || state.current != COMMAND {
             continue;
         }
         let end = state.object.filter(|object| object.kind == COMMAND).map(|object| object.end);
@@ -137,7 +137,7 @@ fn init_packets_are_executed(walk: &Walk<'_, '_>) -> CheckOutcome {
     for moment in walk.moments() {
         let state = moment.state;
         let data = match moment.event {
-            Event::Request(_, Ok(Request::Create { object: DATA, .. })) => true,
+            Event::Request(_, Some(Request::Create { object: DATA, .. })) => true,
             Event::Packet(_) => state.current == DATA,
             _ => false,
         };
@@ -169,13 +169,10 @@ fn other_init_packets_are_replaced(walk: &Walk<'_, '_>) -> CheckOutcome {
             continue;
         }
         let next = on_connection(walk, moment.at).find(|later| {
-            matches!(
-                later.event,
-                Event::Packet(_) | Event::Request(_, Ok(Request::Create { .. } | Request::Execute))
-            )
+            matches!(later.event, Event::Packet(_) | Event::Request(_, Some(Request::Create { .. } | Request::Execute)))
         });
         match next.map(|next| (next.place, next.event)) {
-            Some((_, Event::Request(_, Ok(Request::Create { object: COMMAND, .. })))) => seen.met(moment.place.n),
+            Some((_, Event::Request(_, Some(Request::Create { object: COMMAND, .. })))) => seen.met(moment.place.n),
             Some((place, _)) => {
                 let what = format!("goes on with an init packet of which the device has {offset} bytes of another");
                 seen.violated(&place, what);
@@ -191,7 +188,7 @@ fn init_packets_are_executed_once(walk: &Walk<'_, '_>) -> CheckOutcome {
     let mut seen = Seen::default();
     for moment in walk.moments() {
         let state = moment.state;
-        if !matches!(moment.event, Event::Request(_, Ok(Request::Execute))) {
+        if !matches!(moment.event, Event::Request(_, Some(Request::Execute))) {
             continue;
         }
         match (state.current, state.executed_data) {

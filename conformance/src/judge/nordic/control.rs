@@ -2,7 +2,7 @@
 
 use brickproof_simulator::gatt::opcode as att;
 use brickproof_simulator::nordic::gatt::CCC_IMPROPERLY_CONFIGURED;
-use brickproof_simulator::nordic::wire::{COMMAND, DATA, EXTENDED_ERROR, Malformed, Request, opcode};
+use brickproof_simulator::nordic::wire::{COMMAND, DATA, EXTENDED_ERROR, Request, opcode};
 use brickproof_simulator::trace::EndedBy;
 
 use super::view::{Event, Way};
@@ -95,10 +95,11 @@ fn requests_have_their_length(walk: &Walk<'_, '_>) -> CheckOutcome {
     let mut seen = Seen::default();
     for moment in walk.moments() {
         match moment.event {
-            Event::Request(_, Err(malformed @ (Malformed::Empty | Malformed::Length { .. }))) => {
-                seen.violated(&moment.place, malformed.to_string());
-            }
-            Event::Request(_, Ok(request)) if !matches!(request, Request::Unknown(_)) => seen.met(moment.place.n),
+            Event::Request(written, request) => match (written.malformed, request) {
+                (Some(malformed), _) => seen.violated(&moment.place, malformed.to_string()),
+                (None, Some(Request::Unknown(_)) | None) => {}
+                (None, Some(_)) => seen.met(moment.place.n),
+            },
             _ => {}
         }
     }
@@ -114,7 +115,7 @@ fn one_request_at_a_time(walk: &Walk<'_, '_>) -> CheckOutcome {
     let mut seen = Seen::default();
     for moment in walk.moments() {
         let what = match moment.event {
-            Event::Request(written, request) if written.arrived() && *request != Ok(Request::Abort) => "a request",
+            Event::Request(written, request) if written.arrived() && *request != Some(Request::Abort) => "a request",
             Event::Packet(_) => "a packet",
             _ => continue,
         };
@@ -179,9 +180,7 @@ fn responses_are_heeded(walk: &Walk<'_, '_>) -> CheckOutcome {
 /// Where an initiator goes on as if a request had succeeded that was refused.
 fn as_if_successful<'w, 'a>(walk: &'w Walk<'_, 'a>, refused: &Moment<'w, 'a>, open: Open) -> Option<Moment<'w, 'a>> {
     let mut later = on_connection(walk, refused.at);
-    let again = |moment: &Moment<'_, '_>, opcode: u8| {
-        matches!(moment.event, Event::Request(_, Ok(request)) if request.opcode() == opcode)
-    };
+    let again = |moment: &Moment<'_, '_>, opcode: u8| matches!(moment.event, Event::Request(_, Some(request)) if request.opcode() == opcode);
     match (open.opcode, open.object) {
         (opcode::CREATE, _) => later
             .find(|moment| matches!(moment.event, Event::Packet(_) | Event::Request(..)))
@@ -191,7 +190,7 @@ fn as_if_successful<'w, 'a>(walk: &'w Walk<'_, 'a>, refused: &Moment<'w, 'a>, op
             .filter(|moment| !again(moment, opcode::SELECT) && !again(moment, opcode::ABORT)),
         (opcode::EXECUTE, COMMAND) => later
             .take_while(|moment| !again(moment, opcode::EXECUTE) || moment.state.current != COMMAND)
-            .find(|moment| matches!(moment.event, Event::Request(_, Ok(Request::Create { object: DATA, .. })))),
+            .find(|moment| matches!(moment.event, Event::Request(_, Some(Request::Create { object: DATA, .. })))),
         (opcode::EXECUTE, DATA) if refused.state.object.is_some() => later
             .take_while(|moment| !again(moment, opcode::SELECT))
             .find(|moment| matches!(moment.event, Event::Packet(_)))
@@ -216,7 +215,7 @@ fn extended_errors_end_the_session(walk: &Walk<'_, '_>) -> CheckOutcome {
         let next = on_connection(walk, moment.at).find(|later| {
             matches!(
                 later.event,
-                Event::Request(_, Ok(Request::Create { object: DATA, .. })) | Event::Inactive | Event::Ended { .. }
+                Event::Request(_, Some(Request::Create { object: DATA, .. })) | Event::Inactive | Event::Ended { .. }
             )
         });
         match next {
@@ -250,7 +249,8 @@ fn nothing_optional_is_needed(walk: &Walk<'_, '_>) -> CheckOutcome {
     for moment in walk.moments() {
         let Event::Response(said) = moment.event else { continue };
         let Some(response) = said.response().filter(|response| optional(response.request)) else { continue };
-        if response.is_success() || said.receipt {
+        let asked = moment.state.open.is_some_and(|open| open.opcode == response.request);
+        if response.is_success() || said.receipt || !asked {
             continue;
         }
         let next = walk.after(moment.at).find(|later| {

@@ -31,7 +31,7 @@ const NOT_PERMITTED: u8 = 0x08;
 /// Size of a data object that is created.
 fn created(event: &Event<'_>) -> Option<usize> {
     match event {
-        Event::Request(_, Ok(Request::Create { object: DATA, size })) => {
+        Event::Request(_, Some(Request::Create { object: DATA, size })) => {
             Some(usize::try_from(*size).unwrap_or(usize::MAX))
         }
         _ => None,
@@ -71,7 +71,8 @@ fn objects_have_their_size(walk: &Walk<'_, '_>) -> CheckOutcome {
         // The object before, where the device holds something else: NS-34.
         let before = matches!(state.since, Since::Foreign(_)).then(|| state.next.checked_sub(data.max_size)).flatten();
         let starts = || [Some(state.next), before].into_iter().flatten();
-        let right = |len: usize| starts().any(|start| len.checked_sub(start).map(|left| left.min(data.max_size)) == Some(size));
+        let right =
+            |len: usize| starts().any(|start| len.checked_sub(start).map(|left| left.min(data.max_size)) == Some(size));
         if size > data.max_size {
             // NS-17.
         } else if state.images(walk.view).any(|(_, image)| right(image.firmware.len())) {
@@ -112,7 +113,7 @@ fn objects_are_verified(walk: &Walk<'_, '_>) -> CheckOutcome {
     let mut seen = Seen::default();
     for moment in walk.moments() {
         let state = moment.state;
-        if !matches!(moment.event, Event::Request(_, Ok(Request::Execute))) || state.current != DATA {
+        if !matches!(moment.event, Event::Request(_, Some(Request::Execute))) || state.current != DATA {
             continue;
         }
         if state.report.is_some() {
@@ -130,7 +131,7 @@ fn wrong_objects_are_sent_again(walk: &Walk<'_, '_>) -> CheckOutcome {
     for moment in walk.moments() {
         let state = moment.state;
         match (moment.event, state.since, state.report) {
-            (Event::Request(_, Ok(Request::Execute)), _, Some(report))
+            (Event::Request(_, Some(Request::Execute)), _, Some(report))
                 if state.current == DATA && state.object.is_some() && !walk.fits(state, DATA, &report) =>
             {
                 let what = format!("an object is executed whose CRC is wrong, at offset {}", report.offset);
@@ -183,7 +184,7 @@ fn missing_bytes_are_sent(walk: &Walk<'_, '_>) -> CheckOutcome {
     for moment in walk.moments() {
         let state = moment.state;
         match (moment.event, state.since) {
-            (Event::Request(_, Ok(Request::Execute)), Since::Short(_)) if state.current == DATA => {
+            (Event::Request(_, Some(Request::Execute)), Since::Short(_)) if state.current == DATA => {
                 let (at, end) = (state.report.map_or(0, |report| report.offset), state.executed_end());
                 let what = format!("an object that ends at {end} is executed, and the device has {at} bytes");
                 seen.violated(&moment.place, what);
@@ -246,6 +247,8 @@ fn other_data_is_rewound(walk: &Walk<'_, '_>) -> CheckOutcome {
                 let what = format!("goes on at {at}, and the data of the device was wrong before that");
                 seen.violated(&moment.place, what);
             }
+            // Nobody knows of it where it is from.
+            (Some(object), Placed::Nowhere) if object.created => {}
             _ => seen.violated(&moment.place, "goes on behind data of the device that is not its own"),
         }
     }
@@ -262,15 +265,16 @@ fn empty_objects_are_borne(walk: &Walk<'_, '_>) -> CheckOutcome {
         if !executed || !refused || !state.resumes || state.executed_data != 1 || state.object.is_some() {
             continue;
         }
-        let next = on_connection(walk, moment.at).find(|later| {
-            created(later.event).is_some() || matches!(later.event, Event::Request(..) | Event::Ended { .. })
-        });
+        let next = on_connection(walk, moment.at)
+            .find(|later| created(later.event).is_some() || matches!(later.event, Event::Ended { .. }));
         match next {
             Some(next) if created(next.event).is_some() => seen.met(moment.place.n),
             Some(next) => seen.violated(&next.place, "gives up at an object that is empty"),
             None => {
                 let gone = walk.after(moment.at).find(|later| matches!(later.event, Event::Disconnected { .. }));
-                if let Some(gone) = gone.filter(|gone| matches!(gone.event, Event::Disconnected { by: EndedBy::Central })) {
+                if let Some(gone) =
+                    gone.filter(|gone| matches!(gone.event, Event::Disconnected { by: EndedBy::Central }))
+                {
                     seen.violated(&gone.place, "gives up at an object that is empty");
                 }
             }

@@ -11,12 +11,14 @@
 //! | `data` | NS-17 to NS-23, NS-33 to NS-35, NS-42 |
 //! | `session` | NS-30 to NS-32, NS-36 to NS-38, NS-40, NS-41 |
 //! | `buttonless` | NB-01 to NB-07 |
+//! | [`measure`] | none: what a transfer came to |
 //! | `view`, `walk` | none: the trace, and what is known before each of its events |
 
 mod buttonless;
 mod command;
 mod control;
 mod data;
+pub mod measure;
 mod packets;
 mod session;
 mod view;
@@ -36,8 +38,7 @@ const NO_PACKAGE: CheckOutcome = CheckOutcome::NotObservable { missing: "the pac
 
 /// Every requirement with its check.
 fn checks() -> impl Iterator<Item = (&'static str, Check)> {
-    let all =
-        [control::CHECKS, packets::CHECKS, command::CHECKS, data::CHECKS, session::CHECKS, buttonless::CHECKS];
+    let all = [control::CHECKS, packets::CHECKS, command::CHECKS, data::CHECKS, session::CHECKS, buttonless::CHECKS];
     all.into_iter().flatten().copied()
 }
 

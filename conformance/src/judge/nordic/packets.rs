@@ -224,12 +224,8 @@ fn receipts_are_compared(walk: &Walk<'_, '_>) -> CheckOutcome {
             Some(response) => match response.payload {
                 Payload::Crc { offset, crc } => {
                     let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-                    let report = super::walk::Report {
-                        place: moment.place,
-                        by: super::walk::ReportBy::Receipt,
-                        offset,
-                        crc,
-                    };
+                    let report =
+                        super::walk::Report { place: moment.place, by: super::walk::ReportBy::Receipt, offset, crc };
                     let ahead = state.unreceipted > u32::from(state.prn);
                     walk.fits(state, object.kind, &report) && (offset == object.at || ahead)
                 }
@@ -244,11 +240,11 @@ fn receipts_are_compared(walk: &Walk<'_, '_>) -> CheckOutcome {
         let mut packets = 0;
         let mut asked = false;
         let executed = on_connection(walk, moment.at)
-            .take_while(|later| !matches!(later.event, Event::Request(_, Ok(Request::Create { .. }))))
+            .take_while(|later| !matches!(later.event, Event::Request(_, Some(Request::Create { .. }))))
             .find(|later| {
                 packets += u32::from(!asked && matches!(later.event, Event::Packet(_)));
                 asked |= matches!(later.event, Event::Request(..));
-                matches!(later.event, Event::Request(_, Ok(Request::Execute)))
+                matches!(later.event, Event::Request(_, Some(Request::Execute)))
             });
         match executed.filter(|_| packets > 0) {
             Some(executed) => {
@@ -271,7 +267,7 @@ fn silence_is_ended(walk: &Walk<'_, '_>) -> CheckOutcome {
         let state = moment.state;
         let prn = u32::from(state.prn);
         let awaits = match moment.event {
-            Event::Request(written, Ok(request)) => written.arrived() && *request != Request::Abort,
+            Event::Request(written, Some(request)) => written.arrived() && *request != Request::Abort,
             Event::Packet(written) => {
                 let due = state.unreceipted + 1 >= prn || state.object.is_some_and(|object| object.troubled);
                 written.arrived() && state.prn_set && prn > 0 && due
@@ -287,10 +283,13 @@ fn silence_is_ended(walk: &Walk<'_, '_>) -> CheckOutcome {
         let Some(next) = next else { continue };
         let waited = next.place.at_us.saturating_sub(moment.place.at_us);
         match next.event {
-            Event::Inactive => {
+            Event::Inactive if waited >= STALL_US => {
                 seen.violated(&next.place, "waits for what does not come, until the device resets");
             }
-            Event::Request(..) | Event::Packet(_) | Event::Ended { .. } | Event::Disconnected { by: EndedBy::Central } => {
+            Event::Request(..)
+            | Event::Packet(_)
+            | Event::Ended { .. }
+            | Event::Disconnected { by: EndedBy::Central } => {
                 if waited >= SILENCE_US {
                     seen.violated(&next.place, format!("waits {} s for what does not come", waited / 1_000_000));
                 } else if waited >= PAUSE_US {
@@ -322,7 +321,7 @@ fn erases_get_time(walk: &Walk<'_, '_>) -> CheckOutcome {
                 let what = format!("{packets} short packets come within {ms} ms of a create, while flash is erased");
                 seen.violated(&moment.place, what);
             }
-            Event::Request(_, Ok(Request::Crc | Request::Execute)) if object.packets > 17 && !object.troubled => {
+            Event::Request(_, Some(Request::Crc | Request::Execute)) if object.packets > 17 && !object.troubled => {
                 seen.met(moment.place.n);
             }
             _ => {}

@@ -32,12 +32,14 @@ const OBJECT_US: u64 = 120_000_000;
 const IDLE_US: u64 = 60_000_000;
 /// How soon the device is told that its user has given up, in microseconds.
 const GIVE_UP_US: u64 = 5_000_000;
+/// How the UUIDs of declarations begin.
+const DECLARATIONS: &str = "0000280";
 /// Code of a version that is not newer.
 const FW_VERSION_FAILURE: u8 = 0x05;
 
 /// Whether this asks for the execute of an object.
 fn executes(event: &Event<'_>) -> bool {
-    matches!(event, Event::Request(_, Ok(Request::Execute)))
+    matches!(event, Event::Request(_, Some(Request::Execute)))
 }
 
 /// NS-30: the response to an execute is waited for, 5 s at least, and 20 s where it completes the image.
@@ -48,7 +50,7 @@ fn executes_are_waited_for(walk: &Walk<'_, '_>) -> CheckOutcome {
         let limit = if last { LAST_EXECUTE_US } else { EXECUTE_US };
         let next = walk.after(moment.at).find(|later| match later.event {
             Event::Response(said) => !said.receipt,
-            Event::Request(_, Ok(Request::Create { .. })) => true,
+            Event::Request(_, Some(Request::Create { .. })) => true,
             Event::Connected { .. } | Event::Disconnected { .. } | Event::Boot(_) | Event::Power => true,
             _ => false,
         });
@@ -77,7 +79,9 @@ fn failures_are_told(walk: &Walk<'_, '_>) -> CheckOutcome {
         match moment.event {
             Event::Response(said) if !said.receipt => {
                 let Some(open) = moment.state.open else { continue };
-                let Some(response) = said.response().filter(|response| response.request == open.opcode) else { continue };
+                let Some(response) = said.response().filter(|response| response.request == open.opcode) else {
+                    continue;
+                };
                 let last = moment.state.is_end(walk.view, moment.state.executed_end());
                 if (open.opcode, open.object, last) == (opcode::EXECUTE, DATA, true) {
                     failed = (!response.is_success()).then(|| response.extended.unwrap_or(response.result));
@@ -122,7 +126,9 @@ fn ends_are_no_failures(walk: &Walk<'_, '_>) -> CheckOutcome {
             continue;
         }
         let all = moment.state.images(walk.view).any(|(index, _)| index == last_image);
-        let later = walk.after(moment.at).find(|later| matches!(later.event, Event::Fault | Event::Ended { .. } | Event::Finally));
+        let later = walk
+            .after(moment.at)
+            .find(|later| matches!(later.event, Event::Fault | Event::Ended { .. } | Event::Finally));
         match later.map(|later| (later.place, later.event)) {
             Some((place, Event::Ended { success: false })) if all && runs => {
                 seen.violated(&place, "says that it failed, and the device has taken the image and runs it");
@@ -150,7 +156,7 @@ fn objects_are_quick(walk: &Walk<'_, '_>) -> CheckOutcome {
                 let s = took / 1_000_000;
                 seen.violated(&moment.place, format!("an object is not complete after {s} s, and the device resets"));
             }
-            Event::Request(_, Ok(Request::Execute)) if !late => seen.met(moment.place.n),
+            Event::Request(_, Some(Request::Execute)) if !late => seen.met(moment.place.n),
             _ => {}
         }
     }
@@ -178,7 +184,9 @@ fn images_have_their_sessions(walk: &Walk<'_, '_>) -> CheckOutcome {
         match moment.event {
             Event::Response(said) if !said.receipt => {
                 let Some(open) = moment.state.open.filter(|open| open.opcode == opcode::EXECUTE) else { continue };
-                let Some(response) = said.response().filter(|response| response.request == open.opcode) else { continue };
+                let Some(response) = said.response().filter(|response| response.request == open.opcode) else {
+                    continue;
+                };
                 let Some(index) = only_image(walk, &moment) else { continue };
                 if completes(walk, &moment, said) {
                     done = Some(moment.state.connections);
@@ -188,7 +196,7 @@ fn images_have_their_sessions(walk: &Walk<'_, '_>) -> CheckOutcome {
                     over.push(index);
                 }
             }
-            Event::Request(_, Ok(request)) => {
+            Event::Request(_, Some(request)) => {
                 idle = false;
                 if done == Some(moment.state.connections) {
                     done = None;
@@ -230,15 +238,14 @@ fn what_is_there_is_left_out(walk: &Walk<'_, '_>) -> CheckOutcome {
     for moment in walk.moments() {
         let Event::Response(said) = moment.event else { continue };
         let executed = moment.state.open.is_some_and(|open| (open.opcode, open.object) == (opcode::EXECUTE, COMMAND));
-        let refused = said.response().is_some_and(|response| {
-            (response.result, response.extended) == (EXTENDED_ERROR, Some(FW_VERSION_FAILURE))
-        });
+        let refused = said
+            .response()
+            .is_some_and(|response| (response.result, response.extended) == (EXTENDED_ERROR, Some(FW_VERSION_FAILURE)));
         if said.receipt || !executed || !refused || only_image(walk, &moment).is_none_or(|own| own >= application) {
             continue;
         }
-        let tried = walk
-            .after(moment.at)
-            .any(|later| executes(later.event) && only_image(walk, &later) == Some(application));
+        let tried =
+            walk.after(moment.at).any(|later| executes(later.event) && only_image(walk, &later) == Some(application));
         if tried {
             seen.met(moment.place.n);
         } else {
@@ -256,23 +263,28 @@ fn give_ups_are_told(walk: &Walk<'_, '_>) -> CheckOutcome {
     let mut seen = Seen::default();
     for moment in walk.moments() {
         match moment.event {
-            Event::Step("abort") => {
+            // A serial line cannot be left.
+            Event::Step("abort") if walk.view.shows_att => {
                 let told = walk.after(moment.at).find(|later| {
                     matches!(
                         later.event,
-                        Event::Request(_, Ok(Request::Abort)) | Event::Disconnected { .. } | Event::Power
+                        Event::Request(_, Some(Request::Abort)) | Event::Disconnected { .. } | Event::Power
                     )
                 });
                 match told {
                     Some(told) if told.place.at_us <= moment.place.at_us + GIVE_UP_US => seen.met(told.place.n),
-                    _ => seen.violated(&moment.place, "its user gives up, and the device neither hears of it nor is left"),
+                    _ => seen
+                        .violated(&moment.place, "its user gives up, and the device neither hears of it nor is left"),
                 }
             }
-            Event::Request(_, Ok(Request::Abort)) => {
-                let again = walk
-                    .after(moment.at)
-                    .take_while(|later| !matches!(later.event, Event::Started))
-                    .find(|later| matches!(later.event, Event::Request(_, Ok(Request::Create { .. } | Request::Select { .. })) | Event::Packet(_)));
+            Event::Request(_, Some(Request::Abort)) => {
+                let again =
+                    walk.after(moment.at).take_while(|later| !matches!(later.event, Event::Started)).find(|later| {
+                        matches!(
+                            later.event,
+                            Event::Request(_, Some(Request::Create { .. } | Request::Select { .. })) | Event::Packet(_)
+                        )
+                    });
                 match again {
                     Some(again) => seen.violated(&again.place, "begins again after its user has given up"),
                     None => seen.met(moment.place.n),
@@ -297,8 +309,10 @@ fn handles_are_looked_up(walk: &Walk<'_, '_>) -> CheckOutcome {
     for moment in walk.moments() {
         let error = match moment.event {
             Event::Att(own) if own.direction == Direction::ToTarget => {
-                let unknown = own.uuid.is_none() && matches!(own.opcode, att::WRITE_REQUEST | att::WRITE_COMMAND);
-                own.error.or(unknown.then_some(AttError::INVALID_HANDLE.code()))
+                // Nobody writes to a declaration.
+                let unknown = own.uuid.as_deref().is_none_or(|uuid| uuid.starts_with(DECLARATIONS))
+                    && matches!(own.opcode, att::WRITE_REQUEST | att::WRITE_COMMAND);
+                if unknown { Some(AttError::INVALID_HANDLE.code()) } else { own.error }
             }
             Event::Request(written, _) => {
                 if entered && written.error.is_none() {

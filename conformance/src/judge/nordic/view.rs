@@ -39,6 +39,8 @@ pub(super) struct Written<'a> {
     pub(super) encrypted: bool,
     /// ATT error with which it was refused.
     pub(super) error: Option<u8>,
+    /// What is wrong with its length, as a request.
+    pub(super) malformed: Option<Malformed>,
     /// What the device took it for.
     pub(super) call: Option<&'a str>,
 }
@@ -85,8 +87,8 @@ pub(super) enum Event<'a> {
     Switched { endpoint: Endpoint, notifications: bool, indications: bool },
     /// An operation on an attribute that is not one of those below.
     Att(&'a AttRecord),
-    /// A request to the control point.
-    Request(Written<'a>, Result<Request, Malformed>),
+    /// A request to the control point, as far as it is one: what is too long is read without its end.
+    Request(Written<'a>, Option<Request>),
     /// A packet.
     Packet(Written<'a>),
     /// A notification of the control point.
@@ -222,13 +224,11 @@ fn of_att<'a>(att: &'a AttRecord, message: Option<&'a DfuMessage>) -> Event<'a> 
                 mtu: att.mtu,
                 encrypted: att.security != brickproof_simulator::gatt::Security::Plain,
                 error: att.error,
+                malformed: None,
                 call: message.map(|message| message.call.as_str()),
             };
             match to {
-                Endpoint::ControlPoint => {
-                    let request = Request::parse(&written.bytes);
-                    Event::Request(written, request)
-                }
+                Endpoint::ControlPoint => of_request(written),
                 Endpoint::Packet => Event::Packet(written),
                 Endpoint::Buttonless | Endpoint::BondedButtonless | Endpoint::ExperimentalButtonless => {
                     Event::Enter(written)
@@ -253,11 +253,7 @@ fn said(bytes: Vec<u8>, message: Option<&DfuMessage>) -> Said {
     Said { bytes, receipt }
 }
 
-fn of_frame<'a>(
-    direction: Direction,
-    data: &str,
-    message: Option<&'a DfuMessage>,
-) -> Option<Event<'a>> {
+fn of_frame<'a>(direction: Direction, data: &str, message: Option<&'a DfuMessage>) -> Option<Event<'a>> {
     let bytes = hex::decode(data).ok()?;
     if direction == Direction::FromTarget {
         return Some(Event::Response(said(bytes, message)));
@@ -272,6 +268,7 @@ fn of_frame<'a>(
         mtu: 0,
         encrypted: false,
         error: None,
+        malformed: None,
         call,
     };
     Some(match request {
@@ -280,6 +277,21 @@ fn of_frame<'a>(
             let written = written(data);
             Event::Packet(Written { len: len.unwrap_or(written.len), ..written })
         }
-        request => Event::Request(written(bytes), request),
+        _ => of_request(written(bytes)),
     })
+}
+
+fn of_request(mut written: Written<'_>) -> Event<'_> {
+    let request = match Request::parse(&written.bytes) {
+        Ok(request) => Some(request),
+        Err(malformed) => {
+            written.malformed = Some(malformed);
+            let known = match malformed {
+                Malformed::Empty => None,
+                Malformed::Length { expected, .. } => written.bytes.get(..expected),
+            };
+            known.and_then(|known| Request::parse(known).ok())
+        }
+    };
+    Event::Request(written, request)
 }

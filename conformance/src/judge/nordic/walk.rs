@@ -352,7 +352,7 @@ impl<'v, 'a> Walk<'v, 'a> {
                 (state.asked, state.mtu) = (Some(*asked), *mtu);
             }
             Event::Switched { endpoint: Endpoint::ControlPoint, notifications, .. } => state.notified = *notifications,
-            Event::Request(written, Ok(request)) if written.arrived() => self.request(state, entry.place, request),
+            Event::Request(written, Some(request)) if written.arrived() => self.request(state, entry.place, request),
             Event::Packet(written) => return self.packet(state, entry.place, written),
             Event::Response(said) => self.response(state, entry.place, said),
             _ => {}
@@ -366,11 +366,21 @@ impl<'v, 'a> Walk<'v, 'a> {
                 state.current = *object;
                 state.asked_command |= *object == COMMAND;
                 state.asked_data |= *object == DATA;
+                if *object == COMMAND {
+                    state.images = u32::MAX;
+                }
             }
             Request::Create { object, size } => {
                 let size = usize::try_from(*size).unwrap_or(usize::MAX);
                 state.current = *object;
                 let start = if *object == COMMAND { 0 } else { state.next };
+                // Whatever made it create the object again, here is why it had to.
+                if let (DATA, Some(report), Since::Nothing) = (*object, state.report, state.since)
+                    && state.object.is_some()
+                    && !self.fits(state, DATA, &report)
+                {
+                    state.since = Since::Wrong(report.place);
+                }
                 state.object = Some(Object {
                     kind: *object,
                     start,
@@ -385,7 +395,8 @@ impl<'v, 'a> Walk<'v, 'a> {
                 });
                 (state.unreceipted, state.report) = (0, None);
                 if *object == COMMAND {
-                    (state.next, state.created_command) = (0, true);
+                    // All begins again, perhaps with another image.
+                    (state.next, state.created_command, state.executed_data, state.images) = (0, true, 0, u32::MAX);
                     state.narrow(self.view, |_, image| image.init.len() == size);
                 }
             }
@@ -449,7 +460,11 @@ impl<'v, 'a> Walk<'v, 'a> {
             (opcode::EXECUTE, true, DATA) => {
                 let end = state.executed_end();
                 state.began = !state.is_end(self.view, end);
-                (state.next, state.object, state.since) = (end, None, Since::Nothing);
+                // That an object is executed again tells nothing of what the device has.
+                if state.object.is_some() {
+                    state.since = Since::Nothing;
+                }
+                (state.next, state.object) = (end, None);
             }
             (opcode::EXECUTE, true, _) => state.object = None,
             _ => {}
@@ -503,11 +518,10 @@ impl<'v, 'a> Walk<'v, 'a> {
         if let (Placed::Right(_), COMMAND) = (placed, object.kind) {
             state.narrow(self.view, |_, image| is_at(&image.init, at, &written.bytes));
         }
-        // An object that is created may be the one before, when that one has to be sent again.
-        if object.packets == 0 && at < object.start && placed == Placed::Right(at) {
-            object.end = object.end.saturating_sub(object.start - at);
-            object.start = at;
-            state.next = at;
+        // An object is where its first bytes are: what follows them is right, however wrong they were.
+        if object.packets == 0 && object.created && at != object.start {
+            object.end = at.saturating_add(object.end.saturating_sub(object.start));
+            (object.start, state.next) = (at, at);
         }
         object.strange |= matches!(placed, Placed::Elsewhere(_) | Placed::Nowhere);
         object.at = at.saturating_add(written.len);
@@ -525,7 +539,8 @@ impl<'v, 'a> Walk<'v, 'a> {
         if images().next().is_none() || written.bytes.is_empty() {
             return (Placed::Unknown, object.at);
         }
-        let told = state.report.map(|report| report.offset).filter(|offset| (object.start..object.end).contains(offset));
+        let told =
+            state.report.map(|report| report.offset).filter(|offset| (object.start..object.end).contains(offset));
         let foreign = matches!(state.since, Since::Foreign(_));
         let before = state.data.filter(|_| foreign && object.kind == DATA && object.created && object.packets == 0);
         let before = before.and_then(|data| object.start.checked_sub(data.max_size));
