@@ -29,7 +29,7 @@ fn world(buffer_size: u16) -> World {
     board.smp.buffer_size = buffer_size;
     let mut flash = target.layout.blank_flash();
     let image = image(64 << 10);
-    flash.load(board.mcuboot.area(Slot::Primary), 0, &image).expect("it fits");
+    flash.load(board.mcuboot().expect("it has MCUboot").area(Slot::Primary), 0, &image).expect("it fits");
     let mut world = World::new(Arc::new(board), Persistent::new(flash), QUIET);
     world.control(Control::Power(true));
     world.advance(1_000_000);

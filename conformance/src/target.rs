@@ -105,6 +105,7 @@ mod bootloader;
 mod gatt;
 mod maker;
 pub mod nordic;
+pub mod nordic_legacy;
 mod peripheral;
 mod recovery;
 mod smp;
@@ -112,6 +113,7 @@ mod smp;
 use std::path::{Path, PathBuf};
 
 use brickproof_flash_model::boot::mcuboot::{Downgrade, Flaw, Mcuboot, Mode, Options, Slot, SwapType};
+use brickproof_flash_model::boot::nordic::Nordic;
 use brickproof_flash_model::flash::{Controller, Flash, FlashError};
 use brickproof_flash_model::image::mcuboot::{ImageVersion, PublicKey, SignatureType, SigningKey, Verifier};
 use brickproof_flash_model::layout::Layout;
@@ -129,6 +131,7 @@ use crate::units::Duration;
 use bootloader::Bootloader;
 pub use maker::ImageMaker;
 pub use nordic::NordicTarget;
+pub use nordic_legacy::LegacyTarget;
 
 /// Size in bytes of the images that fill the other slots of a bootloader for several.
 const OTHER_IMAGE: u32 = 16 << 10;
@@ -192,6 +195,7 @@ pub struct Target {
 enum Family {
     Mcuboot(Box<McubootTarget>),
     Nordic(Box<NordicTarget>),
+    NordicLegacy(Box<LegacyTarget>),
 }
 
 #[derive(Debug, Clone)]
@@ -273,8 +277,10 @@ impl Target {
     /// A [`Mistake`] with line, column and remedy.
     pub fn parse(file: &str, folder: Option<&Path>, text: &str) -> Result<Self, Mistake> {
         let peek = toml::from_str::<Peek>(text).ok().and_then(|peek| peek.bootloader).and_then(|table| table.kind);
-        if peek.is_some_and(|kind| nordic::KINDS.contains(&kind.as_str())) {
-            return nordic::read(file, folder, text);
+        match peek.as_deref() {
+            Some(kind) if nordic::KINDS.contains(&kind) => return nordic::read(file, folder, text),
+            Some(kind) if nordic_legacy::KINDS.contains(&kind) => return nordic_legacy::read(file, folder, text),
+            _ => {}
         }
         let read: File = toml::from_str(text).map_err(|error| Mistake::from_toml(file, text, &error))?;
         let mistake = |offset: usize, message: String| Mistake::new(file, message).at(text, offset);
@@ -339,7 +345,7 @@ impl Target {
     fn of_mcuboot(&self) -> Option<&McubootTarget> {
         match &self.family {
             Family::Mcuboot(own) => Some(own),
-            Family::Nordic(_) => None,
+            Family::Nordic(_) | Family::NordicLegacy(_) => None,
         }
     }
 
@@ -347,8 +353,17 @@ impl Target {
     #[must_use]
     pub fn of_nordic(&self) -> Option<&NordicTarget> {
         match &self.family {
-            Family::Mcuboot(_) => None,
+            Family::Mcuboot(_) | Family::NordicLegacy(_) => None,
             Family::Nordic(own) => Some(own),
+        }
+    }
+
+    /// What it is with a Legacy DFU bootloader, where it has one.
+    #[must_use]
+    pub fn of_nordic_legacy(&self) -> Option<&LegacyTarget> {
+        match &self.family {
+            Family::Mcuboot(_) | Family::Nordic(_) => None,
+            Family::NordicLegacy(own) => Some(own),
         }
     }
 
@@ -358,6 +373,7 @@ impl Target {
         match &self.family {
             Family::Mcuboot(_) => Protocol::Smp,
             Family::Nordic(own) => own.protocol(),
+            Family::NordicLegacy(_) => Protocol::LegacyDfu,
         }
     }
 
@@ -375,6 +391,8 @@ impl Target {
         match &mut self.family {
             Family::Mcuboot(own) => own.keys.push(key),
             Family::Nordic(own) => own.trust(key),
+            // It has no key.
+            Family::NordicLegacy(_) => {}
         }
         self
     }
@@ -400,6 +418,7 @@ impl Target {
         let own = match &self.family {
             Family::Mcuboot(own) => own,
             Family::Nordic(own) => return own.lacks(need),
+            Family::NordicLegacy(own) => return own.lacks(need),
         };
         let direct_xip = matches!(own.options.mode, Mode::DirectXip { .. });
         let prevents =
@@ -445,6 +464,18 @@ impl Target {
             .remedy("give it keys of its own type"));
         }
         Mcuboot::new(&self.layout, own.options, Verifier::new(own.keys.clone()))
+    }
+
+    /// The bootloader of Nordic's that it has.
+    ///
+    /// # Errors
+    /// A [`Mistake`] when it has another one, or the layout does not suit it.
+    pub fn nordic(&self) -> Result<Nordic, Mistake> {
+        let own = self.of_nordic().ok_or_else(|| {
+            Mistake::new(&self.name, "this is about Nordic's DFU, and the target has another bootloader")
+                .remedy("choose a target with `nordic` in its name: `brickproof list targets`")
+        })?;
+        Ok(own.board(&self.layout)?.bootloader)
     }
 
     /// What makes images for this target, with the development key of its type or the key of a product.
@@ -551,6 +582,9 @@ impl Target {
                 ..Board::new(&self.name, self.layout.clone(), self.mcuboot()?)
             },
             Family::Nordic(family) => Board::nordic(&self.name, self.layout.clone(), family.board(&self.layout)?),
+            Family::NordicLegacy(family) => {
+                Board::nordic_legacy(&self.name, self.layout.clone(), family.board(&self.layout)?)
+            }
         };
         board.gatt = self.gatt.clone();
         // Where flash takes no time, neither does the air.

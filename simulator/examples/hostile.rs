@@ -327,7 +327,7 @@ fn sequence(starts: &[Start], seed: u64) -> Result<(), String> {
     let mut persistent = Persistent::new(start.flash.clone());
     if random.one_in(4) {
         // The second image waits already, marked for test.
-        let mcuboot = &start.board.mcuboot;
+        let Some(mcuboot) = start.board.mcuboot() else { panic!("a board of MCUboot") };
         persistent.flash.load(mcuboot.area(Slot::Secondary), 0, &start.images[1]).map_err(|error| error.to_string())?;
         let mut hook = Uncut;
         let mut controller = Controller::new(&mut persistent.flash, &mut hook);

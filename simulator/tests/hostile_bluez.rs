@@ -303,7 +303,8 @@ impl Walk {
             CentralAction::ForgetKeys
             | CentralAction::AnswerParameters { .. }
             | CentralAction::Secure { .. }
-            | CentralAction::Lose => return,
+            | CentralAction::Lose
+            | CentralAction::Confirm => return,
         };
         self.tell(event);
     }

@@ -46,7 +46,7 @@ impl Bench {
 
     /// A device as a factory makes it, with an image in each slot.
     fn factory(&self, primary: &str, secondary: Option<&str>) -> Persistent {
-        let mcuboot = &self.board.mcuboot;
+        let mcuboot = self.board.mcuboot().unwrap();
         let mut flash = self.board.layout.blank_flash();
         flash.load(mcuboot.area(Slot::Primary), 0, &self.image(primary)).unwrap();
         mcuboot.set_confirmed(&mut Controller::new(&mut flash, &mut Uncut)).unwrap();
@@ -62,7 +62,7 @@ impl Bench {
     }
 
     fn start(&self, persistent: Persistent) -> Started {
-        power_on(&self.board, persistent, Cause::PowerOn, &mut Uncut)
+        power_on(&self.board, persistent, Cause::PowerOn, 0, &mut Uncut)
     }
 
     fn running(&self, persistent: Persistent) -> Device {
@@ -74,7 +74,7 @@ impl Bench {
 
     /// Breaks the image in a slot behind its header.
     fn spoil(&self, persistent: &mut Persistent, slot: Slot) {
-        let pair = self.board.mcuboot.pair(0).unwrap();
+        let pair = self.board.mcuboot().unwrap().pair(0).unwrap();
         let start = pair.image_offset(&persistent.flash, slot);
         persistent.flash.load(pair.area(slot), start + 100, &[0; 16]).unwrap();
     }
@@ -141,6 +141,7 @@ fn outcome(started: &Started) -> &'static str {
         Started::Running(device, _) if device.recovery().is_some() => "recovery",
         Started::Running(..) => "boot",
         Started::Dead(..) => "dead",
+        Started::Resets(..) => "resets",
         Started::Interrupted(..) => "interrupted",
     }
 }
@@ -164,7 +165,7 @@ fn without_a_valid_active_slot_the_other_one_runs_where_the_mode_has_that_and_el
                     device.power_off()
                 }
                 Started::Dead(persistent, _) => persistent,
-                Started::Interrupted(..) => panic!("nothing interrupts"),
+                Started::Interrupted(..) | Started::Resets(..) => panic!("nothing interrupts"),
             };
             bench.spoil(&mut persistent, Slot::Secondary);
             assert_eq!(outcome(&bench.start(persistent)), last, "{mode:?}");
@@ -186,7 +187,8 @@ fn what_the_recovery_is_given_runs_in_every_mode_that_asks_for_no_trailer() {
     // With a trailer, as imgtool pads an image that is confirmed, it stays; a whole slot is erased at once then.
     let bench =
         Bench::new(XIP_REVERT, Some(RecoveryConfig { erase_progressively: false, ..RecoveryConfig::default() }));
-    let padded = bench.factory("3.0.0", None).flash.read_area(bench.board.mcuboot.area(Slot::Primary)).unwrap();
+    let padded =
+        bench.factory("3.0.0", None).flash.read_area(bench.board.mcuboot().unwrap().area(Slot::Primary)).unwrap();
     let mut device = bench.running(Persistent::new(bench.board.layout.blank_flash()));
     bench.upload(&mut device, &padded).unwrap();
     assert_eq!(version(&bench.running(device.power_off())), "3.0.0");
@@ -294,7 +296,7 @@ fn a_recovery_that_writes_both_slots_begins_an_update_for_swap_offset_a_sector_f
             assert_eq!(answer.failure(), None);
             off = answer.body["off"].number().unwrap() as usize;
         }
-        let slot = device.persistent().flash.read_area(bench.board.mcuboot.area(Slot::Secondary)).unwrap();
+        let slot = device.persistent().flash.read_area(bench.board.mcuboot().unwrap().area(Slot::Secondary)).unwrap();
         assert!(slot[..4096].iter().all(|byte| *byte == 0xff));
         assert_eq!(slot[4096..4096 + image.len()], image[..]);
         let answer = bench.ask(&mut device, Command::ImageState, Op::Read, |_| {});

@@ -451,7 +451,8 @@ fn a_cut_from_outside_in_the_middle_of_a_swap_is_a_cut_at_that_time() {
     let done = |kind: &Kind, result: &FlashResult| matches!(kind, Kind::Flash(op) if op.result == *result);
     assert_eq!(before.iter().filter(|record| done(&record.kind, &FlashResult::Torn)).count(), 1);
     assert!(before.iter().all(|record| record.at_us <= until), "nothing was recorded that had not happened yet");
-    let interrupted = setup.world.board().mcuboot.interrupted_swap(&setup.world.persistent().unwrap().flash).unwrap();
+    let interrupted =
+        setup.world.board().mcuboot().unwrap().interrupted_swap(&setup.world.persistent().unwrap().flash).unwrap();
     assert!(interrupted.is_some(), "the swap is half done");
     setup.world.control(Control::Power(true));
     settle(&mut setup.world);

@@ -9,6 +9,7 @@ use crate::judge::requirements;
 use crate::library;
 use crate::runner::person;
 use crate::runner::verdict::Weight;
+use crate::target::Protocol;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -89,7 +90,7 @@ fn targets() -> Result<Vec<Line>, Failure> {
         .into_iter()
         .map(|bundled| {
             let target = library::target(bundled.name)?;
-            let json = serde_json::json!({ "id": target.name, "about": target.about, "layout": target.layout.name });
+            let json = serde_json::json!({ "id": target.name, "about": target.about, "layout": target.layout.name, "protocol": target.protocol().name() });
             Ok(Line { id: target.name, text: target.about, json })
         })
         .collect()
@@ -129,8 +130,10 @@ fn initiators() -> Result<Vec<Line>, Failure> {
     for bundled in brickproof_scenarios::initiators() {
         let profile = library::initiator(bundled.name)?;
         let airs: Vec<_> = profile.airs.iter().map(|air| air.name()).collect();
-        let json =
-            serde_json::json!({ "id": profile.name, "about": profile.about, "needs": profile.needs, "airs": airs });
+        let json = serde_json::json!({
+            "id": profile.name, "about": profile.about, "needs": profile.needs, "airs": airs,
+            "protocol": profile.protocol.map(Protocol::name),
+        });
         lines.push(Line { id: profile.name, text: profile.about, json });
     }
     Ok(lines)

@@ -12,6 +12,18 @@ pub(super) struct Arguments {
     what: What,
     /// The file; its name without .toml becomes the id
     file: PathBuf,
+    /// Which bootloader it is about
+    #[arg(long, value_enum, default_value_t = Kind::Mcuboot)]
+    kind: Kind,
+}
+
+/// As in `[bootloader]` of a target.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kind {
+    /// MCUboot, and SMP
+    Mcuboot,
+    /// Nordic's nRF5 SDK, and Secure DFU
+    NordicSecure,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -26,6 +38,10 @@ const SCENARIO: &str = include_str!("templates/scenario.toml");
 const TARGET: &str = include_str!("templates/target.toml");
 const LAYOUT: &str = include_str!("templates/layout.toml");
 const INITIATOR: &str = include_str!("templates/initiator.toml");
+const NORDIC_SCENARIO: &str = include_str!("templates/nordic-scenario.toml");
+const NORDIC_TARGET: &str = include_str!("templates/nordic-target.toml");
+const NORDIC_LAYOUT: &str = include_str!("templates/nordic-layout.toml");
+const NORDIC_INITIATOR: &str = include_str!("templates/nordic-initiator.toml");
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let path = &arguments.file;
@@ -36,11 +52,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         return Err(Failure::Usage(format!("{}: there is such a file already", path.display())));
     }
     let id = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let (template, next) = match arguments.what {
-        What::Scenario => (SCENARIO, format!("brickproof run {}", path.display())),
-        What::Target => (TARGET, format!("brickproof run --target {}", path.display())),
-        What::Layout => (LAYOUT, format!("layout = \"{}\" in a file from `brickproof new target`", path.display())),
-        What::Initiator => (INITIATOR, format!("brickproof run --initiator {}", path.display())),
+    let shown = path.display();
+    let layout = |kind: &str| format!("layout = \"{shown}\" in a file from `brickproof new target{kind}`");
+    let (template, next) = match (arguments.what, arguments.kind) {
+        (What::Scenario, Kind::Mcuboot) => (SCENARIO, format!("brickproof run {shown}")),
+        (What::Target, Kind::Mcuboot) => (TARGET, format!("brickproof run --target {shown}")),
+        (What::Layout, Kind::Mcuboot) => (LAYOUT, layout("")),
+        (What::Initiator, Kind::Mcuboot) => (INITIATOR, format!("brickproof run --initiator {shown}")),
+        (What::Scenario, Kind::NordicSecure) => (NORDIC_SCENARIO, format!("brickproof run {shown}")),
+        (What::Target, Kind::NordicSecure) => (NORDIC_TARGET, format!("brickproof sweep --target {shown}")),
+        (What::Layout, Kind::NordicSecure) => (NORDIC_LAYOUT, layout(" --kind nordic-secure")),
+        (What::Initiator, Kind::NordicSecure) => {
+            (NORDIC_INITIATOR, format!("brickproof run nordic-update --initiator {shown}"))
+        }
     };
     write_file(path, template.replace("NAME", &id).as_bytes())?;
     print(&format!("{}\nnext: {next}\n", path.display()))?;
@@ -49,12 +73,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use brickproof_flash_model::boot::nordic::{Nordic, Options};
     use brickproof_flash_model::layout::Layout;
 
     use super::*;
     use crate::profile::Profile;
     use crate::scenario::Scenario;
-    use crate::target::Target;
+    use crate::target::{Protocol, Target};
 
     #[test]
     fn templates_read_as_they_are() {
@@ -62,5 +87,11 @@ mod tests {
         Target::parse("target.toml", None, TARGET).unwrap();
         Layout::parse("layout.toml", LAYOUT).unwrap();
         Profile::parse("initiator.toml", INITIATOR).unwrap();
+        Scenario::parse("scenario.toml", None, NORDIC_SCENARIO).unwrap();
+        let target = Target::parse("target.toml", None, NORDIC_TARGET).unwrap();
+        assert!(target.nordic().is_ok());
+        Nordic::new(&Layout::parse("layout.toml", NORDIC_LAYOUT).unwrap(), Options::default(), None).unwrap();
+        let profile = Profile::parse("initiator.toml", NORDIC_INITIATOR).unwrap();
+        assert_eq!(profile.protocol, Some(Protocol::SecureDfu));
     }
 }

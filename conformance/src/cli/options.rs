@@ -23,6 +23,21 @@ pub(super) fn role_and_file(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
+/// A number, decimal or hexadecimal behind `0x`.
+pub(super) fn number(text: &str) -> Result<u32, String> {
+    let parsed = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u32::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|_| "expected a number of at most 32 bits, like 3 or 0x100".into())
+}
+
+/// The same for a byte.
+pub(super) fn number_u8(text: &str) -> Result<u8, String> {
+    let number = number(text).ok().and_then(|number| u8::try_from(number).ok());
+    number.ok_or_else(|| "expected a byte, like 0xb1".into())
+}
+
 /// Public keys from PEM files.
 pub(super) fn keys(paths: &[PathBuf]) -> Result<Vec<PublicKey>, Failure> {
     paths

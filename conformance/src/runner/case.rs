@@ -20,7 +20,7 @@ use crate::judge::nordic::measure::{Transfer, transfer};
 use crate::judge::{self, CheckOutcome};
 use crate::library;
 use crate::scenario::{Finally, Image, ImageOrigin, ImageSet, ImageState, Measure, Scenario, Version};
-use crate::target::Target;
+use crate::target::{Protocol, Target};
 
 /// Starts after which a target does not settle any more.
 pub(super) const SETTLE_STARTS: u64 = 50;
@@ -176,7 +176,10 @@ impl Case {
                 own.factory_flash(&target.layout, &images.installed.bytes, version)?
             }
             (Some(mcuboot), None) => initial_flash(&scenario, &images, &target, mcuboot)?,
-            (None, None) => target.layout.blank_flash(),
+            (None, None) => match target.of_nordic_legacy() {
+                Some(own) => own.factory_flash(&target.layout, &images.installed.bytes)?,
+                None => target.layout.blank_flash(),
+            },
         };
         Ok(Self { scenario, images, air, target, board, flash })
     }
@@ -206,7 +209,9 @@ impl Case {
             );
             return self.without_run(plan, Status::Unsupported, reason);
         }
-        if let Some(lack) = self.target.of_nordic().and_then(|own| own.unreachable_on(self.air)) {
+        let secure = self.target.of_nordic().and_then(|own| own.unreachable_on(self.air));
+        let legacy = self.target.of_nordic_legacy().and_then(|own| own.unreachable_on(self.air));
+        if let Some(lack) = secure.or(legacy) {
             return self.without_run(plan, Status::Skipped, format!("{} {lack}", self.target.name));
         }
         if let Some(lack) = self.scenario.needs.iter().find_map(|need| self.target.lacks(need)) {
@@ -315,10 +320,10 @@ impl Case {
         shows.then(|| self.passkey())
     }
 
-    /// Whether the target is of Nordic's.
+    /// What the target speaks.
     #[must_use]
-    pub fn is_nordic(&self) -> bool {
-        self.target.of_nordic().is_some()
+    pub fn protocol(&self) -> Protocol {
+        self.target.protocol()
     }
 
     /// The name of the target.

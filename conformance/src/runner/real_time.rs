@@ -29,6 +29,7 @@ use crate::air::Air;
 use crate::initiator::bluez::BluezWire;
 use crate::initiator::serial::SerialWire;
 use crate::initiator::udp::UdpWire;
+use crate::target::Protocol;
 
 /// Port of SMP over UDP (zephyr: `CONFIG_MCUMGR_TRANSPORT_UDP_PORT`); some clients fix it.
 const SMP_PORT: u16 = 1337;
@@ -99,7 +100,7 @@ async fn run_case(
     let own = if plan.site.is_some() { None } else { Some(Site::plain().map_err(no_folder)?) };
     let Some(run) = plan.site.as_deref().or(own.as_ref()) else { return Err("no site".into()) };
     let site = run.case(index).map_err(no_folder)?;
-    let image = site.folder().join(if case.is_nordic() { "update.zip" } else { "update.bin" });
+    let image = site.folder().join(if case.protocol() != Protocol::Smp { "update.zip" } else { "update.bin" });
     std::fs::write(&image, &case.images.update.bytes).map_err(|error| format!("{}: {error}", image.display()))?;
 
     if let InitiatorChoice::External(profile) = &plan.initiator

@@ -8,6 +8,8 @@ use crate::air::Air;
 use crate::initiator::ble::BleWire;
 use crate::initiator::in_process::{Console, InProcess, block_on};
 use crate::initiator::nordic;
+use crate::initiator::nordic::legacy;
+use crate::initiator::nordic::legacy::policy::{GoodLegacy, LegacyPolicy};
 use crate::initiator::nordic::policy::{DfuPolicy, GoodDfu};
 use crate::initiator::nordic::serial::WorldLine;
 use crate::initiator::nordic::world_link::WorldLink;
@@ -15,6 +17,7 @@ use crate::initiator::personality::Personality;
 use crate::initiator::policy::{Policy, Reporter, Truthful, WellBehaved};
 use crate::initiator::update::{self, Report};
 use crate::initiator::wire::{Tamper, Tampered};
+use crate::target::Protocol;
 
 /// Longest time that a target is given to settle after the initiator is done, in microseconds: virtual
 /// time costs nothing.
@@ -29,18 +32,17 @@ pub(super) fn run(
     personality: Personality,
     seed: u64,
 ) -> Ended {
-    if case.is_nordic() {
-        run_nordic(case, world, &GoodDfu, &Truthful);
-        trace.append(&mut world.take_records());
-        return Ended::Done;
+    match case.protocol() {
+        Protocol::Smp => run_job(world, case, &Truthful, async |world| {
+            if case.air == Air::InProcessBle {
+                personality.run(&mut BleWire::new(world, WellBehaved.link()), &case.job(), seed).await
+            } else {
+                personality.run(&mut InProcess::new(world), &case.job(), seed).await
+            }
+        }),
+        Protocol::SecureDfu => run_nordic(case, world, &GoodDfu, &Truthful),
+        Protocol::LegacyDfu => run_legacy(case, world, &GoodLegacy, &Truthful),
     }
-    run_job(world, case, &Truthful, async |world| {
-        if case.air == Air::InProcessBle {
-            personality.run(&mut BleWire::new(world, WellBehaved.link()), &case.job(), seed).await
-        } else {
-            personality.run(&mut InProcess::new(world), &case.job(), seed).await
-        }
-    });
     trace.append(&mut world.take_records());
     Ended::Done
 }
@@ -68,6 +70,18 @@ pub fn run_nordic(case: &Case, world: &mut World, policy: &dyn DfuPolicy, report
     }
     run_job(world, case, reporter, async |world| {
         nordic::update::run(&mut WorldLink::new(world), &case.images.update.bytes, policy).await
+    });
+}
+
+/// Runs a case of Legacy DFU with these decisions; over a serial line there are none.
+pub fn run_legacy(case: &Case, world: &mut World, policy: &dyn LegacyPolicy, reporter: &dyn Reporter) {
+    if case.air != Air::InProcessBle {
+        return run_job(world, case, reporter, async |world| {
+            legacy::serial::run(&mut WorldLine::new(world), &case.images.update.bytes).await
+        });
+    }
+    run_job(world, case, reporter, async |world| {
+        legacy::update::run(&mut WorldLink::new(world), &case.images.update.bytes, policy).await
     });
 }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::fault::FaultEntry;
-use super::package::{BootValidation, BootloaderEntry, Contents, PackageSpec, SoftdeviceEntry};
+use super::package::{BootValidation, BootloaderEntry, Contents, LegacySabotage, PackageSpec, SoftdeviceEntry};
 use super::{
     Broken, ExpectInitiator, ExpectInjected, ExpectPart, ExpectRunning, ExpectState, Expectation, Finally, ImageOrigin,
     ImageSpec, ImageState, Measure, Scenario, SignedWith, Task, TimingSpec, Version,
@@ -305,6 +305,7 @@ fn broken(name: &str) -> Result<Broken, String> {
     let broken = Broken {
         mcuboot: Sabotage::ALL.into_iter().find(|sabotage| sabotage.name() == name),
         nordic: nordic::Sabotage::ALL.into_iter().find(|sabotage| sabotage.name() == name),
+        legacy: LegacySabotage::ALL.into_iter().find(|(_, known)| *known == name).map(|(sabotage, _)| sabotage),
     };
     if broken == Broken::default() {
         let mcuboot = Sabotage::ALL.map(Sabotage::name).join(", ");

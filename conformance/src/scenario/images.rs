@@ -43,9 +43,10 @@ impl ImageSet {
     /// # Errors
     /// A [`Mistake`] that names the file and what is wrong with it.
     pub fn prepare(scenario: &Scenario, target: &Target) -> Result<Self, Mistake> {
-        let prepare = |role, spec| match target.of_nordic() {
-            Some(own) => package::prepare(role, spec, own, &scenario.id),
-            None => Image::prepare(role, spec, target, &scenario.id),
+        let prepare = |role, spec| match (target.of_nordic(), target.of_nordic_legacy()) {
+            (Some(own), _) => package::prepare(role, spec, own, &scenario.id),
+            (None, Some(own)) => package::prepare_legacy(role, spec, own, &scenario.id),
+            (None, None) => Image::prepare(role, spec, target, &scenario.id),
         };
         let set = Self {
             installed: prepare("installed", &scenario.installed)?,

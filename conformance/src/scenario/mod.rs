@@ -248,6 +248,8 @@ pub struct Broken {
     pub mcuboot: Option<Sabotage>,
     /// As a package of Nordic's.
     pub nordic: Option<nordic::Sabotage>,
+    /// As a package for Legacy DFU.
+    pub legacy: Option<package::LegacySabotage>,
 }
 
 /// Where an image comes from.

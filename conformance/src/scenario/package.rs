@@ -22,14 +22,14 @@
 use brickproof_flash_model::image::mcuboot::SigningKey;
 use brickproof_flash_model::image::nordic::builder::{application_binary, bootloader_binary};
 use brickproof_flash_model::image::nordic::{
-    ImageKind, InitPacket, InitPacketBuilder, Package, PackageImage, SoftdeviceInfo, ValidationType,
+    ImageKind, InitPacket, InitPacketBuilder, LegacyInitPacket, Package, PackageImage, SoftdeviceInfo, ValidationType,
 };
 use brickproof_flash_model::source::Mistake;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{Image, ImageOrigin, ImageSpec, SignedWith, Version};
-use crate::target::NordicTarget;
+use crate::target::{LegacyTarget, NordicTarget};
 use crate::units::Size;
 
 /// What a package holds.
@@ -161,6 +161,80 @@ pub(super) fn prepare(
     Ok(image(role, bytes, &package))
 }
 
+/// The same for a target with a Legacy DFU bootloader: its applications have no versions, so the version of an image
+/// only makes it another one.
+pub(super) fn prepare_legacy(
+    role: &'static str,
+    spec: &ImageSpec,
+    own: &LegacyTarget,
+    scenario: &str,
+) -> Result<Image, Mistake> {
+    let what = format!("image `{role}` of {scenario}");
+    if role == "installed" {
+        return installed(spec, &what);
+    }
+    if spec.broken.is_some_and(|broken| broken.legacy.is_none()) {
+        return Err(Mistake::new(&what, "a legacy package is not broken so").remedy(LegacySabotage::names()));
+    }
+    let package = match &spec.origin {
+        ImageOrigin::File(path) => {
+            let file = path.display().to_string();
+            let bytes = std::fs::read(path).map_err(|error| Mistake::new(&file, error.to_string()).remedy(&what))?;
+            let package = Package::read(&file, &bytes).map_err(|error| Mistake::new(&file, error.to_string()))?;
+            return Ok(image(role, bytes, &package));
+        }
+        ImageOrigin::Made { version, size } => {
+            let application = application_binary(number(*version, &what)?, *size as usize);
+            let mut packet = LegacyInitPacket::new(&application);
+            let there = own.softdevice().info.firmware_id;
+            packet.sd_req = match &spec.package.sd_req {
+                None => vec![there],
+                Some(list) => list.iter().map(|id| u16::try_from(*id).unwrap_or(u16::MAX)).collect(),
+            };
+            packet.device_type = own.options().device_type;
+            packet.device_revision = own.options().device_revision;
+            let mut firmware = application;
+            match spec.broken.and_then(|broken| broken.legacy) {
+                None => {}
+                Some(LegacySabotage::Firmware) => {
+                    let middle = firmware.len() / 2;
+                    if let Some(byte) = firmware.get_mut(middle) {
+                        *byte ^= 0x10;
+                    }
+                }
+                Some(LegacySabotage::DeviceType) => packet.device_type ^= 0x0100,
+                Some(LegacySabotage::Softdevice) => packet.sd_req = vec![there ^ 0x0100],
+            }
+            Package::legacy(vec![PackageImage::legacy(ImageKind::Application, &packet, firmware)])
+        }
+    };
+    let bytes = package.write(&what).map_err(|error| Mistake::new(&what, error.to_string()))?;
+    Ok(image(role, bytes, &package))
+}
+
+/// What is wrong with a legacy package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LegacySabotage {
+    /// One bit in the middle of the firmware is flipped: the CRC is another one.
+    Firmware,
+    /// The init packet is for another type of device.
+    DeviceType,
+    /// The init packet is for another SoftDevice.
+    Softdevice,
+}
+
+impl LegacySabotage {
+    /// All of them, with their names.
+    pub const ALL: [(Self, &'static str); 3] =
+        [(Self::Firmware, "firmware"), (Self::DeviceType, "device-type"), (Self::Softdevice, "softdevice")];
+
+    /// Their names.
+    #[must_use]
+    pub fn names() -> String {
+        Self::ALL.map(|(_, name)| name).join(", ")
+    }
+}
+
 /// The application that is on the device from the start: no package, but what is in its flash.
 fn installed(spec: &ImageSpec, what: &str) -> Result<Image, Mistake> {
     let (bytes, version) = match &spec.origin {
@@ -253,7 +327,12 @@ fn made(
             bootloader_version,
         )?),
         (true, false) => {
-            images.push(finish(ImageKind::Softdevice, InitPacketBuilder::softdevice(&softdevice), either, 0xffff_ffff)?)
+            images.push(finish(
+                ImageKind::Softdevice,
+                InitPacketBuilder::softdevice(&softdevice),
+                either,
+                0xffff_ffff,
+            )?);
         }
         (false, true) => images.push(finish(
             ImageKind::Bootloader,

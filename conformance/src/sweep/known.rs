@@ -2,7 +2,7 @@
 
 use brickproof_flash_model::boot::mcuboot::Mode;
 use brickproof_flash_model::sweep::mcuboot::{self, Facts};
-use brickproof_flash_model::sweep::{Finding, Tears};
+use brickproof_flash_model::sweep::{Finding, Tears, nordic};
 
 /// A property of server, initiator or bootloader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,12 @@ impl Known {
             evidence: known.evidence,
             remedy: known.remedy,
         })
+    }
+}
+
+impl From<&nordic::Known> for Known {
+    fn from(known: &nordic::Known) -> Self {
+        Self { id: known.id, title: known.title, evidence: known.evidence, remedy: known.remedy }
     }
 }
 

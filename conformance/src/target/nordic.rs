@@ -117,6 +117,20 @@ pub struct Softdevice {
     pub size: u32,
 }
 
+impl Softdevice {
+    /// Its bytes, without the MBR.
+    #[must_use]
+    pub fn binary(&self) -> Vec<u8> {
+        self.info.binary(self.size.saturating_sub(MBR_SIZE) as usize)
+    }
+}
+
+/// What stands for the master boot record.
+#[must_use]
+pub fn mbr() -> Vec<u8> {
+    (0..MBR_SIZE).map(|at| (at as u8).wrapping_mul(31) | 1).collect()
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
@@ -172,7 +186,7 @@ struct BootloaderTable {
 
 #[derive(Deserialize, Default, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
-enum StartsIn {
+pub(super) enum StartsIn {
     #[default]
     Application,
     DfuMode,
@@ -209,14 +223,14 @@ struct DfuTable {
 
 #[derive(Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
-enum Transport {
+pub(super) enum Transport {
     Ble,
     Serial,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
-enum WritesEntry {
+pub(super) enum WritesEntry {
     Strict,
     Lenient,
 }
@@ -241,7 +255,7 @@ enum ButtonlessEntry {
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct LinkTable {
+pub(super) struct LinkTable {
     connect_delay: Option<Duration>,
     supervision_timeout: Option<Spanned<Duration>>,
 }
@@ -330,7 +344,7 @@ pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Targ
         refuses: read.battery.refuses,
         dfu,
     };
-    let gatt = link(&own.board(&layout)?, &read.link, &mistake)?;
+    let gatt = link_of(&own.board(&layout)?.link(), &read.link, &mistake)?;
     let default = FlashTiming::default();
     let threshold = match own.refuses {
         Refuses::Nothing => 0,
@@ -450,12 +464,12 @@ fn dfu(table: &DfuTable, sdk: Sdk, mistake: &dyn Fn(usize, String) -> Mistake) -
     })
 }
 
-fn link(
-    board: &NordicBoard,
+/// How a link is, where the profile says something of it.
+pub(super) fn link_of(
+    default: &GattConfig,
     table: &LinkTable,
     mistake: &dyn Fn(usize, String) -> Mistake,
 ) -> Result<GattConfig, Mistake> {
-    let default = board.link();
     let timeout = match &table.supervision_timeout {
         None => default.parameters.timeout,
         Some(timeout) => {
@@ -470,7 +484,7 @@ fn link(
     Ok(GattConfig {
         connect_delay_us: table.connect_delay.map_or(default.connect_delay_us, |delay| delay.us),
         parameters: ConnectionParameters { timeout, ..default.parameters },
-        ..default
+        ..default.clone()
     })
 }
 
@@ -488,12 +502,7 @@ impl NordicTarget {
     /// Why its bootloader cannot be reached on this air, if it cannot.
     #[must_use]
     pub fn unreachable_on(&self, air: Air) -> Option<&'static str> {
-        match (self.serial, air) {
-            (true, Air::InProcess | Air::Serial) => None,
-            (true, _) => Some("has a bootloader on a serial line"),
-            (false, Air::Serial | Air::Udp | Air::InProcess) => Some("has a bootloader on Bluetooth LE"),
-            (false, _) => None,
-        }
+        unreachable(self.serial, air)
     }
 
     /// What it lacks of something that a scenario needs of a target, in words.
@@ -560,12 +569,10 @@ impl NordicTarget {
             Mistake::new(format!("{what} of layout `{}`", layout.name), error.to_string())
         };
         let whole = map.whole();
-        let mbr: Vec<u8> = (0..MBR_SIZE).map(|at| (at as u8).wrapping_mul(31) | 1).collect();
-        flash.load(whole, 0, &mbr).map_err(|error| wrong("the MBR", &error))?;
+        flash.load(whole, 0, &mbr()).map_err(|error| wrong("the MBR", &error))?;
         let mut start = MBR_SIZE;
         if let Some(softdevice) = self.softdevice {
-            let binary = softdevice.info.binary((softdevice.size - MBR_SIZE) as usize);
-            flash.load(whole, MBR_SIZE, &binary).map_err(|error| wrong("the SoftDevice", &error))?;
+            flash.load(whole, MBR_SIZE, &softdevice.binary()).map_err(|error| wrong("the SoftDevice", &error))?;
             start = map.align(softdevice.size);
         }
         let size = u32::try_from(application.len()).unwrap_or(u32::MAX);
@@ -576,7 +583,7 @@ impl NordicTarget {
         let mut words = application.to_vec();
         words.resize(words.len().next_multiple_of(4), 0xff);
         flash.load(whole, start, &words).map_err(|error| wrong("the application", &error))?;
-        let own = bootloader_binary(self.bootloader_version, BOOTLOADER_LEN.min(map.bootloader().len as usize));
+        let (_, own) = self.installed_bootloader(map.bootloader().len);
         flash.load(map.bootloader(), 0, &own).map_err(|error| wrong("the bootloader", &error))?;
         let mut settings = Settings::factory(self.options.profile, size, crc32(application, 0));
         settings.app_version = version;
@@ -591,10 +598,26 @@ impl NordicTarget {
         Ok(flash)
     }
 
+    /// The bootloader that is installed: its version and its bytes, at most `room` of them.
+    #[must_use]
+    pub fn installed_bootloader(&self, room: u32) -> (u32, Vec<u8>) {
+        (self.bootloader_version, bootloader_binary(self.bootloader_version, BOOTLOADER_LEN.min(room as usize)))
+    }
+
     /// The SoftDevice whose information is in these bytes of flash.
     #[must_use]
     pub fn installed_softdevice(&self, layout: &Layout, flash: &Flash) -> Option<SoftdeviceInfo> {
         let board = self.board(layout).ok()?;
         SoftdeviceInfo::installed(board.bootloader.map(), flash).ok().flatten()
+    }
+}
+
+/// Why a bootloader, on a serial line or on Bluetooth LE, cannot be reached on this air, if it cannot.
+pub(super) fn unreachable(serial: bool, air: Air) -> Option<&'static str> {
+    match (serial, air) {
+        (true, Air::InProcess | Air::Serial) => None,
+        (true, _) => Some("has a bootloader on a serial line"),
+        (false, Air::Serial | Air::Udp | Air::InProcess) => Some("has a bootloader on Bluetooth LE"),
+        (false, _) => None,
     }
 }

@@ -6,3 +6,4 @@
 
 pub mod mcuboot;
 pub mod nordic;
+pub mod nordic_legacy;

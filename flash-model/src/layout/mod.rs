@@ -109,6 +109,7 @@ macro_rules! presets {
 
 /// `nrf52840`, `nrf5340`, `nrf5340-two-images` and `stm32f429` are the bundled boards; `mcuboot-sim-nrf52840` is what MCUboot's own simulator uses for
 /// that chip; the rest are the layouts that the behaviour of the real MCUboot was recorded on. `nordic` in a name: a layout for the Secure DFU bootloader of the nRF5 SDK.
+/// `nordic-legacy` and `adafruit`: one for a Legacy DFU bootloader.
 const PRESETS: &[(&str, &str)] = presets![
     "nrf52840",
     "nrf5340",
@@ -130,6 +131,9 @@ const PRESETS: &[(&str, &str)] = presets![
     "nrf52840-nordic-s140",
     "nrf52832-nordic-s132",
     "nordic24",
+    "nrf52832-nordic-legacy-s132",
+    "nrf52840-adafruit-s140",
+    "nordic-legacy17",
 ];
 
 #[cfg(test)]

@@ -38,6 +38,7 @@
 //! | [`label`] | cuts in words |
 //! | [`mcuboot`] | the machine: a bootloader, an application and a story |
 //! | [`nordic`] | another one: a Secure DFU bootloader and an uploader |
+//! | [`nordic_legacy`] | the same of Legacy DFU |
 
 pub mod cutter;
 pub mod explore;
@@ -45,6 +46,7 @@ mod forget;
 pub mod label;
 pub mod mcuboot;
 pub mod nordic;
+pub mod nordic_legacy;
 pub mod place;
 mod replay;
 pub mod tear;

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use super::Board;
 use crate::gatt::{Characteristic, ConnectionParameters, Descriptor, Properties, Security, Service, Table, Uuid};
-use crate::nordic::Endpoint;
+use crate::nordic::{Endpoint, LegacyBoard};
 use crate::smp::gatt::{CHARACTERISTIC, SERVICE};
 
 /// First handle behind the two services that every device has.
@@ -136,6 +136,43 @@ impl Attributes {
             for endpoint in endpoints {
                 builder.endpoint(*endpoint, access);
             }
+        }
+        let battery = application.and_then(|version| builder.of_application(board, version));
+        builder.finish(None, battery, service_changed)
+    }
+
+    /// The same of a board with a Legacy DFU bootloader, whose DFU mode may have a Device Information service of its own.
+    #[must_use]
+    pub fn legacy(
+        board: &Board,
+        own: &LegacyBoard,
+        served: &[(Uuid, Vec<Endpoint>)],
+        application: Option<&str>,
+    ) -> Self {
+        let mut builder = Builder::default();
+        let service_changed = builder.of_softdevice(board);
+        let version = if application.is_some() { own.dfu.application_version } else { own.dfu.version };
+        for (service, endpoints) in served {
+            builder.service(*service);
+            for endpoint in endpoints {
+                match (endpoint, version) {
+                    (Endpoint::LegacyVersion, Some(version)) => {
+                        builder.fixed(endpoint.uuid(), version.to_le_bytes().to_vec());
+                    }
+                    (Endpoint::LegacyPacket, _) if own.dfu.packet_requests && application.is_none() => {
+                        let properties = endpoint.properties().and(Properties::WRITE);
+                        let behind = Behind::Dfu { endpoint: *endpoint, descriptor: None };
+                        builder.characteristic(endpoint.uuid(), properties, Security::Plain, behind);
+                    }
+                    _ => builder.endpoint(*endpoint, Security::Plain),
+                }
+            }
+        }
+        if let (None, Some([manufacturer, model, firmware])) = (application, &own.dfu.information) {
+            builder.service(Uuid::DEVICE_INFORMATION);
+            builder.fixed(Uuid::MANUFACTURER_NAME, manufacturer.as_bytes().to_vec());
+            builder.fixed(Uuid::MODEL_NUMBER, model.as_bytes().to_vec());
+            builder.fixed(Uuid::FIRMWARE_REVISION, firmware.as_bytes().to_vec());
         }
         let battery = application.and_then(|version| builder.of_application(board, version));
         builder.finish(None, battery, service_changed)
@@ -268,6 +305,10 @@ impl Builder {
 
     /// A characteristic of Nordic's DFU, with its descriptor. A version can be read by everybody.
     fn endpoint(&mut self, endpoint: Endpoint, access: Security) {
+        if endpoint == Endpoint::LegacyVersion {
+            // Of an application: it has the way into the bootloader.
+            return self.fixed(endpoint.uuid(), 1_u16.to_le_bytes().to_vec());
+        }
         let properties = endpoint.properties();
         let access = if properties.has(Properties::READ) { Security::Plain } else { access };
         let behind = Behind::Dfu { endpoint, descriptor: None };

@@ -5,7 +5,7 @@ use brickproof_flash_model::flash::{Geometry, Operation, OperationKind};
 use brickproof_flash_model::layout::Layout;
 
 use super::{BatteryPolicy, Behaviour, Peripheral};
-use crate::nordic::NordicBoard;
+use crate::nordic::{LegacyBoard, NordicBoard};
 use crate::smp::gatt::GattConfig;
 use crate::smp::{RecoveryConfig, ServerConfig};
 
@@ -55,6 +55,8 @@ pub enum Bootloader {
     Mcuboot(Box<Mcuboot>),
     /// Nordic's nRF5 SDK.
     Nordic(Box<NordicBoard>),
+    /// The same, or Adafruit's, with Legacy DFU.
+    NordicLegacy(Box<LegacyBoard>),
 }
 
 /// The board, its bootloader and its application's build options.
@@ -129,12 +131,32 @@ impl Board {
         }
     }
 
+    /// A board with a Legacy DFU bootloader, with the flash timing of an nRF52840.
+    #[must_use]
+    pub fn nordic_legacy(name: &str, layout: Layout, legacy: LegacyBoard) -> Self {
+        Self {
+            name: name.to_owned(),
+            layout,
+            peripheral: Peripheral::nordic(name),
+            gatt: legacy.link(),
+            bootloader: Bootloader::NordicLegacy(Box::new(legacy)),
+            smp: ServerConfig::default(),
+            recovery: None,
+            usb: false,
+            timing: FlashTiming::default(),
+            boot_timing: FlashTiming::default(),
+            start_us: 300_000,
+            battery: BatteryPolicy::default(),
+            behaviours: Vec::new(),
+        }
+    }
+
     /// MCUboot, where that is its bootloader.
     #[must_use]
     pub fn mcuboot(&self) -> Option<&Mcuboot> {
         match &self.bootloader {
             Bootloader::Mcuboot(mcuboot) => Some(mcuboot),
-            Bootloader::Nordic(_) => None,
+            Bootloader::Nordic(_) | Bootloader::NordicLegacy(_) => None,
         }
     }
 
@@ -142,8 +164,27 @@ impl Board {
     #[must_use]
     pub fn as_nordic(&self) -> Option<&NordicBoard> {
         match &self.bootloader {
-            Bootloader::Mcuboot(_) => None,
+            Bootloader::Mcuboot(_) | Bootloader::NordicLegacy(_) => None,
             Bootloader::Nordic(nordic) => Some(nordic),
+        }
+    }
+
+    /// What its Legacy DFU software was built with, where that is its family.
+    #[must_use]
+    pub fn as_legacy(&self) -> Option<&LegacyBoard> {
+        match &self.bootloader {
+            Bootloader::NordicLegacy(legacy) => Some(legacy),
+            Bootloader::Mcuboot(_) | Bootloader::Nordic(_) => None,
+        }
+    }
+
+    /// The ATT MTU that it answers with, of at most `max`.
+    #[must_use]
+    pub fn mtu(&self, asked: u16, max: u16) -> u16 {
+        match &self.bootloader {
+            Bootloader::Mcuboot(_) => asked,
+            Bootloader::Nordic(nordic) => nordic.mtu(asked, max),
+            Bootloader::NordicLegacy(legacy) => legacy.mtu(asked, max),
         }
     }
 

@@ -9,13 +9,14 @@ pub mod attributes;
 mod battery;
 mod board;
 mod nordic;
+mod nordic_legacy;
 mod peripheral;
 pub mod program;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use brickproof_flash_model::boot::mcuboot::{Boot, Counters, Mcuboot, Outcome, Slot};
-use brickproof_flash_model::boot::nordic as nordic_boot;
+use brickproof_flash_model::boot::{nordic as nordic_boot, nordic_legacy as legacy_boot};
 use brickproof_flash_model::flash::{Controller, Flash, Hook, Interruption};
 use brickproof_flash_model::image::mcuboot::{SlotSource, inspect};
 
@@ -113,6 +114,11 @@ enum Program {
         image: Option<RunningImage>,
         program: Box<crate::nordic::Program>,
     },
+    /// The same with Legacy DFU.
+    NordicLegacy {
+        image: Option<RunningImage>,
+        program: Box<crate::nordic::LegacyProgram>,
+    },
 }
 
 /// How a start ended.
@@ -146,6 +152,8 @@ pub enum Booted {
     Mcuboot(Boot),
     /// Of Nordic's bootloader, and why DFU mode could not begin, if it could not.
     Nordic(nordic_boot::Boot, Option<nordic_boot::Refusal>),
+    /// Of a Legacy DFU bootloader.
+    NordicLegacy(legacy_boot::Boot),
 }
 
 impl Booted {
@@ -155,6 +163,7 @@ impl Booted {
         match self {
             Self::Mcuboot(boot) => BootSummary::of_mcuboot(boot),
             Self::Nordic(boot, refused) => nordic::summary(boot, *refused),
+            Self::NordicLegacy(boot) => nordic_legacy::summary(boot),
         }
     }
 
@@ -163,7 +172,7 @@ impl Booted {
     pub fn into_mcuboot(self) -> Option<Boot> {
         match self {
             Self::Mcuboot(boot) => Some(boot),
-            Self::Nordic(..) => None,
+            Self::Nordic(..) | Self::NordicLegacy(_) => None,
         }
     }
 }
@@ -188,6 +197,7 @@ pub fn power_on(board: &Board, mut persistent: Persistent, cause: Cause, now_us:
     match &board.bootloader {
         Bootloader::Mcuboot(mcuboot) => power_on_mcuboot(board, mcuboot, persistent, hook),
         Bootloader::Nordic(own) => nordic::power_on(board, own, persistent, cause, now_us, hook),
+        Bootloader::NordicLegacy(own) => nordic_legacy::power_on(board, own, persistent, cause, now_us, hook),
     }
 }
 
@@ -238,8 +248,8 @@ fn power_on_mcuboot(board: &Board, mcuboot: &Mcuboot, mut persistent: Persistent
 ///
 /// # Errors
 /// The same board, not started.
-pub fn found_running(board: &Board, mut persistent: Persistent) -> Result<Device, Persistent> {
-    let Some(mcuboot) = board.mcuboot() else { return Err(persistent) };
+pub fn found_running(board: &Board, mut persistent: Persistent) -> Result<Device, Box<Persistent>> {
+    let Some(mcuboot) = board.mcuboot() else { return Err(Box::new(persistent)) };
     let slot = SlotSource { flash: &persistent.flash, area: mcuboot.area(Slot::Primary) };
     let info = inspect(&slot).ok();
     let hash = info.as_ref().and_then(|info| info.hash);
@@ -274,7 +284,7 @@ impl Device {
     pub fn image(&self) -> Option<&RunningImage> {
         match &self.program {
             Program::Application { image, .. } => Some(image),
-            Program::Nordic { image, .. } => image.as_ref(),
+            Program::Nordic { image, .. } | Program::NordicLegacy { image, .. } => image.as_ref(),
             Program::Recovery { .. } => None,
         }
     }
@@ -284,7 +294,10 @@ impl Device {
     pub fn running_slot(&self) -> Slot {
         match &self.program {
             Program::Application { running_slot: 1, .. } => Slot::Secondary,
-            Program::Application { .. } | Program::Recovery { .. } | Program::Nordic { .. } => Slot::Primary,
+            Program::Application { .. }
+            | Program::Recovery { .. }
+            | Program::Nordic { .. }
+            | Program::NordicLegacy { .. } => Slot::Primary,
         }
     }
 
@@ -292,7 +305,7 @@ impl Device {
     #[must_use]
     pub fn recovery(&self) -> Option<&str> {
         match &self.program {
-            Program::Application { .. } | Program::Nordic { .. } => None,
+            Program::Application { .. } | Program::Nordic { .. } | Program::NordicLegacy { .. } => None,
             Program::Recovery { reason, .. } => Some(reason),
         }
     }
@@ -310,6 +323,7 @@ impl Device {
             Program::Application { server, .. } => server.upload(),
             Program::Recovery { server, .. } => server.upload(),
             Program::Nordic { program, .. } => program.progress(),
+            Program::NordicLegacy { program, .. } => program.progress(),
         }
     }
 
@@ -320,7 +334,7 @@ impl Device {
             Program::Application { server, .. } => (server.config().buffer_size, server.config().buffer_count),
             // One packet is put together while the answer to another is made; the rest waits as lines.
             Program::Recovery { server, .. } => (server.config().receive_size, 3),
-            Program::Nordic { .. } => (0, 0),
+            Program::Nordic { .. } | Program::NordicLegacy { .. } => (0, 0),
         }
     }
 
@@ -330,7 +344,7 @@ impl Device {
         match &self.program {
             Program::Application { server, .. } => server.config().reset_delay_us,
             Program::Recovery { .. } => recovery::RESET_DELAY_US,
-            Program::Nordic { .. } => 0,
+            Program::Nordic { .. } | Program::NordicLegacy { .. } => 0,
         }
     }
 
@@ -348,7 +362,7 @@ impl Device {
             }
             Program::Recovery { server, .. } => server.hash_ram(&mut hasher),
             // Not swept together with its protocol.
-            Program::Nordic { .. } => {}
+            Program::Nordic { .. } | Program::NordicLegacy { .. } => {}
         }
         hasher.finish()
     }
@@ -368,7 +382,7 @@ impl Device {
         let Some(mcuboot) = board.mcuboot() else { return Ok(Answer::default()) };
         let mut flash = Controller::new(&mut self.persistent.flash, hook);
         match &mut self.program {
-            Program::Nordic { .. } => Ok(Answer::default()),
+            Program::Nordic { .. } | Program::NordicLegacy { .. } => Ok(Answer::default()),
             Program::Recovery { server, .. } => server.handle(packet, &mut flash, mcuboot),
             Program::Application { image, running_slot, server } => {
                 let mut environment = Environment {

@@ -8,6 +8,7 @@ use super::program::{Input, Output, Surroundings};
 use super::{Battery, Board, BootSummary, Booted, Device, Persistent, Program, RunningImage, Started};
 use crate::gatt::Advertisement;
 use crate::nordic::gatt::SECURE_SERVICE;
+use crate::nordic::queue::Job;
 use crate::nordic::{self, DfuMessage, Endpoint, NordicBoard};
 use crate::trace::Cause;
 
@@ -85,21 +86,24 @@ impl Device {
     fn nordic(&self) -> Option<&nordic::Program> {
         match &self.program {
             Program::Nordic { program, .. } => Some(program),
-            Program::Application { .. } | Program::Recovery { .. } => None,
+            Program::Application { .. } | Program::Recovery { .. } | Program::NordicLegacy { .. } => None,
         }
     }
 
     fn nordic_mut(&mut self) -> Option<&mut nordic::Program> {
         match &mut self.program {
             Program::Nordic { program, .. } => Some(program),
-            Program::Application { .. } | Program::Recovery { .. } => None,
+            Program::Application { .. } | Program::Recovery { .. } | Program::NordicLegacy { .. } => None,
         }
     }
 
     /// Why the bootloader stays in DFU mode, if it does.
     #[must_use]
     pub fn dfu_mode(&self) -> Option<&str> {
-        self.nordic()?.dfu_reason()
+        match self.legacy() {
+            Some(program) => program.dfu_reason(),
+            None => self.nordic()?.dfu_reason(),
+        }
     }
 
     /// Tells a program that speaks by characteristics what happens; `before` is the flash as it was before the step of
@@ -112,24 +116,40 @@ impl Device {
         now_us: u64,
         before: Option<&Flash>,
     ) {
-        let (Program::Nordic { program, .. }, Some(own)) = (&mut self.program, board.as_nordic()) else { return };
         let flash = before.unwrap_or(&self.persistent.flash);
         let mut around = Surroundings { flash, retained: &mut self.persistent.retained, battery, now_us };
         let low = battery.percent < board.battery.threshold;
-        program.input(own, input, &mut around, low);
+        match (&mut self.program, board.as_nordic(), board.as_legacy()) {
+            (Program::Nordic { program, .. }, Some(own), _) => program.input(own, input, &mut around, low),
+            (Program::NordicLegacy { program, .. }, _, Some(own)) => program.input(own, input, &mut around, low),
+            _ => {}
+        }
     }
 
     pub(crate) fn take_output(&mut self) -> Option<Output> {
-        self.nordic_mut()?.take_output()
+        match self.legacy_mut() {
+            Some(program) => program.take_output(),
+            None => self.nordic_mut()?.take_output(),
+        }
     }
 
     /// When such a program wants to be told that its time has come, in microseconds.
     pub(crate) fn next_timer(&self) -> Option<u64> {
-        self.nordic()?.next_timer()
+        match self.legacy() {
+            Some(program) => program.next_timer(),
+            None => self.nordic()?.next_timer(),
+        }
     }
 
     pub(crate) fn has_flash_work(&self) -> bool {
-        self.nordic().is_some_and(|program| program.job().is_some())
+        self.job().is_some()
+    }
+
+    fn job(&self) -> Option<&Job> {
+        match self.legacy() {
+            Some(program) => program.job(),
+            None => self.nordic()?.job(),
+        }
     }
 
     /// Does the step of flash work that is to be done now; whether the flash took it.
@@ -137,9 +157,13 @@ impl Device {
     /// # Errors
     /// The [`Interruption`] that ended it.
     pub(crate) fn do_flash_work(&mut self, board: &Board, hook: &mut dyn Hook) -> Result<bool, Interruption> {
-        let (Program::Nordic { program, .. }, Some(own)) = (&self.program, board.as_nordic()) else { return Ok(true) };
-        let Some(step) = program.job().and_then(|job| job.step.as_ref()) else { return Ok(false) };
-        let map = own.bootloader.map();
+        let Some(job) = self.job() else { return Ok(true) };
+        let Some(step) = job.step.clone() else { return Ok(false) };
+        let map = match (board.as_nordic(), board.as_legacy()) {
+            (Some(own), _) => own.bootloader.map(),
+            (None, Some(own)) => own.bootloader.map(),
+            (None, None) => return Ok(true),
+        };
         let mut flash = Controller::new(&mut self.persistent.flash, hook);
         match step.run(map.whole(), map.page(), &mut flash) {
             Ok(()) => Ok(true),
@@ -150,15 +174,19 @@ impl Device {
 
     /// What is written to a characteristic of its program, taken apart, and the name of the call.
     pub(crate) fn describe(&self, to: Endpoint, value: &[u8]) -> (DfuMessage, &'static str) {
-        match self.nordic() {
-            Some(program) => program.describe(to, value),
-            None => (DfuMessage::default(), ""),
+        match (self.nordic(), self.legacy()) {
+            (Some(program), _) => program.describe(to, value),
+            (None, Some(program)) => program.describe(to, value),
+            (None, None) => (DfuMessage::default(), ""),
         }
     }
 
     /// What its program shows on the air, where that is not what the board shows.
     pub(crate) fn advertisement(&self, board: &Board) -> Option<Advertisement> {
         self.dfu_mode()?;
+        if self.legacy().is_some() {
+            return self.legacy_advertisement(board);
+        }
         let own = board.as_nordic()?;
         let usual = &board.peripheral.advertisement;
         let address = if own.dfu.next_address { usual.address.next_in_last_byte() } else { usual.address };
@@ -177,6 +205,9 @@ impl Device {
 
     /// The attributes of such a program.
     pub(crate) fn attributes(&self, board: &Board) -> Option<Attributes> {
+        if self.legacy().is_some() {
+            return self.legacy_attributes(board);
+        }
         let (program, own) = (self.nordic()?, board.as_nordic()?);
         let version = self.image().map(|image| image.version.as_str());
         Some(Attributes::nordic(board, &program.serves(own), own.access(), version))

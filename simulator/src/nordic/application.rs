@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use brickproof_flash_model::boot::nordic::options::DFU_START;
 use brickproof_flash_model::boot::nordic::{AdvName, FlashStep, PeerData};
 
+use super::legacy::application::{Asked, asked};
 use super::queue::{After, FlashQueue, Job};
 use super::{Buttonless, Endpoint, NordicBoard};
 use crate::device::program::{Input, Output, Saying, Surroundings};
@@ -102,9 +103,17 @@ impl Application {
                     self.answer(board, opcode, result);
                 }
             }
-            Input::Written { to: Endpoint::LegacyControlPoint, value } => {
-                if value == [0x01, 0x04] {
-                    self.enter(board, around);
+            Input::Written { to: to @ (Endpoint::LegacyControlPoint | Endpoint::LegacyPacket), value } => {
+                let call = "enter-bootloader";
+                match asked(to, value) {
+                    Asked::Enter => self.enter(board, around),
+                    Asked::Answer(answer) => self.outputs.push_back(Output::Say(Saying {
+                        from: Endpoint::LegacyControlPoint,
+                        value: answer.emit(),
+                        call,
+                        indicated: false,
+                    })),
+                    Asked::Nothing => {}
                 }
             }
             Input::Written { value, .. } => self.requested(board, value, around, low),
@@ -159,7 +168,7 @@ impl Application {
         let from = match board.buttonless {
             Buttonless::Bonded => Endpoint::BondedButtonless,
             Buttonless::Experimental => Endpoint::ExperimentalButtonless,
-            Buttonless::Unbonded | Buttonless::None => Endpoint::Buttonless,
+            Buttonless::Unbonded | Buttonless::Legacy | Buttonless::None => Endpoint::Buttonless,
         };
         let call = if opcode == SET_NAME { "set-name" } else { "enter-bootloader" };
         let indicated = from != Endpoint::ExperimentalButtonless;

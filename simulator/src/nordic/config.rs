@@ -18,6 +18,8 @@ pub enum Buttonless {
     Bonded,
     /// SDK 12: notifications in place of indications.
     Experimental,
+    /// SDK 11 and before: the control point of Legacy DFU.
+    Legacy,
 }
 
 /// What a SoftDevice makes of writes that the properties of a characteristic do not offer.
@@ -104,7 +106,7 @@ impl DfuConfig {
 }
 
 /// A dozen round trips, which is fast.
-const DISCOVERY_US: u64 = 200_000;
+pub(crate) const DISCOVERY_US: u64 = 200_000;
 /// From the outcome of an update to the end of the connection: two pages of settings are written, each erased before
 /// (nRF52840 product specification, NVMC).
 const COMPLETION_US: u64 = 190_000;

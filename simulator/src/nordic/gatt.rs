@@ -48,6 +48,8 @@ pub enum Endpoint {
 
 /// Improperly configured descriptor (Core specification supplement, part B, 1.2).
 pub const CCC_IMPROPERLY_CONFIGURED: AttError = AttError(0xfd);
+/// What Legacy DFU answers to long writes (nrf5 sdk 11: `dfu_transport_ble.c`, `APP_FEATURE_NOT_SUPPORTED`).
+pub const FEATURE_NOT_SUPPORTED: AttError = AttError(0x82);
 
 impl Endpoint {
     /// All characteristics.
@@ -123,6 +125,12 @@ impl Endpoint {
                 | Self::ExperimentalButtonless
                 | Self::LegacyControlPoint
         )
+    }
+
+    /// Whether it is of Legacy DFU.
+    #[must_use]
+    pub const fn is_legacy(self) -> bool {
+        matches!(self, Self::LegacyControlPoint | Self::LegacyPacket | Self::LegacyVersion)
     }
 
     /// What notifies or indicates the answers to what is written to it.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::wire::{COMMAND, DATA, Payload, Request, Response, opcode};
-use super::{Endpoint, calls};
+use super::{Endpoint, calls, legacy};
 use crate::device::program::Saying;
 
 /// A message, taken apart.
@@ -41,6 +41,9 @@ pub struct DfuMessage {
     /// Sizes of SoftDevice, bootloader and application.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub sizes: Option<[u32; 3]>,
+    /// What is updated: 1 SoftDevice, 2 bootloader, 4 application, or the sum of some.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mode: Option<u8>,
     /// What is wrong with it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
@@ -60,6 +63,26 @@ impl DfuMessage {
     #[must_use]
     pub fn new(endpoint: Endpoint, call: &str) -> Self {
         Self { protocol: protocol(endpoint).into(), call: call.into(), ..Self::default() }
+    }
+
+    /// A message of Legacy DFU.
+    #[must_use]
+    pub fn legacy(call: &str) -> Self {
+        Self::new(Endpoint::LegacyControlPoint, call)
+    }
+
+    /// An answer of Legacy DFU to this call, or the acknowledgement of a frame.
+    #[must_use]
+    pub fn of_legacy_answer(value: &[u8], call: &str) -> Self {
+        let mut message = Self::legacy(call);
+        match legacy::wire::Answer::parse(value) {
+            Some(legacy::wire::Answer::Response { status, .. }) => message.result = Some(status),
+            Some(legacy::wire::Answer::Size(bytes)) => (message.result, message.offset) = (Some(1), Some(bytes)),
+            Some(legacy::wire::Answer::Receipt(bytes)) => message.offset = Some(bytes),
+            None if legacy::hci::acknowledged(value).is_some() => {}
+            None => message.error = Some("no answer".into()),
+        }
+        message
     }
 
     /// A packet of this many bytes.
@@ -114,6 +137,9 @@ impl DfuMessage {
     /// What the program says.
     #[must_use]
     pub fn of_saying(saying: &Saying) -> Self {
+        if saying.call.starts_with("legacy-") {
+            return Self::of_legacy_answer(&saying.value, saying.call);
+        }
         match saying.from {
             Endpoint::ControlPoint | Endpoint::Packet | Endpoint::Serial => {
                 Self::of_response(&saying.value, saying.call)
@@ -122,7 +148,7 @@ impl DfuMessage {
                 Self { result: saying.value.get(2).copied(), ..Self::new(saying.from, saying.call) }
             }
             Endpoint::LegacyControlPoint | Endpoint::LegacyPacket | Endpoint::LegacyVersion => {
-                Self { result: saying.value.get(2).copied(), ..Self::new(saying.from, saying.call) }
+                Self::of_legacy_answer(&saying.value, saying.call)
             }
         }
     }

@@ -9,6 +9,7 @@
 //! | [`secure`] | the Secure DFU server |
 //! | [`dfu_mode`] | DFU mode: the server, its timers, the end of an update |
 //! | [`application`] | the buttonless services |
+//! | [`legacy`] | all of that of Legacy DFU |
 //! | [`message`], [`calls`] | messages and their names in the trace |
 //!
 //! What of it survives a power loss is in `brickproof_flash_model::boot::nordic`. Nothing here has a clock or does I/O: a
@@ -19,6 +20,7 @@ pub mod calls;
 pub mod config;
 pub mod dfu_mode;
 pub mod gatt;
+pub mod legacy;
 pub mod message;
 mod program;
 pub(crate) mod queue;
@@ -28,5 +30,6 @@ pub mod wire;
 
 pub use config::{Buttonless, DfuConfig, NordicBoard, Writes};
 pub use gatt::Endpoint;
+pub use legacy::{LegacyBoard, LegacyConfig, LegacyProgram};
 pub use message::DfuMessage;
 pub use program::Program;

@@ -4,7 +4,7 @@ use brickproof_flash_model::boot::nordic::Refusal;
 
 use super::application::Application;
 use super::dfu_mode::DfuMode;
-use super::gatt::{EXPERIMENTAL_SERVICE, SECURE_SERVICE};
+use super::gatt::{EXPERIMENTAL_SERVICE, LEGACY_SERVICE, SECURE_SERVICE};
 use super::message::{DfuMessage, packet_call};
 use super::queue::Job;
 use super::{Buttonless, Endpoint, NordicBoard};
@@ -102,6 +102,10 @@ impl Program {
             (Self::Application(_), Buttonless::Experimental) => {
                 vec![(EXPERIMENTAL_SERVICE, vec![Endpoint::ExperimentalButtonless])]
             }
+            (Self::Application(_), Buttonless::Legacy) => {
+                let endpoints = [Endpoint::LegacyPacket, Endpoint::LegacyControlPoint, Endpoint::LegacyVersion];
+                vec![(LEGACY_SERVICE, endpoints.to_vec())]
+            }
         }
     }
 
@@ -118,6 +122,7 @@ impl Program {
                 let call = packet_call(current);
                 (DfuMessage::packet(to, call, value.len()), call)
             }
+            Endpoint::LegacyControlPoint | Endpoint::LegacyPacket => super::legacy::of_request(value),
             _ => DfuMessage::of_buttonless(to, value),
         }
     }

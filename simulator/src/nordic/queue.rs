@@ -74,6 +74,11 @@ impl FlashQueue {
         }
     }
 
+    /// Adds a job that the driver will refuse.
+    pub(super) fn push_refused(&mut self, after: After) {
+        self.jobs.push_back(Job { step: None, after });
+    }
+
     /// Adds a packet as the driver writes it.
     pub(super) fn push_packet(&mut self, step: FlashStep, gathers: bool) {
         let step = if gathers { Some(step) } else { driven(step) };

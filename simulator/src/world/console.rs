@@ -4,7 +4,9 @@
 //! every line is lost.
 
 use super::{Peer, World};
+use crate::device::Board;
 use crate::device::program::Saying;
+use crate::nordic::legacy::hci;
 use crate::nordic::{Endpoint, slip};
 use crate::smp::console::{Decoder, LINE_MAX, Line, Part, START, encode};
 use crate::trace::{Direction, Kind, SerialPart, hex};
@@ -28,21 +30,63 @@ pub enum Carrier {
     Console,
 }
 
+/// What puts frames of a serial line together.
+pub(super) enum Frames {
+    /// As Secure DFU frames them.
+    Slip(slip::Decoder),
+    /// As Legacy DFU does.
+    Hci(hci::Decoder),
+}
+
+impl Frames {
+    /// What a board listens with, where it speaks frames.
+    fn of(board: &Board) -> Option<Self> {
+        let slip = board.as_nordic().map(|own| Self::Slip(slip::Decoder::new(own.dfu.serial_frame)));
+        slip.or_else(|| board.as_legacy().map(|_| Self::Hci(hci::Decoder::default())))
+    }
+
+    /// Takes a byte: a frame, or what became of it.
+    fn push(&mut self, byte: u8) -> Option<Result<Vec<u8>, &'static str>> {
+        Some(match self {
+            Self::Slip(decoder) => match decoder.push(byte)? {
+                slip::Decoded::Frame(frame) => Ok(frame),
+                slip::Decoded::Broken => Err("an escape that is none"),
+                slip::Decoded::Stuck => {
+                    Err("longer than the buffer: nothing is received any more until the next reset")
+                }
+            },
+            Self::Hci(decoder) => match decoder.push(byte)? {
+                hci::Decoded::Frame(frame) => Ok(frame),
+                hci::Decoded::TooLong => {
+                    Err("longer than the buffer: there is room for 5 bytes until such a frame comes")
+                }
+            },
+        })
+    }
+
+    fn encode(&self, frame: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Slip(_) => slip::encode(frame),
+            Self::Hci(_) => hci::frame(frame),
+        }
+    }
+}
+
 impl World {
     /// Says what is between the target and its initiators; [`Carrier::Direct`] if nobody does.
     pub fn set_carrier(&mut self, carrier: Carrier) {
         self.carrier = carrier;
         let serial = carrier == Carrier::Console;
-        match self.board.as_nordic() {
-            Some(own) => self.slip = serial.then(|| (slip::Decoder::new(own.dfu.serial_frame), 0)),
+        match Frames::of(&self.board) {
+            Some(frames) => self.slip = serial.then_some((frames, 0)),
             None => self.console = serial.then(|| Decoder::new(usize::from(self.board.smp.buffer_size))),
         }
     }
 
     /// A program starts: its receiver is empty and has the buffer of that program.
     pub(super) fn start_console(&mut self) {
-        if let (Some((decoder, _)), Some(own)) = (&mut self.slip, self.board.as_nordic()) {
-            *decoder = slip::Decoder::new(own.dfu.serial_frame);
+        if let (Some((decoder, _)), Some(fresh)) = (&mut self.slip, Frames::of(&self.board)) {
+            *decoder = fresh;
         }
         if self.console.is_some() {
             let size = self.device().map_or(self.board.smp.buffer_size, |device| device.buffers().0);
@@ -59,11 +103,8 @@ impl World {
             let listens = self.running().is_some_and(|device| device.dfu_mode().is_some());
             let lost = self.unreachable().or((!listens).then_some("the application has no serial port"));
             let (frame, error) = match decoded {
-                slip::Decoded::Frame(frame) => (frame, None),
-                slip::Decoded::Broken => (Vec::new(), Some("an escape that is none")),
-                slip::Decoded::Stuck => {
-                    (Vec::new(), Some("longer than the buffer: nothing is received any more until the next reset"))
-                }
+                Ok(frame) => (frame, None),
+                Err(error) => (Vec::new(), Some(error)),
             };
             let record = self.record_frame(Direction::ToTarget, &frame, error, lost, None);
             if lost.is_some() || error.is_some() {
@@ -76,7 +117,10 @@ impl World {
 
     /// Sends what the program says as a frame of SLIP.
     pub(super) fn send_frame(&mut self, saying: &Saying, cause: Option<u64>) {
-        let Some((_, peer)) = self.slip else { return };
+        let Some((peer, framed)) = self.slip.as_ref().map(|(frames, peer)| (*peer, frames.encode(&saying.value)))
+        else {
+            return;
+        };
         let lost = (!self.link).then_some("the link is down");
         let record = self.record_frame(Direction::FromTarget, &saying.value, None, lost, cause);
         if lost.is_some() {
@@ -84,7 +128,7 @@ impl World {
             return;
         }
         self.record_saying(saying, record);
-        self.outbox.push_back((peer, slip::encode(&saying.value)));
+        self.outbox.push_back((peer, framed));
     }
 
     fn record_frame(

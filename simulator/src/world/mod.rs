@@ -38,7 +38,6 @@ use brickproof_flash_model::flash::{Controller, Damage, Flash, Uncut};
 
 use crate::device::program::Input;
 use crate::device::{Battery, Behaviour, Board, Device, Persistent, found_running};
-use crate::nordic::slip;
 use crate::smp::SmpMessage;
 use crate::smp::console::Decoder;
 use crate::trace::{Cause, Direction, Kind, LinkEvent, PowerEvent, Record, Wants, hex};
@@ -174,7 +173,7 @@ pub struct World {
     /// The receiver of the serial port, if that is the carrier.
     console: Option<Decoder>,
     /// The same for frames of SLIP, and who sent the last one.
-    slip: Option<(slip::Decoder, Peer)>,
+    slip: Option<(console::Frames, Peer)>,
 }
 
 impl World {
@@ -409,7 +408,7 @@ impl World {
         let device = match found_running(&self.board, persistent) {
             Ok(device) => device,
             Err(persistent) => {
-                self.machine = Machine::Off { persistent, back_at: None };
+                self.machine = Machine::Off { persistent: *persistent, back_at: None };
                 return;
             }
         };

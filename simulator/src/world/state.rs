@@ -2,13 +2,14 @@
 
 use brickproof_flash_model::boot::mcuboot::{Mcuboot, Mode, Pair, Slot, SwapType};
 use brickproof_flash_model::boot::nordic::{BankCode, MBR_SIZE, SoftdeviceInfo};
+use brickproof_flash_model::boot::nordic_legacy::BankCode as LegacyBank;
 use brickproof_flash_model::flash::Flash;
 use brickproof_flash_model::image::mcuboot::inspect;
 use sha2::{Digest, Sha256};
 
 use super::World;
 use crate::device::{Bootloader, Device};
-use crate::nordic::NordicBoard;
+use crate::nordic::{LegacyBoard, NordicBoard};
 use crate::trace::{ImageState, Kind, SlotState, StateRecord, Trailer, hex};
 
 impl World {
@@ -32,6 +33,7 @@ impl World {
         Some(match &self.board.bootloader {
             Bootloader::Mcuboot(mcuboot) => self.of_mcuboot(mcuboot, flash, state),
             Bootloader::Nordic(own) => of_nordic(own, flash, state),
+            Bootloader::NordicLegacy(own) => of_legacy(own, flash, state),
         })
     }
 
@@ -115,6 +117,38 @@ fn of_nordic(own: &NordicBoard, flash: &Flash, state: StateRecord) -> StateRecor
 pub fn trimmed_sha256(bytes: &[u8]) -> [u8; 32] {
     let len = bytes.iter().rposition(|byte| *byte != 0xff).map_or(0, |last| last + 1);
     Sha256::digest(bytes.get(..len).unwrap_or_default()).into()
+}
+
+/// The same of Legacy DFU, whose settings have no versions.
+fn of_legacy(own: &LegacyBoard, flash: &Flash, state: StateRecord) -> StateRecord {
+    let bootloader = &own.bootloader;
+    let Ok(settings) = bootloader.settings(flash) else { return state };
+    let slot = |slot: &str, hash: Option<String>, invalid: Option<String>| SlotState {
+        slot: slot.into(),
+        hash,
+        version: None,
+        invalid,
+        trailer: None,
+    };
+    let (hash, invalid) = match bootloader.unbootable(flash) {
+        Ok(Some(why)) => (None, Some(why.to_string())),
+        Err(error) => (None, Some(error.to_string())),
+        Ok(None) => {
+            let start = bootloader.bank_0_start(flash).unwrap_or_default();
+            let size = settings.bank_0_size.min(bootloader.image_max_full(flash).unwrap_or_default());
+            (bootloader.map().sha256(flash, start, size).ok().map(|hash| hex(&hash)), None)
+        }
+    };
+    let mut slots = vec![slot("bank-0", hash, invalid)];
+    if !bootloader.options().single_bank {
+        slots.push(slot("bank-1", None, Some(format!("the settings say that it holds {}", settings.bank_1))));
+    }
+    let next_boot = match (settings.installs(), settings.bank_1) {
+        (false, _) => "none".to_owned(),
+        (true, bank_1 @ LegacyBank::Bootloader) => bank_1.to_string(),
+        (true, _) => settings.bank_0.to_string(),
+    };
+    StateRecord { slots, next_boot, ..state }
 }
 
 fn slot_state(pair: &Pair, flash: &Flash, slot: Slot) -> SlotState {

@@ -62,7 +62,7 @@ fn atts(world: &mut World) -> Vec<AttRecord> {
 
 /// Runs the image that waits in the secondary slot.
 fn update(world: &mut World) {
-    let area = world.board().mcuboot.area(Slot::Secondary);
+    let area = world.board().mcuboot().unwrap().area(Slot::Secondary);
     let source = brickproof_flash_model::image::mcuboot::SlotSource { flash: &world.persistent().unwrap().flash, area };
     let hash = inspect(&source).unwrap().hash.unwrap();
     let fields = BTreeMap::from([
@@ -266,7 +266,7 @@ fn a_recovery_has_no_bluetooth() {
         world.set_carrier(carrier);
         let layout = &world.board().layout;
         let partition = |slot| {
-            let area = world.board().mcuboot.area(slot);
+            let area = world.board().mcuboot().unwrap().area(slot);
             layout
                 .partitions
                 .iter()

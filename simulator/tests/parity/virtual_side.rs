@@ -214,6 +214,7 @@ impl Carrier {
             CentralAction::ForgetKeys
             | CentralAction::AnswerParameters { .. }
             | CentralAction::Secure { .. }
+            | CentralAction::Confirm
             | CentralAction::Lose => {}
             request @ (CentralAction::Read { .. } | CentralAction::Write { .. }) => self.request(request),
         }

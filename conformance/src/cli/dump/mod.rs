@@ -97,6 +97,35 @@ pub(super) fn read_hex(path: &Path, bytes: &[u8]) -> Result<usize, Failure> {
     hex::read(path, bytes).map(|records| records.len())
 }
 
+/// The firmware of an Intel HEX file: what lies behind the MBR and before the UICR of a chip of Nordic's, with gaps erased,
+/// up to a whole word.
+pub(super) fn firmware_of_hex(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, Failure> {
+    const MBR_END: u64 = 0x1000;
+    const UICR: u64 = 0x1000_0000;
+    const MOST: u64 = 16 << 20;
+    let records = hex::read(path, bytes)?;
+    let all = records.iter().filter_map(|record| {
+        let skipped = usize::try_from(MBR_END.saturating_sub(record.address)).unwrap_or(usize::MAX);
+        let data = record.data.get(skipped..).filter(|data| !data.is_empty() && record.address < UICR)?;
+        Some((record.address.max(MBR_END), data))
+    });
+    let all: Vec<(u64, &[u8])> = all.collect();
+    let Some((start, _)) = all.first().copied() else { return Ok(Vec::new()) };
+    let end = all.iter().map(|(address, data)| address + data.len() as u64).max().unwrap_or(start);
+    if end - start > MOST {
+        return Err(Failure::Usage(format!(
+            "{}: it reaches from {start:#x} to {end:#x}, and no firmware is that large\n  remedy: one file for each part",
+            path.display()
+        )));
+    }
+    let mut firmware = vec![0xff; ((end - start) as usize).next_multiple_of(4)];
+    for (address, data) in all {
+        let at = (address - start) as usize;
+        firmware[at..at + data.len()].copy_from_slice(data);
+    }
+    Ok(firmware)
+}
+
 /// Loads the files into a flash; what should be said about them.
 pub(super) fn load(files: &[DeviceFile], layout: &Layout, flash: &mut Flash) -> Result<Vec<String>, Failure> {
     let nothing = |path| Loaded { path, pieces: vec![Vec::new(); layout.devices.len()] };
@@ -343,6 +372,7 @@ fn device_names(layout: &Layout) -> String {
     layout.devices.iter().map(|device| device.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-fn is_hex(path: &Path) -> bool {
+/// Whether a file is Intel HEX, by its name.
+pub(super) fn is_hex(path: &Path) -> bool {
     path.extension().is_some_and(|end| ["hex", "ihex", "ihx"].iter().any(|hex| end.eq_ignore_ascii_case(hex)))
 }

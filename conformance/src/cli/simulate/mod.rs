@@ -65,7 +65,8 @@ pub(super) struct Arguments {
     /// Address and port of the control server; any free port on loopback if not given
     #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0))]
     control: SocketAddr,
-    /// What is in a slot: primary=FILE:confirmed, secondary=FILE:pending, primary=FILE:testing, ...
+    /// What is in a slot: primary=FILE:confirmed, secondary=FILE:pending, primary=FILE:testing, ...; on a target of
+    /// Nordic's application=FILE[:VERSION] (raw, .hex, or that of a package)
     #[arg(long = "slot", value_name = "NAME=FILE[:STATE]", value_parser = slot)]
     slots: Vec<SlotFile>,
     /// A PEM file with a key that the target trusts besides its own

@@ -7,6 +7,7 @@ use brickproof_flash_model::flash::{Controller, Flash, FlashError, Uncut};
 use brickproof_flash_model::image::mcuboot::{ImageVersion, inspect};
 use brickproof_flash_model::image::nordic::builder::application_binary;
 
+use super::super::nordic_files::{Application, VERSION, application, with_version};
 use super::super::{Failure, read_file};
 use crate::target::Target;
 
@@ -16,26 +17,42 @@ const OWN_IMAGE: usize = 64 << 10;
 /// A file for a slot.
 #[derive(Debug, Clone)]
 pub(super) struct SlotFile {
-    pub(super) slot: Slot,
-    pub(super) path: PathBuf,
+    place: Place,
+    path: PathBuf,
     state: SlotState,
 }
 
+/// What a slot is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SlotState {
+enum Place {
+    Slot(Slot),
+    /// On a target of Nordic's, with the version that was given.
+    Application(Option<u32>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SlotState {
     Plain,
     Confirmed,
     Pending,
     Testing,
 }
 
-/// Reads `NAME=FILE[:STATE]`.
+/// Reads `NAME=FILE[:STATE]`, or `application=FILE[:VERSION]`.
 pub(super) fn slot(text: &str) -> Result<SlotFile, String> {
     let (name, rest) = text.split_once('=').ok_or("expected NAME=FILE[:STATE], like primary=app.bin:confirmed")?;
     let slot = match name {
         "primary" => Slot::Primary,
         "secondary" => Slot::Secondary,
-        other => return Err(format!("no slot is called `{other}`: primary or secondary")),
+        "application" => {
+            let (path, version) = with_version(rest)?;
+            return Ok(SlotFile { place: Place::Application(version), path, state: SlotState::Plain });
+        }
+        other => {
+            return Err(format!(
+                "no slot is called `{other}`: primary or secondary; application on a target of Nordic's"
+            ));
+        }
     };
     let (path, state) = match rest.rsplit_once(':') {
         Some((path, "confirmed")) => (path, SlotState::Confirmed),
@@ -52,7 +69,7 @@ pub(super) fn slot(text: &str) -> Result<SlotFile, String> {
         SlotState::Confirmed | SlotState::Testing => slot == Slot::Primary,
     };
     if right {
-        Ok(SlotFile { slot, path: path.into(), state })
+        Ok(SlotFile { place: Place::Slot(slot), path: path.into(), state })
     } else {
         Err("`pending` is for the secondary slot, `confirmed` and `testing` are for the primary".into())
     }
@@ -62,30 +79,41 @@ pub(super) fn slot(text: &str) -> Result<SlotFile, String> {
 pub(super) fn fill(target: &Target, mcuboot: &Mcuboot, slots: &[SlotFile]) -> Result<Flash, Failure> {
     let mut flash = target.layout.blank_flash();
     target.fill_other_images(&mut flash, mcuboot)?;
-    if !slots.iter().any(|slot| slot.slot == Slot::Primary) {
+    if !slots.iter().any(|slot| slot.place == Place::Slot(Slot::Primary)) {
         let version = ImageVersion { major: 1, ..ImageVersion::default() };
         let image = target.maker()?.image(version, OWN_IMAGE).map_err(Failure::Harness)?;
         install(target, mcuboot, &mut flash, Slot::Primary, Path::new("own image"), &image, SlotState::Confirmed)?;
     }
-    for slot in slots {
-        let image = read_file(&slot.path)?;
-        install(target, mcuboot, &mut flash, slot.slot, &slot.path, &image, slot.state)?;
+    for file in slots {
+        let Place::Slot(slot) = file.place else {
+            return Err(Failure::Usage(format!(
+                "--slot application: {} has the slots `primary` and `secondary`\n  remedy: primary=FILE:confirmed",
+                target.name
+            )));
+        };
+        let image = read_file(&file.path)?;
+        install(target, mcuboot, &mut flash, slot, &file.path, &image, file.state)?;
     }
     Ok(flash)
 }
 
-/// The flash of a board of Nordic's as it leaves the factory, with an application of our own.
+/// The flash of a board of Nordic's as it leaves the factory, with the given application or one of our own.
 pub(super) fn fill_nordic(target: &Target, slots: &[SlotFile]) -> Result<Flash, Failure> {
-    const VERSION: u32 = 1;
-    if !slots.is_empty() {
-        return Err(Failure::Usage(format!(
-            "--slot: {} has banks and no slots; an update reaches it by a package",
-            target.name
-        )));
-    }
     let own = target.of_nordic().ok_or_else(|| Failure::Harness("a target of no known family".into()))?;
-    let application = application_binary(VERSION, OWN_IMAGE);
-    Ok(own.factory_flash(&target.layout, &application, VERSION)?)
+    let application = match slots {
+        [] => Application { bytes: application_binary(VERSION, OWN_IMAGE), version: VERSION },
+        [SlotFile { place: Place::Application(version), path, .. }] => application(path, *version)?,
+        [SlotFile { place: Place::Application(_), .. }, ..] => {
+            return Err(Failure::Usage("--slot application is given twice\n  remedy: one application".into()));
+        }
+        _ => {
+            return Err(Failure::Usage(format!(
+                "--slot: {} has banks and no slots\n  remedy: application=FILE[:VERSION]; an update reaches it by a package",
+                target.name
+            )));
+        }
+    };
+    Ok(own.factory_flash(&target.layout, &application.bytes, application.version)?)
 }
 
 fn install(

@@ -1,29 +1,41 @@
 //! What a sweep has found, for programs; people read the same as [`text`](super::text).
 
-use brickproof_flash_model::sweep::mcuboot::Facts;
 use brickproof_flash_model::sweep::{Depth, Finding, Sweep, Tears};
 use serde::Serialize;
 
+use super::Knows;
 use super::options::id;
-use crate::sweep::Known;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
 pub(super) struct Answer {
     pub(super) schema: u32,
     pub(super) target: String,
+    /// `mcuboot` or `nordic-secure`.
+    pub(super) bootloader: &'static str,
     pub(super) mode: &'static str,
+    /// Both for people.
+    #[serde(skip)]
+    pub(super) words: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) flaw: Option<&'static str>,
     /// With what it shows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) flaw_needs: Option<&'static str>,
     pub(super) tears: &'static str,
-    pub(super) images: [Image; 2],
+    pub(super) images: Vec<Image>,
     pub(super) stories: Vec<StoryAnswer>,
     /// Stories that were asked for, and not begun before Ctrl-C.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) not_begun: Vec<&'static str>,
+}
+
+/// What is swept.
+pub(super) struct Heading {
+    pub(super) bootloader: &'static str,
+    pub(super) mode: &'static str,
+    pub(super) words: String,
+    pub(super) images: Vec<Image>,
 }
 
 /// An image of the story.
@@ -31,6 +43,9 @@ pub(super) struct Answer {
 pub(super) struct Image {
     /// `installed` or `update`.
     pub(super) role: &'static str,
+    /// What it is, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) holds: Option<&'static str>,
     pub(super) version: String,
     /// Bytes.
     pub(super) size: usize,
@@ -74,8 +89,19 @@ pub(super) struct StoryAnswer {
     pub(super) ends: std::collections::BTreeMap<String, u64>,
     /// Properties of the bootloader that showed.
     pub(super) known: Vec<Property>,
+    /// Of these, how much was found out by a second sweep that wants what the design does not promise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) strict: Option<Strict>,
     /// What nobody knows of.
     pub(super) violations: Vec<Violation>,
+}
+
+/// The sweep that wants what the design does not promise.
+#[derive(Debug, Serialize)]
+pub(super) struct Strict {
+    pub(super) covered: Covered,
+    pub(super) states: usize,
+    pub(super) edges: u64,
 }
 
 /// How much was covered.
@@ -97,6 +123,9 @@ pub(super) struct Property {
     pub(super) title: &'static str,
     pub(super) evidence: &'static str,
     pub(super) remedy: &'static str,
+    /// It follows from the design, and breaks nothing that is promised.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) by_design: bool,
     /// A shortest way to it for each kind of power loss.
     pub(super) ways: Vec<Way>,
 }
@@ -132,7 +161,7 @@ pub(super) struct Made<'a> {
     pub(super) story: &'static str,
     pub(super) depth: Depth,
     pub(super) tears: Tears,
-    pub(super) facts: &'a Facts,
+    pub(super) known: Knows<'a>,
     pub(super) sweep: &'a Sweep,
     /// Which limit was reached.
     pub(super) stopped: Option<String>,
@@ -170,11 +199,12 @@ impl StoryAnswer {
             digest: format!("{digest:032x}"),
             ends: ends.clone(),
             known: Vec::new(),
+            strict: None,
             violations: Vec::new(),
         };
         for finding in findings {
             let way = way(finding, made.replay);
-            let Some(known) = Known::of(finding, made.facts, made.tears) else {
+            let Some(known) = (made.known)(finding, made.tears) else {
                 let invariant = finding.violation.invariant;
                 answer.violations.push(Violation { id: format!("{invariant}:{}", way.path), invariant, way });
                 continue;
@@ -186,11 +216,28 @@ impl StoryAnswer {
                     title: known.title,
                     evidence: known.evidence,
                     remedy: known.remedy,
+                    by_design: false,
                     ways: vec![way],
                 }),
             }
         }
         answer
+    }
+
+    /// Adds what a sweep has found that wants more of the same story.
+    pub(super) fn add_strict(&mut self, strict: Self) {
+        for mut property in strict.known {
+            if !self.known.iter().any(|shown| shown.id == property.id) {
+                property.by_design = true;
+                self.known.push(property);
+            }
+        }
+        self.violations.extend(strict.violations);
+        self.complete &= strict.complete;
+        self.left_out += strict.left_out;
+        self.left_out_because = self.left_out_because.take().or(strict.left_out_because);
+        self.strict = Some(Strict { covered: strict.covered, states: strict.states, edges: strict.edges });
+        self.covered = self.covered.min(strict.covered);
     }
 }
 

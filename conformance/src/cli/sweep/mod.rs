@@ -2,149 +2,132 @@
 
 mod answer;
 mod limits;
+mod mcuboot;
+mod nordic;
 mod options;
 mod path;
 mod picture;
 mod text;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use brickproof_flash_model::boot::mcuboot::Mcuboot;
-use brickproof_flash_model::boot::mcuboot::explain::mode_name;
 use brickproof_flash_model::flash::Flash;
-use brickproof_flash_model::image::mcuboot::{ImageVersion, inspect};
-use brickproof_flash_model::sweep::mcuboot::{Factory, Facts, Story, Update};
-use brickproof_flash_model::sweep::{self, Depth, End, Machine, Settings, explore_until, replay};
+use brickproof_flash_model::sweep::{self, Depth, End, Finding, Machine, Settings, Tears, explore_until, replay};
 
+use super::explain_text::Of;
 use super::options::{keys, style};
-use super::{Failure, print, print_json, read_file, write_file};
+use super::{Failure, print, print_json, write_file};
 use crate::library;
+use crate::report::terminal::Style;
 use crate::runner::case::quote;
-use crate::sweep::{Initiator, Upload};
+use crate::sweep::Known;
 use crate::target::Target;
 
-use answer::{Answer, Image, Made, StoryAnswer};
+use answer::{Answer, Heading, Made, StoryAnswer};
 use limits::{Limits, Watch};
 pub(super) use options::{AFTER_HELP, Arguments};
-use options::{Cuts, ImageSize, SlotImage, StoryName, Told};
+use options::{Cuts, ImageSize, Place, StoryName, Told};
 use picture::Picture;
 
 /// A person has stopped it: as a shell reports it.
 const EXIT_STOPPED: u8 = 130;
 
-/// The target, and what is in its slots.
-struct Setup {
-    target: Target,
-    mcuboot: Mcuboot,
-    /// Everything but the slots of image 0.
-    flash: Flash,
-    installed: Vec<u8>,
-    update: Vec<u8>,
-    factory: Factory,
-    /// Where the images come from, as lines behind an error; empty when they are made.
-    files: String,
+/// The target, and what is on it.
+enum Setup {
+    Mcuboot(Box<mcuboot::Setup>),
+    Nordic(Box<nordic::Setup>),
 }
 
 impl Setup {
     fn new(arguments: &Arguments) -> Result<Self, Failure> {
         let target = keys(&arguments.keys)?
             .into_iter()
-            .fold(library::target(&arguments.target)?, |target, key| target.trusting(key))
-            .with_flaw(arguments.flaw);
-        let mcuboot = target.mcuboot()?;
-        if let Some(flaw) = arguments.flaw.filter(|flaw| flaw.mode() != mcuboot.options().mode) {
-            return Err(Failure::Usage(format!(
-                "--flaw {}: a mistake of {}, and {} has {}\n  remedy: another --target; it shows with {}",
-                flaw.name(),
-                mode_name(flaw.mode()),
-                target.name,
-                mode_name(mcuboot.options().mode),
-                flaw.needs()
-            )));
+            .fold(library::target(&arguments.target)?, |target, key| target.trusting(key));
+        if target.of_nordic().is_some() {
+            return nordic::Setup::new(arguments, target).map(|setup| Self::Nordic(Box::new(setup)));
         }
-        let mut flash = target.layout.blank_flash();
-        target.fill_other_images(&mut flash, &mcuboot)?;
-        let image = |installed: bool, minor: u8, size: ImageSize| {
-            let mut files = arguments.slots.iter().filter(|slot| slot.installed == installed);
-            match (files.next(), files.next()) {
-                (Some(slot), None) => image_file(&slot.path),
-                (Some(_), Some(_)) => {
-                    Err(Failure::Usage("a slot is given two images\n  remedy: one --slot for each".into()))
-                }
-                (None, _) => {
-                    let version = ImageVersion { major: 1, minor, ..ImageVersion::default() };
-                    let size = match size {
-                        ImageSize::Bytes(bytes) => bytes,
-                        ImageSize::Max => mcuboot.max_image_size(),
-                    };
-                    target.maker()?.image_of_size(version, size).map_err(Failure::Harness)
-                }
-            }
-        };
-        let (installed, update) = (image(true, 0, arguments.installed)?, image(false, 1, arguments.update)?);
-        let confirmed = arguments.slots.iter().any(|slot| slot.confirmed);
-        let factory = if confirmed { Factory::Confirmed } else { Factory::Bare };
-        let line = |slot: &SlotImage| format!("\n  the {} image is {}", slot.name(), slot.path.display());
-        let files = arguments.slots.iter().map(line).collect();
-        Ok(Self { target, mcuboot, flash, installed, update, factory, files })
+        mcuboot::Setup::new(arguments, target).map(|setup| Self::Mcuboot(Box::new(setup)))
+    }
+
+    fn target(&self) -> &Target {
+        match self {
+            Self::Mcuboot(setup) => &setup.target,
+            Self::Nordic(setup) => &setup.target,
+        }
     }
 
     /// Does something with the machine of a story.
     fn with<T>(&self, story: Told, work: impl Work<T>) -> Result<T, Failure> {
-        match story {
-            Told::Boot(story) => {
-                let update = self.update(story)?;
-                work.on(&update, &update.facts())
-            }
-            Told::Upload(again) => {
-                let initiator = Initiator { again, ..Initiator::default() };
-                let upload = Upload::new(&self.target, &self.installed, &self.update, initiator);
-                let upload = upload.map_err(|error| self.refused(&error))?;
-                work.on(&upload, &upload.facts())
-            }
+        match self {
+            Self::Mcuboot(setup) => setup.with(story, work),
+            Self::Nordic(setup) => setup.with(story, work),
         }
     }
 
-    fn update(&self, story: Story) -> Result<Update<'_>, Failure> {
-        let update = Update::new(&self.mcuboot, self.flash.clone(), &self.installed, &self.update, story, self.factory);
-        let update = update.map_err(|error| self.refused(&error))?;
-        Ok(update.with_recovery(self.target.recovers()))
+    fn heading(&self, stories: &[Told]) -> Result<Heading, Failure> {
+        match self {
+            Self::Mcuboot(setup) => setup.heading(),
+            Self::Nordic(setup) => setup.heading(stories),
+        }
     }
 
-    /// This target, or one of these images, cannot be swept.
-    fn refused(&self, error: &str) -> Failure {
-        Failure::Usage(format!("{}: {error}{}", self.target.name, self.files))
+    /// The stories that were asked for, each once.
+    fn stories(&self, arguments: &Arguments) -> Result<Vec<Told>, Failure> {
+        let of_nordic = matches!(self, Self::Nordic(_));
+        let mut stories: Vec<Told> = Vec::new();
+        let named = arguments.stories.iter().flat_map(|name| name.stories(of_nordic));
+        let mut asked: Vec<Told> = named.collect();
+        let all = arguments.stories.is_empty() || arguments.stories.contains(&StoryName::All);
+        match self {
+            Self::Nordic(setup) if all => {
+                // A package is told whole.
+                if let Some(sent) = setup.package_stories() {
+                    asked = sent;
+                }
+            }
+            Self::Nordic(_) | Self::Mcuboot(_) => {}
+        }
+        if asked.is_empty() {
+            asked.push(Told::usual(of_nordic));
+        }
+        for story in asked {
+            if story.is_of_nordic() != of_nordic {
+                let fitting = Told::names(of_nordic);
+                return Err(Failure::Usage(format!(
+                    "--story {}: no story of {}\n  remedy: one of: {fitting}",
+                    story.name(),
+                    self.target().name
+                )));
+            }
+            if !stories.contains(&story) {
+                stories.push(story);
+            }
+        }
+        Ok(stories)
     }
 
-    fn images(&self) -> Result<[Image; 2], Failure> {
-        let sectors = self.update(Story::default())?.facts().sectors;
-        let version = |bytes: &Vec<u8>| {
-            inspect(&bytes.as_slice()).map_or_else(|_| "?".into(), |info| info.header.version.to_string())
-        };
-        let image =
-            |role, bytes: &Vec<u8>, sectors| Image { role, version: version(bytes), size: bytes.len(), sectors };
-        Ok([image("installed", &self.installed, sectors[0]), image("update", &self.update, sectors[1])])
+    /// A flash, explained.
+    fn explain(&self, flash: &Flash, of: Of<'_>, style: Style) -> String {
+        match self {
+            Self::Mcuboot(setup) => setup.explain(flash, of, style),
+            Self::Nordic(setup) => setup.explain(flash, of, style),
+        }
     }
 }
 
-/// An image from a file, of which a mistake names the file.
-fn image_file(path: &Path) -> Result<Vec<u8>, Failure> {
-    let bytes = read_file(path)?;
-    match inspect(&bytes.as_slice()) {
-        Ok(_) => Ok(bytes),
-        Err(error) => Err(Failure::Usage(format!(
-            "{}: no MCUboot image: {error}\n  remedy: sign it with imgtool or `brickproof image sign`",
-            path.display()
-        ))),
-    }
+/// An option that this target has no use for.
+fn quiet_about(option: &str, target: &Target, what: &str) -> Failure {
+    Failure::Usage(format!("{option}: {} {what}\n  remedy: leave it out, or another --target", target.name))
 }
+
+/// The property that a finding with these tears shows.
+type Knows<'a> = &'a dyn Fn(&Finding, Tears) -> Option<Known>;
 
 /// What is done with any machine.
 trait Work<T> {
-    fn on<M: Machine>(self, machine: &M, facts: &Facts) -> Result<T, Failure>;
+    fn on<M: Machine>(self, machine: &M, known: Knows<'_>) -> Result<T, Failure>;
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
@@ -161,14 +144,23 @@ fn explore_all(arguments: &Arguments, setup: &Setup, depth: Depth) -> Result<u8,
             "--flash-out is for one path: a sweep ends in many states\n  remedy: --cuts id:PATH".into(),
         ));
     }
+    if arguments.strict {
+        return Err(Failure::Usage(
+            "--strict is for one path: a sweep tells of both\n  remedy: --cuts id:PATH, or leave it out".into(),
+        ));
+    }
+    let asked = setup.stories(arguments)?;
+    let Heading { bootloader, mode, words, images } = setup.heading(&asked)?;
     let mut answer = Answer {
         schema: 1,
-        target: setup.target.name.clone(),
-        mode: mode_name(setup.mcuboot.options().mode),
+        target: setup.target().name.clone(),
+        bootloader,
+        mode,
+        words,
         flaw: arguments.flaw.map(|flaw| flaw.name()),
         flaw_needs: arguments.flaw.map(|flaw| flaw.needs()),
         tears: arguments.tears.name(),
-        images: setup.images()?,
+        images,
         stories: Vec::new(),
         not_begun: Vec::new(),
     };
@@ -188,13 +180,17 @@ fn explore_all(arguments: &Arguments, setup: &Setup, depth: Depth) -> Result<u8,
         print(&text::heading(&answer, arguments.tears, words))?;
     }
     let mut pictures = Vec::new();
-    for name in stories(arguments) {
+    for name in asked {
         if interrupted.load(Ordering::Relaxed) {
             answer.not_begun.push(name.name());
             continue;
         }
         let sweep = Sweep { arguments, story: name, depth, limits: &limits };
-        let (story, picture) = setup.with(name, sweep)?;
+        let (mut story, picture) = setup.with(name, sweep)?;
+        if let Some(strict) = name.strict() {
+            let sweep = Sweep { arguments, story: strict, depth, limits: &limits };
+            story.add_strict(setup.with(strict, sweep)?.0);
+        }
         if output {
             print(&text::story(&story, words))?;
         }
@@ -225,7 +221,7 @@ struct Sweep<'a> {
 }
 
 impl Work<(StoryAnswer, Option<Picture>)> for Sweep<'_> {
-    fn on<M: Machine>(self, machine: &M, facts: &Facts) -> Result<(StoryAnswer, Option<Picture>), Failure> {
+    fn on<M: Machine>(self, machine: &M, known: Knows<'_>) -> Result<(StoryAnswer, Option<Picture>), Failure> {
         let Self { arguments, story, depth, limits } = self;
         let threads = arguments.threads.map_or(Settings::default().limits.threads, usize::from);
         let cost = sweep::Limits { nodes: arguments.max_states as usize, threads };
@@ -249,7 +245,8 @@ impl Work<(StoryAnswer, Option<Picture>)> for Sweep<'_> {
                 )));
             }
         }
-        eprintln!("{}: {:.1} s", story.name(), took.as_secs_f64());
+        let pass = if story.is_strict() { ", strict" } else { "" };
+        eprintln!("{}{pass}: {:.1} s", story.name(), took.as_secs_f64());
         let stopped = reached.or_else(|| {
             (sweep.left_out > 0).then(|| format!("the {} states of --max-states are reached", arguments.max_states))
         });
@@ -257,35 +254,25 @@ impl Work<(StoryAnswer, Option<Picture>)> for Sweep<'_> {
             story: story.name(),
             depth,
             tears: arguments.tears,
-            facts,
+            known,
             sweep: &sweep,
             stopped,
             replay: &|path| replay_line(arguments, story, path),
         });
         let picture = match arguments.svg {
-            Some(_) => Some(Picture::new(machine, &sweep, &answer).map_err(Failure::Harness)?),
-            None => None,
+            Some(_) if !story.is_strict() => Some(Picture::new(machine, &sweep, &answer).map_err(Failure::Harness)?),
+            _ => None,
         };
         Ok((answer, picture))
     }
-}
-
-/// The stories that were asked for, each once.
-fn stories(arguments: &Arguments) -> Vec<Told> {
-    let mut stories: Vec<Told> = Vec::new();
-    for story in arguments.stories.iter().copied().flat_map(StoryName::stories) {
-        if !stories.contains(&story) {
-            stories.push(story);
-        }
-    }
-    stories
 }
 
 /// The line that tells a path step by step.
 fn replay_line(arguments: &Arguments, story: Told, path: &str) -> String {
     let mut words = vec!["brickproof".to_owned(), "sweep".into(), "--target".into(), arguments.target.clone()];
     let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
-    if story != Told::Boot(Story::default()) {
+    let sent = arguments.slots.iter().any(|slot| slot.place == Place::Package);
+    if sent || story.name() != Told::usual(story.is_of_nordic()).name() {
         add("--story", story.name().into());
     }
     let made = |size: ImageSize| match size {
@@ -295,11 +282,12 @@ fn replay_line(arguments: &Arguments, story: Told, path: &str) -> String {
     for slot in &arguments.slots {
         add("--slot", slot.text.clone());
     }
-    if !arguments.slots.iter().any(|slot| slot.installed) {
+    if !arguments.slots.iter().any(|slot| slot.place.is_installed()) {
         add("--installed", made(arguments.installed));
     }
-    if arguments.slots.iter().all(|slot| slot.installed) {
-        add("--update", made(arguments.update));
+    let update = arguments.update.or(story.update_size());
+    if let Some(size) = update.filter(|_| arguments.slots.iter().all(|slot| slot.place.is_installed())) {
+        add("--update", made(size));
     }
     for key in &arguments.keys {
         add("--key", key.display().to_string());
@@ -311,5 +299,11 @@ fn replay_line(arguments: &Arguments, story: Told, path: &str) -> String {
         add("--tears", arguments.tears.name().into());
     }
     add("--cuts", format!("id:{path}"));
+    if arguments.single_bank {
+        words.push("--single-bank".into());
+    }
+    if story.is_strict() {
+        words.push("--strict".into());
+    }
     words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
 }

@@ -4,11 +4,14 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use brickproof_flash_model::boot::mcuboot::Flaw;
+use brickproof_flash_model::image::nordic::ImageKind;
 use brickproof_flash_model::sweep::mcuboot::Story;
 use brickproof_flash_model::sweep::{Depth, Path, Tears};
 use clap::{Args, ValueEnum};
 
 use super::super::dump::{DeviceFile, device_file};
+use super::super::nordic_files::with_version;
+use super::mcuboot::UPDATE;
 use crate::sweep::Again;
 use crate::units::{Duration, Size};
 
@@ -20,9 +23,9 @@ pub(in super::super) struct Arguments {
     /// The board and its bootloader: a profile or a path to a .toml file
     #[arg(long, default_value = "nrf52840-mcuboot-swap-move")]
     pub(super) target: String,
-    /// What happens without a power loss; may be given several times. In all but the uploads the application is handed an
-    /// update whose upload is not cut
-    #[arg(long = "story", value_enum, default_values_t = [StoryName::TestThenRevert])]
+    /// What happens without a power loss; may be given several times [default: test-then-revert; for a target of Nordic's
+    /// application]. In all stories of MCUboot but the uploads the application is handed an update whose upload is not cut
+    #[arg(long = "story", value_enum)]
     pub(super) stories: Vec<StoryName>,
     /// Which power losses: none, linear (one), depth:N (up to N), exhaustive (any number), id:PATH (exactly these, told
     /// step by step)
@@ -31,15 +34,24 @@ pub(in super::super) struct Arguments {
     /// What an interrupted operation leaves: see below
     #[arg(long, default_value = "fields", value_parser = tears)]
     pub(super) tears: Tears,
-    /// An image file in a slot: primary=FILE[:confirmed] is installed, secondary=FILE is the update
-    #[arg(long = "slot", value_name = "NAME=FILE[:confirmed]", value_parser = slot)]
+    /// An image file in a slot: primary=FILE[:confirmed] is installed, secondary=FILE is the update. On a target of
+    /// Nordic's: application=FILE[:VERSION] (raw, .hex, or that of a package) is installed, package=FILE.zip is the update
+    #[arg(long = "slot", value_name = "NAME=FILE[:STATE]", value_parser = slot)]
     pub(super) slots: Vec<SlotImage>,
     /// Size of the installed image that is made when no file is given: "96 KiB", 98304, or max
     #[arg(long, value_name = "SIZE", default_value = "96 KiB")]
     pub(super) installed: ImageSize,
-    /// Size of the update that is made when no file is given
-    #[arg(long, value_name = "SIZE", default_value = "100 KiB")]
-    pub(super) update: ImageSize,
+    /// Size of the update that is made when no file is given [default: 100 KiB; of a SoftDevice or a bootloader that of
+    /// the one that is installed]
+    #[arg(long, value_name = "SIZE")]
+    pub(super) update: Option<ImageSize>,
+    /// Nordic: updates take the place of the application at once, whatever the target says
+    #[arg(long)]
+    pub(super) single_bank: bool,
+    /// Nordic, with --cuts id:PATH: want what the design does not promise, too: a trial, an application at any time, and
+    /// that what was acknowledged gets installed
+    #[arg(long)]
+    pub(super) strict: bool,
     /// A PEM file with a key that the bootloader trusts besides its own
     #[arg(long = "key", value_name = "FILE")]
     pub(super) keys: Vec<PathBuf>,
@@ -96,12 +108,21 @@ pub(super) enum StoryName {
     Upload,
     /// Likewise, and it waits for the device and goes on
     UploadGoesOn,
+    /// Nordic: an application by Secure DFU
+    Application,
+    /// Nordic: a SoftDevice
+    Softdevice,
+    /// Nordic: a bootloader
+    Bootloader,
+    /// Nordic: a SoftDevice and a bootloader as one image
+    SoftdeviceBootloader,
     /// All but the uploads
     All,
 }
 
 impl StoryName {
-    pub(super) fn stories(self) -> Vec<Told> {
+    /// `all` depends on the target.
+    pub(super) fn stories(self, of_nordic: bool) -> Vec<Told> {
         match self {
             Self::TestThenRevert => vec![Told::Boot(Story::TestThenRevert)],
             Self::TestThenConfirm => vec![Told::Boot(Story::TestThenConfirm)],
@@ -109,10 +130,19 @@ impl StoryName {
             Self::TestThenErase => vec![Told::Boot(Story::TestThenErase)],
             Self::Upload => vec![Told::Upload(Again::FromTheStart)],
             Self::UploadGoesOn => vec![Told::Upload(Again::GoesOn)],
+            Self::Application => vec![Told::dfu(ImageKind::Application)],
+            Self::Softdevice => vec![Told::dfu(ImageKind::Softdevice)],
+            Self::Bootloader => vec![Told::dfu(ImageKind::Bootloader)],
+            Self::SoftdeviceBootloader => vec![Told::dfu(ImageKind::SoftdeviceBootloader)],
+            Self::All if of_nordic => DFU.map(Told::dfu).to_vec(),
             Self::All => Story::ALL.map(Told::Boot).to_vec(),
         }
     }
 }
+
+/// What can be updated by DFU.
+const DFU: [ImageKind; 4] =
+    [ImageKind::Application, ImageKind::Softdevice, ImageKind::Bootloader, ImageKind::SoftdeviceBootloader];
 
 /// A story.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,14 +151,65 @@ pub(super) enum Told {
     Boot(Story),
     /// What an initiator does, too.
     Upload(Again),
+    /// An update by Nordic's DFU.
+    Dfu {
+        /// Of what.
+        kind: ImageKind,
+        /// Wants what the design does not promise.
+        strict: bool,
+    },
 }
 
 impl Told {
+    pub(super) fn dfu(kind: ImageKind) -> Self {
+        Self::Dfu { kind, strict: false }
+    }
+
+    /// The one that is told when nobody says another one.
+    pub(super) fn usual(of_nordic: bool) -> Self {
+        if of_nordic { Self::dfu(ImageKind::Application) } else { Self::Boot(Story::default()) }
+    }
+
+    /// All names of a family.
+    pub(super) fn names(of_nordic: bool) -> String {
+        let all = StoryName::value_variants().iter().filter(|name| **name != StoryName::All);
+        let stories = all.flat_map(|name| name.stories(of_nordic)).filter(|story| story.is_of_nordic() == of_nordic);
+        stories.map(Self::name).collect::<Vec<_>>().join(", ")
+    }
+
+    pub(super) fn is_of_nordic(self) -> bool {
+        matches!(self, Self::Dfu { .. })
+    }
+
+    pub(super) fn is_strict(self) -> bool {
+        matches!(self, Self::Dfu { strict: true, .. })
+    }
+
+    /// The same with all that one may want, where that is another story.
+    pub(super) fn strict(self) -> Option<Self> {
+        match self {
+            Self::Dfu { kind, .. } => Some(Self::Dfu { kind, strict: true }),
+            Self::Boot(_) | Self::Upload(_) => None,
+        }
+    }
+
+    /// Size of its update when nobody says another one; `None` where that depends on what is installed.
+    pub(super) fn update_size(self) -> Option<ImageSize> {
+        match self {
+            Self::Dfu { kind: ImageKind::Application, .. } | Self::Boot(_) | Self::Upload(_) => Some(UPDATE),
+            Self::Dfu { .. } => None,
+        }
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Boot(story) => story.name(),
             Self::Upload(Again::FromTheStart) => "upload",
             Self::Upload(Again::GoesOn) => "upload-goes-on",
+            Self::Dfu { kind: ImageKind::Application, .. } => "application",
+            Self::Dfu { kind: ImageKind::Softdevice, .. } => "softdevice",
+            Self::Dfu { kind: ImageKind::Bootloader, .. } => "bootloader",
+            Self::Dfu { kind: ImageKind::SoftdeviceBootloader, .. } => "softdevice-bootloader",
         }
     }
 }
@@ -190,30 +271,61 @@ impl FromStr for ImageSize {
     }
 }
 
+/// Where a file belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Primary,
+    Secondary,
+    /// The application that is installed.
+    Application,
+    /// A package that is sent.
+    Package,
+}
+
+impl Place {
+    /// Its name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Secondary => "secondary",
+            Self::Application => "application",
+            Self::Package => "package",
+        }
+    }
+
+    pub(super) fn is_installed(self) -> bool {
+        matches!(self, Self::Primary | Self::Application)
+    }
+
+    pub(super) fn is_of_nordic(self) -> bool {
+        matches!(self, Self::Application | Self::Package)
+    }
+}
+
 /// An image file for a slot.
 #[derive(Debug, Clone)]
 pub(super) struct SlotImage {
-    pub(super) installed: bool,
+    pub(super) place: Place,
     pub(super) confirmed: bool,
+    /// Of an application.
+    pub(super) version: Option<u32>,
     pub(super) path: PathBuf,
     /// As it was given.
     pub(super) text: String,
 }
 
-impl SlotImage {
-    /// The slot.
-    pub(super) fn name(&self) -> &'static str {
-        if self.installed { "primary" } else { "secondary" }
-    }
-}
-
 fn slot(text: &str) -> Result<SlotImage, String> {
     let (name, rest) = text.split_once('=').ok_or("expected NAME=FILE, like secondary=app.signed.bin")?;
-    let installed = match name {
-        "primary" => true,
-        "secondary" => false,
-        other => return Err(format!("no slot is called `{other}`: primary or secondary")),
+    let all = [Place::Primary, Place::Secondary, Place::Application, Place::Package];
+    let Some(place) = all.into_iter().find(|place| place.name() == name) else {
+        return Err(format!(
+            "no slot is called `{name}`: primary or secondary; application or package on a target of Nordic's"
+        ));
     };
+    if place == Place::Application {
+        let (path, version) = with_version(rest)?;
+        return Ok(SlotImage { place, confirmed: false, version, path, text: text.into() });
+    }
     let (path, confirmed) = match rest.strip_suffix(":confirmed") {
         Some(path) => (path, true),
         None => (rest, false),
@@ -221,10 +333,10 @@ fn slot(text: &str) -> Result<SlotImage, String> {
     if rest.ends_with(":pending") || rest.ends_with(":testing") {
         return Err("the story says what is asked for and tested: see --story".into());
     }
-    if confirmed && !installed {
+    if confirmed && place != Place::Primary {
         return Err("`confirmed` is for the primary slot".into());
     }
-    Ok(SlotImage { installed, confirmed, path: path.into(), text: text.into() })
+    Ok(SlotImage { place, confirmed, version: None, path: path.into(), text: text.into() })
 }
 
 fn tears(text: &str) -> Result<Tears, String> {
@@ -268,8 +380,10 @@ mod tests {
     #[test]
     fn slots_and_sizes_are_read() {
         let confirmed = slot("primary=a.bin:confirmed").unwrap();
-        assert!(confirmed.installed && confirmed.confirmed && confirmed.path == *"a.bin");
-        assert!(!slot("secondary=a:b.bin").unwrap().installed);
+        assert!(confirmed.place == Place::Primary && confirmed.confirmed && confirmed.path == *"a.bin");
+        assert_eq!(slot("secondary=a:b.bin").unwrap().place, Place::Secondary);
+        let application = slot("application=a.bin:0x10").unwrap();
+        assert_eq!((application.version, application.path), (Some(16), "a.bin".into()));
         for wrong in ["a.bin", "scratch=a.bin", "secondary=a.bin:confirmed", "secondary=a.bin:pending"] {
             assert!(slot(wrong).is_err(), "{wrong}");
         }

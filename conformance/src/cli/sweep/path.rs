@@ -2,15 +2,14 @@
 
 use std::fmt::Write;
 
-use brickproof_flash_model::boot::mcuboot::explain::Names;
-use brickproof_flash_model::sweep::mcuboot::Facts;
 use brickproof_flash_model::sweep::{End, Finding, Machine, Path, Replay, Run, Step, Tears, Violation, replay};
 use serde::Serialize;
 
+use super::super::explain_text::Of;
 use super::super::options::style;
-use super::super::{Failure, dump, explain_text, print, print_json};
+use super::super::{Failure, dump, print, print_json};
 use super::options::{Arguments, id};
-use super::{Setup, Work, stories};
+use super::{Knows, Setup, Work};
 use crate::report::terminal::Style;
 use crate::sweep::Known;
 
@@ -40,12 +39,13 @@ struct ToldRun {
 }
 
 pub(super) fn run(arguments: &Arguments, setup: &Setup, path: &Path) -> Result<u8, Failure> {
-    let [story] = stories(arguments)[..] else {
+    let [story] = setup.stories(arguments)?[..] else {
         return Err(Failure::Usage("a path belongs to one story\n  remedy: one --story".into()));
     };
     if arguments.svg.is_some() {
         return Err(Failure::Usage("--svg draws a whole sweep\n  remedy: --cuts exhaustive, or linear".into()));
     }
+    let story = if arguments.strict { story.strict().unwrap_or(story) } else { story };
     let tell = Tell { arguments, setup, story: story.name(), path };
     setup.with(story, tell)
 }
@@ -58,22 +58,22 @@ struct Tell<'a> {
 }
 
 impl Work<u8> for Tell<'_> {
-    fn on<M: Machine>(self, machine: &M, facts: &Facts) -> Result<u8, Failure> {
+    fn on<M: Machine>(self, machine: &M, knows: Knows<'_>) -> Result<u8, Failure> {
         let Self { arguments, setup, story, path } = self;
         let usage = |error| Failure::Usage(format!("--cuts id:{}: {error}", id(path)));
         let replayed = replay(machine, path).map_err(usage)?;
-        dump::save(&arguments.flash_out, &setup.target.layout, &replayed.flash)?;
+        dump::save(&arguments.flash_out, &setup.target().layout, &replayed.flash)?;
         let (end, violation) = match &replayed.end {
             End::Violation(violation) => (violation.what.clone(), Some(violation)),
             End::Rest(end) => ((*end).to_owned(), None),
             End::Interrupted => return Err(Failure::Harness("a run that was not cut has not ended".into())),
         };
         let known = match violation {
-            Some(violation) => known(arguments.tears, machine, facts, path, violation)?,
+            Some(violation) => known(arguments.tears, machine, knows, path, violation)?,
             None => None,
         };
         let told = Told {
-            target: setup.target.name.clone(),
+            target: setup.target().name.clone(),
             story,
             path: id(path),
             runs: replayed.runs.iter().map(told_run).collect(),
@@ -96,7 +96,7 @@ impl Work<u8> for Tell<'_> {
 fn known<M: Machine>(
     tears: Tears,
     machine: &M,
-    facts: &Facts,
+    knows: Knows<'_>,
     path: &Path,
     violation: &Violation,
 ) -> Result<Option<Known>, Failure> {
@@ -111,7 +111,7 @@ fn known<M: Machine>(
         let cause = labels.last().copied();
         found = Some(Finding { violation: violation.clone(), cause, path: part, labels, nodes: 1 });
     }
-    Ok(found.and_then(|finding| Known::of(&finding, facts, tears)))
+    Ok(found.and_then(|finding| knows(&finding, tears)))
 }
 
 fn told_run(run: &Run) -> ToldRun {
@@ -200,9 +200,7 @@ fn left(setup: &Setup, replayed: &Replay, style: Style) -> String {
         Some(flash) => ("what the last power loss left", flash),
         None => ("at the end", &replayed.flash),
     };
-    let names = Names { layout: &setup.target.layout, recovers: setup.target.recovers() };
-    let explanation = setup.mcuboot.explain(flash, &names);
-    format!("\n{}", explain_text::explain(&setup.target.name, &explanation, explain_text::Of::State(last), style))
+    format!("\n{}", setup.explain(flash, Of::State(last), style))
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ impl Picture {
 /// All stories below each other.
 pub(super) fn document(answer: &Answer, pictures: &[Picture]) -> String {
     let height = 60.0 + pictures.iter().map(|picture| picture.height).sum::<f64>();
-    let title = format!("{}, MCUboot {}, tears {}", answer.target, answer.mode, answer.tears);
+    let title = format!("{}, {}, tears {}", answer.target, answer.words, answer.tears);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height:.0}\" width=\"{WIDTH}\" \
          height=\"{height:.0}\" role=\"img\">\n<title>{0}</title>\n<style>{STYLE}</style>\n\
@@ -102,7 +102,7 @@ fn colour(end: &str, answer: &StoryAnswer) -> &'static str {
         KNOWN
     } else if end.starts_with("the old image") {
         OLD
-    } else if end.starts_with("the new image") {
+    } else if end.starts_with("the new image") || end.starts_with("an application runs") {
         NEW
     } else {
         OTHER

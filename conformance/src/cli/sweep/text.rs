@@ -4,13 +4,13 @@ use std::fmt::Write;
 
 use brickproof_flash_model::sweep::Tears;
 
-use super::answer::{Answer, Covered, StoryAnswer, Way};
+use super::answer::{Answer, Covered, Property, StoryAnswer, Way};
 use crate::report::terminal::Style;
 
 /// What is swept.
 pub(super) fn heading(answer: &Answer, tears: Tears, style: Style) -> String {
-    let Answer { target, mode, flaw, images: [installed, update], .. } = answer;
-    let mut text = format!("{}, MCUboot {mode}\n", style.bold(target));
+    let Answer { target, words, flaw, images, .. } = answer;
+    let mut text = format!("{}, {words}\n", style.bold(target));
     if let Some(flaw) = flaw {
         let _ = writeln!(
             text,
@@ -18,10 +18,14 @@ pub(super) fn heading(answer: &Answer, tears: Tears, style: Style) -> String {
             answer.flaw_needs.unwrap_or("any story")
         );
     }
-    for image in [installed, update] {
+    for image in images {
         let sectors = if image.sectors == 1 { "sector" } else { "sectors" };
-        let _ =
-            writeln!(text, "  {:<10} {}, {} bytes, {} {sectors}", image.role, image.version, image.size, image.sectors);
+        let holds = image.holds.map_or(String::new(), |holds| format!("{holds} "));
+        let _ = writeln!(
+            text,
+            "  {:<10} {holds}{}, {} bytes, {} {sectors}",
+            image.role, image.version, image.size, image.sectors
+        );
     }
     let leaves = match tears {
         Tears::None => "power is lost between flash operations only",
@@ -48,6 +52,18 @@ pub(super) fn story(answer: &StoryAnswer, style: Style) -> String {
         let states = number(answer.left_out as u64);
         let _ = writeln!(text, "  {}   {states} states that were found and not run: {because}", style.bold("LEFT OUT"));
     }
+    if let Some(strict) = &answer.strict {
+        let _ = writeln!(
+            text,
+            "  design     what it does not promise was wanted, too: {} states, {} power losses tried",
+            number(strict.states as u64),
+            number(strict.edges)
+        );
+        let _ = writeln!(
+            text,
+            "  assumed    the uploader sends again what is not acknowledged; the radio, timers and queues are left out"
+        );
+    }
     if answer.story.starts_with("upload") {
         let _ =
             writeln!(text, "  assumed    a torn erase of an erased sector leaves it erased, but for the tears `units`");
@@ -65,7 +81,8 @@ pub(super) fn story(answer: &StoryAnswer, style: Style) -> String {
         let _ = writeln!(text, "  {title:<10} {:>most$}  {end}", number(*states));
     }
     for property in &answer.known {
-        let _ = writeln!(text, "  known      {}: {}", style.bold(property.id), property.title);
+        let title = if property.by_design { "by design" } else { "known" };
+        let _ = writeln!(text, "  {title:<10} {}: {}", style.bold(property.id), property.title);
         // One way is enough to see it; the others are in the JSON.
         if let Some(shortest) = property.ways.first() {
             way(&mut text, shortest);
@@ -92,7 +109,12 @@ fn way(text: &mut String, way: &Way) {
 }
 
 /// What must not come of it.
-const HARMS: &str = "bricks this, boots a wrong image or loses the way back";
+fn harms(answer: &Answer) -> &'static str {
+    match answer.bootloader {
+        "mcuboot" => "bricks this, boots a wrong image or loses the way back",
+        _ => "bricks this, starts a wrong image or loses an installed update",
+    }
+}
 
 /// The answer to the question.
 pub(super) fn verdict(answer: &Answer, style: Style) -> String {
@@ -106,9 +128,12 @@ pub(super) fn verdict(answer: &Answer, style: Style) -> String {
         Covered::UpTo(cuts) => way.cuts <= cuts,
         Covered::Nothing => false,
     };
+    let harms = harms(answer);
     let shown = answer.stories.iter().flat_map(|story| &story.known);
-    let known: std::collections::BTreeSet<&str> =
-        shown.filter(|property| property.ways.iter().any(within)).map(|property| property.id).collect();
+    let shown = shown.filter(|property| property.ways.iter().any(within));
+    let (designed, known): (Vec<_>, Vec<_>) = shown.partition(|property| property.by_design);
+    let ids = |all: &[&Property]| all.iter().map(|property| property.id).collect::<std::collections::BTreeSet<&str>>();
+    let (designed, known) = (ids(&designed), ids(&known));
     let verdict = if violations > 0 {
         let s = if violations == 1 {
             "violation that is no known property"
@@ -118,11 +143,11 @@ pub(super) fn verdict(answer: &Answer, style: Style) -> String {
         format!("{violations} {s} of this bootloader")
     } else {
         let whatever = match least {
-            Covered::Everything => format!("no sequence of power losses {HARMS}"),
+            Covered::Everything => format!("no sequence of power losses {harms}"),
             Covered::UpTo(0) => "the story holds without a power loss".to_owned(),
-            Covered::UpTo(1) => format!("no single power loss {HARMS}"),
+            Covered::UpTo(1) => format!("no single power loss {harms}"),
             Covered::UpTo(cuts) => {
-                format!("no sequence of up to {cuts} power losses {HARMS}")
+                format!("no sequence of up to {cuts} power losses {harms}")
             }
             Covered::Nothing => "nothing was covered".to_owned(),
         };
@@ -137,8 +162,13 @@ pub(super) fn verdict(answer: &Answer, style: Style) -> String {
     } else {
         format!("; not begun: {}", answer.not_begun.join(", "))
     };
+    let designed = if designed.is_empty() {
+        String::new()
+    } else {
+        format!("; its design does not promise more: {}", designed.into_iter().collect::<Vec<_>>().join(", "))
+    };
     let partly = if complete { "" } else { "; not everything was covered" };
-    format!("\n{}\n", style.bold(&format!("{verdict}{partly}{begun}")))
+    format!("\n{}\n", style.bold(&format!("{verdict}{designed}{partly}{begun}")))
 }
 
 fn covered(covered: Covered) -> String {

@@ -10,9 +10,11 @@
 //! | [`session`] | one image by Secure DFU |
 //! | [`buttonless`] | from an application into its bootloader |
 //! | [`update`] | a whole package |
+//! | [`legacy`] | all of that for Legacy DFU |
 
 pub mod buttonless;
 pub mod channel;
+pub mod legacy;
 pub mod link;
 pub mod policy;
 pub mod serial;

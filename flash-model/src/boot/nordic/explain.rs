@@ -78,7 +78,13 @@ impl Nordic {
     /// Explains a flash.
     #[must_use]
     pub fn explain(&self, flash: &Flash) -> Explanation {
-        let boots = self.next_boots(flash, Entry::default());
+        self.explain_with(flash, Entry::default())
+    }
+
+    /// Explains a flash, and what the next boot makes of it and of what it finds beside it.
+    #[must_use]
+    pub fn explain_with(&self, flash: &Flash, entry: Entry) -> Explanation {
+        let boots = self.next_boots(flash, entry);
         let loaded = self.load(flash).unwrap_or((Settings::blank(self.options.profile), SettingsSource::Nothing));
         Explanation {
             profile: self.options.profile.name(),

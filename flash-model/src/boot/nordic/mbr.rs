@@ -29,7 +29,7 @@ use crate::flash::{Controller, FlashError};
 
 const RECORD_MAGIC: u32 = 0x434f_5059;
 /// Bytes of the record.
-pub(super) const RECORD_LEN: usize = 16;
+pub(in crate::boot) const RECORD_LEN: usize = 16;
 
 /// What the parameters page asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,7 +41,7 @@ pub struct CopyCommand {
 }
 
 impl CopyCommand {
-    fn to_bytes(self) -> [u8; RECORD_LEN] {
+    pub(in crate::boot) fn to_bytes(self) -> [u8; RECORD_LEN] {
         let mut bytes = [0; RECORD_LEN];
         bytes[..4].copy_from_slice(&RECORD_MAGIC.to_le_bytes());
         bytes[4..8].copy_from_slice(&self.source.to_le_bytes());
@@ -51,14 +51,14 @@ impl CopyCommand {
         bytes
     }
 
-    fn parse(bytes: &[u8; RECORD_LEN]) -> Option<Self> {
+    pub(in crate::boot) fn parse(bytes: &[u8; RECORD_LEN]) -> Option<Self> {
         let word =
             |at: usize| bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |word| u32::from_le_bytes(*word));
         let command = Self { source: word(4), words: word(8) };
         (command.to_bytes() == *bytes).then_some(command)
     }
 
-    fn len(self) -> u32 {
+    pub(in crate::boot) fn len(self) -> u32 {
         self.words.saturating_mul(4)
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn sign_big_endian(key: &SigningKey, message: &[u8]) -> Result<[u8; S
 }
 
 /// As [`verify`], with r and s as they are.
-pub(super) fn verify_big_endian(key: &PublicKey, message: &[u8], signature: &[u8; SIGNATURE_LEN]) -> bool {
+pub(crate) fn verify_big_endian(key: &PublicKey, message: &[u8], signature: &[u8; SIGNATURE_LEN]) -> bool {
     ecdsa::Signature::from_slice(signature).is_ok_and(|signature| key.verify(message, signature.to_der().as_bytes()))
 }
 

@@ -31,7 +31,7 @@ mod server;
 pub use known::{Facts, Known};
 pub use monitor::{Stage, State};
 
-use monitor::Print;
+pub(in crate::sweep) use monitor::Print;
 use server::{Ended, Upload};
 
 use super::cutter::Reset;

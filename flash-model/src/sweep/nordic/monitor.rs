@@ -60,22 +60,22 @@ impl State {
 
 /// An image that may be in a place, by its hash.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Print {
+pub(in crate::sweep) struct Print {
     len: u32,
     hash: [u8; 32],
 }
 
 impl Print {
-    pub(super) fn of(image: &[u8]) -> Self {
+    pub(in crate::sweep) fn of(image: &[u8]) -> Self {
         Self { len: image.len() as u32, hash: Sha256::digest(image).into() }
     }
 
-    pub(super) fn hash(&self) -> &[u8; 32] {
+    pub(in crate::sweep) fn hash(&self) -> &[u8; 32] {
         &self.hash
     }
 
     /// Whether it is at this address.
-    pub(super) fn is_at(&self, map: &MemoryMap, flash: &Flash, address: u32) -> bool {
+    pub(in crate::sweep) fn is_at(&self, map: &MemoryMap, flash: &Flash, address: u32) -> bool {
         map.sha256(flash, address, self.len).is_ok_and(|hash| hash == self.hash)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{CONNECTION, opcode_of};
 use crate::device::attributes::Behind;
 use crate::gatt::{AttError, CentralAction, GattEvent, Properties, VALUE_MAX, WriteKind, opcode};
-use crate::nordic::gatt::CCC_IMPROPERLY_CONFIGURED;
+use crate::nordic::gatt::{CCC_IMPROPERLY_CONFIGURED, FEATURE_NOT_SUPPORTED};
 use crate::smp::gatt::{GattConfig, Received};
 use crate::trace::{Direction, Kind, LinkEvent};
 use crate::world::{Carrier, World};
@@ -20,7 +20,7 @@ impl World {
         // Controllers have agreed on it by themselves, whatever the target would have said.
         let theirs = GattConfig { mtu: asked, ..board.gatt.clone() };
         let config = if self.carrier == Carrier::Adapter { &theirs } else { &board.gatt };
-        let asked_of_target = board.as_nordic().map_or(asked, |nordic| nordic.mtu(asked, config.mtu));
+        let asked_of_target = board.mtu(asked, config.mtu);
         let mtu = link.server.exchange_mtu(config, asked_of_target);
         self.record(Kind::Link(LinkEvent::Mtu { connection: number, asked, mtu }));
         self.tell_link(number, GattEvent::Mtu(mtu));
@@ -83,6 +83,10 @@ impl World {
             }
         }
         link.server.permits(attribute.access, refusal)?;
+        if kind == WriteKind::Long && matches!(&attribute.behind, Behind::Dfu { endpoint, .. } if endpoint.is_legacy())
+        {
+            return Err(FEATURE_NOT_SUPPORTED);
+        }
         if let Behind::Dfu { endpoint, descriptor: Some(descriptor) } = attribute.behind
             && endpoint.answers()
             && !link.server.notifies(descriptor)

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use brickproof_flash_model::boot::nordic_legacy::Transport;
+
 use super::{LINKS_MAX, Link};
 use crate::device::attributes::Attributes;
 use crate::device::program::Input;
@@ -38,7 +40,10 @@ impl World {
     fn without_bluetooth(&self) -> Option<&'static str> {
         self.unreachable().or_else(|| {
             let recovers = self.device().is_some_and(|device| device.recovery().is_some());
-            recovers.then_some("the recovery of the bootloader has no Bluetooth")
+            let mode = self.device().and_then(|device| device.legacy_mode());
+            let serial = mode.is_some_and(|mode| mode.transport() == Transport::Serial);
+            let serial = serial.then_some("DFU mode waits on its serial line");
+            recovers.then_some("the recovery of the bootloader has no Bluetooth").or(serial)
         })
     }
 
