@@ -47,6 +47,7 @@ mod written;
 #[cfg(test)]
 mod tests;
 
+use brickproof_flash_model::image::nordic::Package;
 use brickproof_simulator::trace::{Kind, Record};
 
 use crate::runner::verdict::{Finding, Weight};
@@ -137,36 +138,40 @@ fn checks() -> impl Iterator<Item = (&'static str, Check)> {
 pub enum Family {
     /// Those on initiators that speak SMP.
     Smp,
-    /// Those on initiators that speak one of Nordic's protocols.
-    Nordic,
+    /// Those on initiators that speak Nordic's Secure DFU.
+    SecureDfu,
+    /// Those on initiators that speak Nordic's Legacy DFU.
+    LegacyDfu,
 }
 
+/// What [`DfuMessage::protocol`](brickproof_simulator::nordic::DfuMessage::protocol) has of Legacy DFU.
+const LEGACY: &str = "legacy-dfu";
+
 impl Family {
-    /// That of a run: by what was said, and if nothing was, by what the initiator was given.
+    /// That of a run: by what the initiator was given, and if that is no package, by what was said.
     fn of(trace: &[Record], images: &ImageSet) -> Self {
-        let spoken = trace.iter().find_map(|record| match record.kind {
-            Kind::Dfu { .. } => Some(Self::Nordic),
+        if let Ok(package) = Package::read("the update", &images.update.bytes) {
+            return if package.is_legacy() { Self::LegacyDfu } else { Self::SecureDfu };
+        }
+        let spoken = trace.iter().find_map(|record| match &record.kind {
+            Kind::Dfu { message, .. } if message.protocol == LEGACY => Some(Self::LegacyDfu),
+            Kind::Dfu { .. } => Some(Self::SecureDfu),
             Kind::Message { .. } | Kind::Datagram { .. } => Some(Self::Smp),
             _ => None,
         });
-        let given = if images.update.bytes.starts_with(PACKAGE) { Self::Nordic } else { Self::Smp };
-        spoken.unwrap_or(given)
+        spoken.unwrap_or(Self::Smp)
     }
 }
 
-/// First bytes of a package: it is a ZIP archive.
-const PACKAGE: &[u8] = b"PK";
-
 /// Ids of the requirements of a family that have a check.
 pub fn checked_of(family: Family) -> impl Iterator<Item = &'static str> {
-    let (smp, nordic) = (family == Family::Smp, family == Family::Nordic);
-    let smp = checks().map(|(id, _)| id).filter(move |_| smp);
-    smp.chain(nordic::checked().filter(move |_| nordic))
+    let smp = checks().map(|(id, _)| id).filter(move |_| family == Family::Smp);
+    smp.chain(nordic::checked().filter(move |_| family == Family::SecureDfu))
 }
 
 /// Ids of the requirements that have a check.
 pub fn checked() -> impl Iterator<Item = &'static str> {
-    checked_of(Family::Smp).chain(checked_of(Family::Nordic))
+    [Family::Smp, Family::SecureDfu, Family::LegacyDfu].into_iter().flat_map(checked_of)
 }
 
 /// Ids of everything that can be found: requirements and expectations.
@@ -181,7 +186,9 @@ pub fn judge(scenario: &Scenario, images: &ImageSet, trace: &[Record], hung: boo
     let mut findings = expect::findings(scenario, &view, hung);
     let outcomes = match Family::of(trace, images) {
         Family::Smp => outcomes(trace, images, &view),
-        Family::Nordic => nordic::outcomes(trace, images),
+        Family::SecureDfu => nordic::outcomes(trace, images),
+        // No requirements have been written down yet.
+        Family::LegacyDfu => Vec::new(),
     };
     for (id, outcome) in &outcomes {
         if let CheckOutcome::Violated { findings: violations } = &outcome
