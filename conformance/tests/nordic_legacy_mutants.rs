@@ -79,7 +79,7 @@ fn the_good_initiator_passes_and_its_oddities_break_nothing() {
             met.entry(id).or_default().extend(scenarios);
         }
     }
-    let checked: BTreeSet<String> = judge::checked_of(Family::NordicLegacy).map(str::to_owned).collect();
+    let checked: BTreeSet<String> = judge::checked_of(Family::LegacyDfu).map(str::to_owned).collect();
     assert_eq!(met.keys().cloned().collect::<BTreeSet<_>>(), checked, "the scenarios exercise every requirement");
     for requirement in requirements::all().iter().filter(|requirement| checked.contains(&requirement.id)) {
         let missing = requirement.scenarios.iter().filter(|id| !met[&requirement.id].contains(*id));
@@ -101,5 +101,5 @@ fn every_mutant_is_caught_and_breaks_only_what_it_names() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let caught: BTreeSet<&str> = mutants.iter().map(|mutant| mutant.breaks).collect();
-    assert_eq!(caught, judge::checked_of(Family::NordicLegacy).collect(), "every requirement has a mutant");
+    assert_eq!(caught, judge::checked_of(Family::LegacyDfu).collect(), "every requirement has a mutant");
 }

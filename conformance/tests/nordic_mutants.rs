@@ -108,7 +108,7 @@ fn the_good_initiator_passes_and_its_oddities_break_nothing() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let checked: BTreeSet<String> = judge::checked_of(Family::Nordic).map(str::to_owned).collect();
+    let checked: BTreeSet<String> = judge::checked_of(Family::SecureDfu).map(str::to_owned).collect();
     assert_eq!(met.keys().cloned().collect::<BTreeSet<_>>(), checked, "the scenarios exercise every requirement");
     for requirement in requirements::all().iter().filter(|requirement| checked.contains(&requirement.id)) {
         for id in requirement.scenarios.iter().filter(|id| !met[&requirement.id].contains(*id)) {
@@ -130,7 +130,7 @@ fn every_mutant_is_caught_and_breaks_only_what_it_names() {
     let wrong: Vec<String> = wrong.into_iter().flatten().collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let caught: BTreeSet<&str> = mutants.iter().map(|mutant| mutant.breaks).collect();
-    assert_eq!(caught, judge::checked_of(Family::Nordic).collect(), "every requirement has a mutant");
+    assert_eq!(caught, judge::checked_of(Family::SecureDfu).collect(), "every requirement has a mutant");
 }
 
 /// A scenario with this fault, on a device as this SDK has it.
@@ -236,7 +236,7 @@ fn traces_with_holes_are_judged() {
                 let holes = |(index, _): &(usize, &_)| index % step != first;
                 let some: Vec<_> = trace.iter().enumerate().filter(holes).map(|(_, record)| record.clone()).collect();
                 let judgement = judge::judge(&case.scenario, &case.images, &some, false);
-                assert_eq!(judgement.checks.len(), judge::checked_of(Family::Nordic).count());
+                assert_eq!(judgement.checks.len(), judge::checked_of(Family::SecureDfu).count());
             }
             let half = &trace[trace.len() / step..];
             for part in [half, &trace[..trace.len() / step]] {

@@ -140,47 +140,43 @@ fn checks() -> impl Iterator<Item = (&'static str, Check)> {
 pub enum Family {
     /// Those on initiators that speak SMP.
     Smp,
-    /// Those on initiators that speak Nordic's Secure DFU, or ask an application for it.
-    Nordic,
+    /// Those on initiators that speak Nordic's Secure DFU.
+    SecureDfu,
     /// Those on initiators that speak Nordic's Legacy DFU.
-    NordicLegacy,
+    LegacyDfu,
 }
 
+/// What [`DfuMessage::protocol`](brickproof_simulator::nordic::DfuMessage::protocol) has of Legacy DFU.
+const LEGACY: &str = "legacy-dfu";
+
 impl Family {
-    /// That of a run: by what was said, and if nothing was, by what the initiator was given.
+    /// That of a run: by what the initiator was given, and if that is no package, by what was said.
     fn of(trace: &[Record], images: &ImageSet) -> Self {
+        if let Ok(package) = Package::read("the update", &images.update.bytes) {
+            return if package.is_legacy() { Self::LegacyDfu } else { Self::SecureDfu };
+        }
         let spoken = trace.iter().find_map(|record| match &record.kind {
-            Kind::Dfu { message, .. } if message.protocol == LEGACY => Some(Self::NordicLegacy),
-            Kind::Dfu { .. } => Some(Self::Nordic),
+            Kind::Dfu { message, .. } if message.protocol == LEGACY => Some(Self::LegacyDfu),
+            Kind::Dfu { .. } => Some(Self::SecureDfu),
             Kind::Message { .. } | Kind::Datagram { .. } => Some(Self::Smp),
             _ => None,
         });
-        let given = || match &images.update.bytes {
-            bytes if !bytes.starts_with(PACKAGE) => Self::Smp,
-            bytes if Package::read("the update", bytes).is_ok_and(|package| package.is_legacy()) => Self::NordicLegacy,
-            _ => Self::Nordic,
-        };
-        spoken.unwrap_or_else(given)
+        spoken.unwrap_or(Self::Smp)
     }
 }
-
-/// First bytes of a package: it is a ZIP archive.
-const PACKAGE: &[u8] = b"PK";
-/// The protocol of a message of Legacy DFU.
-const LEGACY: &str = "legacy-dfu";
 
 /// Ids of the requirements of a family that have a check.
 pub fn checked_of(family: Family) -> Box<dyn Iterator<Item = &'static str>> {
     match family {
         Family::Smp => Box::new(checks().map(|(id, _)| id)),
-        Family::Nordic => Box::new(nordic::checked()),
-        Family::NordicLegacy => Box::new(nordic_legacy::checked()),
+        Family::SecureDfu => Box::new(nordic::checked()),
+        Family::LegacyDfu => Box::new(nordic_legacy::checked()),
     }
 }
 
 /// Ids of the requirements that have a check.
 pub fn checked() -> impl Iterator<Item = &'static str> {
-    [Family::Smp, Family::Nordic, Family::NordicLegacy].into_iter().flat_map(checked_of)
+    [Family::Smp, Family::SecureDfu, Family::LegacyDfu].into_iter().flat_map(checked_of)
 }
 
 /// Ids of everything that can be found: requirements and expectations.
@@ -195,8 +191,8 @@ pub fn judge(scenario: &Scenario, images: &ImageSet, trace: &[Record], hung: boo
     let mut findings = expect::findings(scenario, &view, hung);
     let outcomes = match Family::of(trace, images) {
         Family::Smp => outcomes(trace, images, &view),
-        Family::Nordic => nordic::outcomes(trace, images),
-        Family::NordicLegacy => nordic_legacy::outcomes(trace),
+        Family::SecureDfu => nordic::outcomes(trace, images),
+        Family::LegacyDfu => nordic_legacy::outcomes(trace),
     };
     for (id, outcome) in &outcomes {
         if let CheckOutcome::Violated { findings: violations } = &outcome

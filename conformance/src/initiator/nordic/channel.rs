@@ -97,11 +97,12 @@ impl<L: Link> Channel for BleChannel<'_, L> {
         loop {
             let left = end.saturating_sub(self.link.now_us());
             match self.link.hear(left).await {
-                Some(Heard::Notified(Endpoint::ControlPoint, value)) => match Response::parse(&value) {
-                    Some(response) => return Came::Response(response),
-                    // What is no response is nobody's.
-                    None => {}
-                },
+                // What is no response is nobody's.
+                Some(Heard::Notified(Endpoint::ControlPoint, value)) => {
+                    if let Some(response) = Response::parse(&value) {
+                        return Came::Response(response);
+                    }
+                }
                 Some(Heard::Disconnected) => return Came::Lost,
                 Some(Heard::Indicated(..)) => self.link.confirm().await,
                 Some(Heard::Notified(..)) => {}

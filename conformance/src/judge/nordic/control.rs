@@ -94,13 +94,11 @@ fn written_by(walk: &Walk<'_, '_>, right: u8, way: impl Fn(&Event<'_>) -> Option
 fn requests_have_their_length(walk: &Walk<'_, '_>) -> CheckOutcome {
     let mut seen = Seen::default();
     for moment in walk.moments() {
-        match moment.event {
-            Event::Request(written, request) => match (written.malformed, request) {
-                (Some(malformed), _) => seen.violated(&moment.place, malformed.to_string()),
-                (None, Some(Request::Unknown(_)) | None) => {}
-                (None, Some(_)) => seen.met(moment.place.n),
-            },
-            _ => {}
+        let Event::Request(written, request) = moment.event else { continue };
+        match (written.malformed, request) {
+            (Some(malformed), _) => seen.violated(&moment.place, malformed.to_string()),
+            (None, Some(Request::Unknown(_)) | None) => {}
+            (None, Some(_)) => seen.met(moment.place.n),
         }
     }
     seen.outcome()

@@ -204,16 +204,12 @@ fn images_have_their_sessions(walk: &Walk<'_, '_>) -> CheckOutcome {
                 }
                 if *request == Request::Execute && moment.state.current == COMMAND {
                     match only_image(walk, &moment) {
-                        Some(index) if (0..index).all(|before| over.contains(&before)) => {
-                            if index > 0 {
-                                seen.met(moment.place.n);
-                            }
-                        }
+                        None | Some(0) => {}
+                        Some(index) if (0..index).all(|before| over.contains(&before)) => seen.met(moment.place.n),
                         Some(index) => {
                             let kind = walk.view.images().get(index).map_or("?", |image| image.kind.key());
                             seen.violated(&moment.place, format!("the {kind} is sent before what it needs"));
                         }
-                        None => {}
                     }
                 }
             }
