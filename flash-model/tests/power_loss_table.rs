@@ -2,6 +2,8 @@
 //!
 //! To write it anew: `BRICKPROOF_WRITE_TABLE=1 cargo test -p brickproof-flash-model --test power_loss_table`.
 
+mod table_support;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use brickproof_flash_model::boot::mcuboot::{Mcuboot, Mode, Options};
@@ -12,6 +14,7 @@ use brickproof_flash_model::sweep::label::{Cut, Part};
 use brickproof_flash_model::sweep::mcuboot::known::ALL;
 use brickproof_flash_model::sweep::mcuboot::{Factory, Known, Story, Update};
 use brickproof_flash_model::sweep::{CutPlace, Depth, Label, Path, Settings, Step, Tears, explore, replay};
+use table_support::{check, table, wrapped};
 
 /// What is above is written by hand.
 const MARK: &str = "<!-- From here on it is written by tests/power_loss_table.rs. -->\n";
@@ -239,39 +242,6 @@ fn column(layout: &Layout, mode: Mode, lengths: Lengths) -> Column {
     column
 }
 
-/// A table whose columns are as wide as they must be.
-fn table(rows: &[Vec<String>]) -> String {
-    let widths: Vec<usize> =
-        (0..rows[0].len()).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap()).collect();
-    let line = |row: &Vec<String>| {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
-        format!("| {} |\n", cells.join(" | "))
-    };
-    let rule: Vec<String> = widths.iter().map(|&width| "-".repeat(width)).collect();
-    let mut lines: Vec<String> = rows.iter().map(line).collect();
-    lines.insert(1, format!("|-{}-|\n", rule.join("-|-")));
-    lines.concat()
-}
-
-/// A paragraph in lines of at most 120 columns; all but the first are indented as deep as the text of that.
-fn wrapped(before: &str, text: &str) -> String {
-    let indent = before.trim_start_matches('\n').len();
-    let mut lines = String::from(before);
-    let mut at = indent;
-    for (index, word) in text.split(' ').enumerate() {
-        if index > 0 && at + 1 + word.len() > 120 {
-            lines += &format!("\n{}", " ".repeat(indent));
-            at = indent;
-        } else if index > 0 {
-            lines.push(' ');
-            at += 1;
-        }
-        lines += word;
-        at += word.len();
-    }
-    lines + "\n"
-}
-
 fn generated() -> String {
     let mut text = String::from("\n## The rows\n\n");
     for (name, meaning) in FAULTS {
@@ -321,13 +291,5 @@ fn generated() -> String {
 
 #[test]
 fn table_is_current() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/POWER-LOSS.md");
-    let stored = std::fs::read_to_string(path).unwrap();
-    let by_hand = stored.split(MARK).next().unwrap();
-    let current = format!("{by_hand}{MARK}{}", generated());
-    if std::env::var_os("BRICKPROOF_WRITE_TABLE").is_some() {
-        std::fs::write(path, &current).unwrap();
-    } else {
-        assert!(stored == current, "{path} differs from what the sweeps find: write it anew and look at the change");
-    }
+    check(concat!(env!("CARGO_MANIFEST_DIR"), "/POWER-LOSS.md"), MARK, &generated());
 }

@@ -43,7 +43,12 @@ pub(super) fn run() -> Result<u8, Failure> {
         programs.dedup();
         let missing: Vec<_> = programs.iter().filter(|program| find_program(program).is_none()).copied().collect();
         let state = if missing.is_empty() {
-            Ok(programs.iter().map(|program| version(program)).collect::<Vec<_>>().join(", "))
+            let programs = programs.iter().map(|program| version(program)).collect::<Vec<_>>().join(", ");
+            Ok(match &profile.driver {
+                None => programs,
+                // A library is found by whoever loads it.
+                Some(_) => format!("{programs}; what it drives is not looked for: {}", profile.needs),
+            })
         } else {
             Err(format!("`{}` is missing: {}", missing.join("`, `"), profile.needs))
         };
@@ -59,12 +64,13 @@ fn text(airs: &[Line], initiators: &[Line]) -> String {
     for (heading, lines) in [("airs", airs), ("initiators", initiators)] {
         text.push_str(heading);
         text.push('\n');
+        let width = lines.iter().map(|line| line.name.len()).max().unwrap_or(0).max(16);
         for line in lines {
             let (word, state) = match &line.state {
                 Ok(state) => ("works: ", state),
                 Err(state) => ("", state),
             };
-            text.push_str(&format!("  {:<16}  {word}{state}\n", line.name));
+            text.push_str(&format!("  {:<width$}  {word}{state}\n", line.name));
         }
     }
     text

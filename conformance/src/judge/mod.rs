@@ -20,6 +20,7 @@
 //! | `state` | STA-01 to STA-13 |
 //! | `reset` | RST-01, RST-02, RST-03 |
 //! | `nordic` | NS-01 to NS-43, NB-01 to NB-07 |
+//! | `nordic_legacy` | NL-01 to NL-09 |
 //! | `parts` | none: an update of several images as one trace for each |
 //! | `expect` | expectations of the scenario, and what must hold after every scenario |
 //! | `silence` | none: why nothing was sent |
@@ -29,6 +30,7 @@ mod ble;
 mod expect;
 mod header;
 pub mod nordic;
+mod nordic_legacy;
 mod packet;
 mod parts;
 mod protocol;
@@ -164,9 +166,12 @@ impl Family {
 }
 
 /// Ids of the requirements of a family that have a check.
-pub fn checked_of(family: Family) -> impl Iterator<Item = &'static str> {
-    let smp = checks().map(|(id, _)| id).filter(move |_| family == Family::Smp);
-    smp.chain(nordic::checked().filter(move |_| family == Family::SecureDfu))
+pub fn checked_of(family: Family) -> Box<dyn Iterator<Item = &'static str>> {
+    match family {
+        Family::Smp => Box::new(checks().map(|(id, _)| id)),
+        Family::SecureDfu => Box::new(nordic::checked()),
+        Family::LegacyDfu => Box::new(nordic_legacy::checked()),
+    }
 }
 
 /// Ids of the requirements that have a check.
@@ -187,8 +192,7 @@ pub fn judge(scenario: &Scenario, images: &ImageSet, trace: &[Record], hung: boo
     let outcomes = match Family::of(trace, images) {
         Family::Smp => outcomes(trace, images, &view),
         Family::SecureDfu => nordic::outcomes(trace, images),
-        // No requirements have been written down yet.
-        Family::LegacyDfu => Vec::new(),
+        Family::LegacyDfu => nordic_legacy::outcomes(trace),
     };
     for (id, outcome) in &outcomes {
         if let CheckOutcome::Violated { findings: violations } = &outcome

@@ -6,6 +6,7 @@
 
 mod ble;
 pub mod nordic;
+pub mod nordic_legacy;
 mod oddity;
 mod protocol;
 mod reset;

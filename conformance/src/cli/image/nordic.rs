@@ -73,8 +73,7 @@ fn show_secure(packet: &InitPacket, bytes: &[u8], firmware: Option<&[u8]>) -> Sh
     let _ = writeln!(text, "    type       {fw_type}, version {}", version(command.fw_version));
     let _ = writeln!(text, "    hardware   {}", version(command.hw_version));
     let _ = writeln!(text, "    SoftDevice {}", softdevices::list(&command.sd_req));
-    let [softdevice, bootloader, application] =
-        [command.sd_size, command.bl_size, command.app_size].map(|size| said(size));
+    let [softdevice, bootloader, application] = [command.sd_size, command.bl_size, command.app_size].map(said);
     let _ =
         writeln!(text, "    bytes      SoftDevice {softdevice}, bootloader {bootloader}, application {application}");
     // In the packet it is in reverse order.
@@ -341,7 +340,7 @@ pub(super) fn verify_package(
     if !faults.is_empty() {
         return Ok(Err(faults));
     }
-    let names: Vec<String> = package.images.iter().map(|image| words(image)).collect();
+    let names: Vec<String> = package.images.iter().map(words).collect();
     let unsigned = package.images.iter().any(|image| !is_signed(&package, image));
     let note = if unsigned { "; nothing is signed: anybody can have made it" } else { "; signed" };
     Ok(Ok(format!("{}{note}", names.join(", then "))))

@@ -99,7 +99,6 @@ pub(super) fn fill(target: &Target, mcuboot: &Mcuboot, slots: &[SlotFile]) -> Re
 
 /// The flash of a board of Nordic's as it leaves the factory, with the given application or one of our own.
 pub(super) fn fill_nordic(target: &Target, slots: &[SlotFile]) -> Result<Flash, Failure> {
-    let own = target.of_nordic().ok_or_else(|| Failure::Harness("a target of no known family".into()))?;
     let application = match slots {
         [] => Application { bytes: application_binary(VERSION, OWN_IMAGE), version: VERSION },
         [SlotFile { place: Place::Application(version), path, .. }] => application(path, *version)?,
@@ -113,7 +112,13 @@ pub(super) fn fill_nordic(target: &Target, slots: &[SlotFile]) -> Result<Flash, 
             )));
         }
     };
-    Ok(own.factory_flash(&target.layout, &application.bytes, application.version)?)
+    let Application { bytes, version } = application;
+    match (target.of_nordic(), target.of_nordic_legacy()) {
+        (Some(own), _) => Ok(own.factory_flash(&target.layout, &bytes, version)?),
+        // Its settings have no version.
+        (None, Some(own)) => Ok(own.factory_flash(&target.layout, &bytes)?),
+        (None, None) => Err(Failure::Harness("a target of no known family".into())),
+    }
 }
 
 fn install(

@@ -45,6 +45,12 @@ impl Setup {
         let target = keys(&arguments.keys)?
             .into_iter()
             .fold(library::target(&arguments.target)?, |target, key| target.trusting(key));
+        if target.of_nordic_legacy().is_some() {
+            return Err(Failure::Usage(format!(
+                "{} has a Legacy DFU bootloader, which is not swept here\n  remedy: a target with MCUboot or Secure DFU",
+                target.name
+            )));
+        }
         if target.of_nordic().is_some() {
             return nordic::Setup::new(arguments, target).map(|setup| Self::Nordic(Box::new(setup)));
         }

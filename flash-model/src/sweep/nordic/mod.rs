@@ -22,6 +22,8 @@
 //! A [`Strict`](Update::strict) machine wants all of them, and shows what the design cannot do: [`known`]. One that is not
 //! goes on where the design has no application for a while, where it keeps what it has, and where an uploader has to look
 //! what became of an update that it was told is accepted, or has to send its init packet anew.
+//!
+#![doc = include_str!("../../../POWER-LOSS-NORDIC.md")]
 
 mod fields;
 pub mod known;
