@@ -29,13 +29,17 @@ pub(super) fn why(trace: &[Record]) -> Option<String> {
         _ => None,
     });
     let connected = trace.iter().any(|record| matches!(record.kind, Kind::Link(LinkEvent::Connected { .. })));
+    // Only a device of Nordic's has banks.
+    let nordic = trace.iter().any(
+        |record| matches!(&record.kind, Kind::State(state) if state.slots.iter().any(|slot| slot.slot == "bank-0")),
+    );
+    let never = if nordic { "never wrote to a characteristic of DFU" } else { "never wrote to the SMP characteristic" };
     if air == Some(ADAPTER) {
-        let why = if connected {
-            "a central connected, and never wrote to the SMP characteristic"
+        return Some(if connected {
+            format!("a central connected, and {never}")
         } else {
-            "no central connected to the adapter: is it in range, and not the one that the tool itself uses?"
-        };
-        return Some(why.into());
+            "no central connected to the adapter: is it in range, and not the one that the tool itself uses?".into()
+        });
     }
     if air != Some(AIR) {
         return None;
@@ -63,7 +67,7 @@ pub(super) fn why(trace: &[Record]) -> Option<String> {
         })
     };
     Some(match (connected, called(".Connect"), called(".StartDiscovery")) {
-        (true, ..) => "it connected, and never wrote to the SMP characteristic".into(),
+        (true, ..) => format!("it connected, and {never}"),
         (false, Some(Some(error)), _) => format!("it opened the bus, and could not connect: {error}"),
         (false, Some(None), _) => "it opened the bus, and its connection was never made".into(),
         (false, None, Some(Some(error))) => format!("it opened the bus, and could not scan: {error}"),
