@@ -53,9 +53,12 @@ fn told(world: &mut World) -> Vec<GattEvent> {
     std::iter::from_fn(|| world.take_gatt()).map(|(_, event)| event).collect()
 }
 
-/// Does something as central 1; what it is told by and by.
+/// Does something as central 1; what it is told once that has arrived.
 fn act(world: &mut World, action: CentralAction) -> Vec<GattEvent> {
     world.central(1, action);
+    while world.on_air(1) > 0 {
+        later(world, 1_000);
+    }
     told(world)
 }
 
