@@ -5,18 +5,20 @@ use std::str::FromStr;
 
 /// What a scenario may need, of the air or of the initiator.
 ///
-/// `smp`, `secure-dfu`, `legacy-dfu`: what the target is spoken to with; `serial-dfu`: over a serial
-/// line. /// `serial-recovery`: the target has MCUboot's serial recovery, and the air reaches it. `ble`: everything that
+/// `smp`, `secure-dfu`, `legacy-dfu`: what the target is spoken to with; `serial-dfu`: over a serial line. `softdevice`:
+/// it has one. `buttonless`: its application leads into the bootloader. `serial-recovery`: the target has MCUboot's serial recovery, and the air reaches it. `ble`: everything that
 /// goes over a Bluetooth LE link can be seen and chosen. `pairing`: a link can be protected; how the target demands it
 /// is the air's. `decides`: the initiator itself decides which step comes next, so
 /// that a recipe of single steps is none. `revert`: the bootloader can go back to the old image. `downgrade`,
 /// `no-downgrade`: it takes older images, or it does not. `moves-images`: a boot installs the update by moving it, so
 /// that there is something to interrupt. `marks`: images are tested and confirmed by requests.
-pub const CAPABILITIES: [&str; 15] = [
+pub const CAPABILITIES: [&str; 17] = [
     "smp",
     SECURE_DFU,
     LEGACY_DFU,
     SERIAL_DFU,
+    SOFTDEVICE,
+    BUTTONLESS,
     "reboot",
     "silent-loss",
     BLE,
@@ -35,6 +37,10 @@ pub const SECURE_DFU: &str = "secure-dfu";
 pub const LEGACY_DFU: &str = "legacy-dfu";
 /// See [`CAPABILITIES`].
 pub const SERIAL_DFU: &str = "serial-dfu";
+/// See [`CAPABILITIES`].
+pub const SOFTDEVICE: &str = "softdevice";
+/// See [`CAPABILITIES`].
+pub const BUTTONLESS: &str = "buttonless";
 /// See [`CAPABILITIES`].
 pub const BLE: &str = "ble";
 /// See [`CAPABILITIES`].
@@ -147,10 +153,9 @@ impl Air {
     }
 
     /// The air on which the built-in initiator runs a scenario with these needs: what needs Bluetooth LE
-    /// leaves the plain function calls for the link.
+    /// leaves the plain function calls for the link, unless the bootloader of the target is on a serial line.
     #[must_use]
-    pub fn suited_to(self, needs: &[String]) -> Self {
-        let serial = needs.iter().any(|need| need == SERIAL_DFU);
+    pub fn suited_to(self, needs: &[String], serial: bool) -> Self {
         let link = !serial && needs.iter().any(|need| [BLE, PAIRING, SECURE_DFU, LEGACY_DFU].contains(&need.as_str()));
         if self == Self::InProcess && link { Self::InProcessBle } else { self }
     }
@@ -202,6 +207,6 @@ mod tests {
         let air = Air::Bluez(0);
         assert!(air.can(PAIRING) && air.can("reboot") && !air.can(BLE) && !air.can(SERIAL_RECOVERY));
         assert!(!Air::Udp.can(PAIRING) && Air::VirtualBluez.can(PAIRING) && Air::InProcessBle.can(PAIRING));
-        assert_eq!(Air::InProcess.suited_to(&[PAIRING.to_owned()]), Air::InProcessBle);
+        assert_eq!(Air::InProcess.suited_to(&[PAIRING.to_owned()], false), Air::InProcessBle);
     }
 }

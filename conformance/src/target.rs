@@ -377,6 +377,16 @@ impl Target {
         }
     }
 
+    /// Whether its bootloader is one of Nordic's on a serial line.
+    #[must_use]
+    pub fn is_serial(&self) -> bool {
+        match &self.family {
+            Family::Mcuboot(_) => false,
+            Family::Nordic(own) => own.is_serial(),
+            Family::NordicLegacy(own) => own.is_serial(),
+        }
+    }
+
     /// The bootloader of MCUboot's that it has.
     fn mcuboot_family(&self) -> Result<&McubootTarget, Mistake> {
         self.of_mcuboot().ok_or_else(|| {

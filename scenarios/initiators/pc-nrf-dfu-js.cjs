@@ -7,7 +7,7 @@ const [zip, path] = process.argv.slice(2);
 const port = new SerialPort({ path, baudRate: 115200, autoOpen: false });
 
 dfu.DfuUpdates.fromZipFilePath(zip)
-    .then(updates => new dfu.DfuOperation(updates, new dfu.DfuTransportSerial(port, 0)).start(true))
+    .then(updates => new dfu.DfuOperation(updates, new dfu.DfuTransportSerial(port, 16)).start(true))
     .then(() => process.exit(0), error => {
         console.error('failed:', error && error.message || error);
         process.exit(1);

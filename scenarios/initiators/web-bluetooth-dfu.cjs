@@ -21,18 +21,24 @@ if (options.includes('--mended')) {
 const upper = text => String(text).toUpperCase();
 // The address in DFU mode: the last byte is the next one.
 const next = address => address.replace(/[0-9A-F]{2}$/i, byte => ((parseInt(byte, 16) + 1) & 0xff).toString(16).padStart(2, '0'));
-const scan = wants => new Bluetooth({ scanTime: 10, deviceFound: device => wants(device) });
 const all = { acceptAllDevices: true, optionalServices: [SecureDfu.SERVICE_UUID] };
+const later = (ms, value) => new Promise(resolve => setTimeout(() => resolve(value), ms));
 
+// A scan of webbluetooth tells of a device once, as it is then, and does not end when it has found only others.
 async function find(wants) {
-    return scan(wants).requestDevice(all);
+    for (let scans = 0; scans < 10; scans++) {
+        const bluetooth = new Bluetooth({ scanTime: 2, deviceFound: device => wants(device) });
+        const device = await Promise.race([bluetooth.requestDevice(all).catch(() => null), later(2500, null)]);
+        if (device) return device;
+    }
+    throw new Error('no device is found');
 }
 
 async function main() {
     const archive = await JSZip.loadAsync(fs.readFileSync(zip));
     const { manifest } = JSON.parse(await archive.file('manifest.json').async('string'));
     const read = name => archive.file(name).async('arraybuffer');
-    const dfu = new SecureDfu(crc.buf, scan(() => true));
+    const dfu = new SecureDfu(crc.buf, new Bluetooth());
     dfu.addEventListener('log', event => console.error(event.message));
 
     let device = await find(found => upper(found.id) === upper(wanted) || found.name === wanted);
@@ -43,7 +49,12 @@ async function main() {
         const image = manifest[kind];
         if (!image) continue;
         target = target || await find(found => upper(found.id) === upper(next(device.id)) || upper(found.id) === upper(device.id));
-        await dfu.update(target, await read(image.dat_file), await read(image.bin_file));
+        try {
+            await dfu.update(target, await read(image.dat_file), await read(image.bin_file));
+        } catch (error) {
+            // What the device has already is no reason to keep the application from it.
+            if (kind === 'application' || !manifest.application || !/version is too low/.test(String(error))) throw error;
+        }
         console.error(`${kind} is done`);
         target = null;
     }

@@ -39,6 +39,8 @@ pub struct Case {
     /// What carries the bytes: the air of the plan, or the one that suits the scenario.
     pub air: Air,
     target: Target,
+    /// Why the scenario has nothing to do with the target that is wanted.
+    unsuited: Option<String>,
     board: Arc<Board>,
     flash: Flash,
 }
@@ -119,18 +121,21 @@ impl Case {
             };
             spec.origin = ImageOrigin::File(path.clone());
         }
-        let name = plan.target.as_ref().unwrap_or(&scenario.target);
-        let target =
-            plan.keys.iter().fold(library::target_with(name, &scenario.overrides, &scenario.id)?, |target, key| {
-                target.trusting(key.clone())
-            });
+        let unsuited = match &plan.target {
+            Some(name) => unsuited(&scenario, &library::target(name)?),
+            None => None,
+        };
+        // Images and overrides of a scenario are for targets of its own family.
+        let name = plan.target.as_ref().filter(|_| unsuited.is_none()).unwrap_or(&scenario.target);
+        let target = library::target_with(name, &scenario.overrides, &scenario.id)?;
+        let target = plan.keys.iter().fold(target, |target, key| target.trusting(key.clone()));
         let images = ImageSet::prepare(&scenario, &target)?;
         let behaviours = [(&images.installed, &scenario.installed), (&images.update, &scenario.update)]
             .into_iter()
             .chain(images.other.as_ref().zip(scenario.other.as_ref()))
             .filter_map(|(image, spec)| image.tlv_hash.map(|hash| (hash, spec.behaviour)))
             .collect();
-        let air = plan.air.suited_to(&scenario.needs);
+        let air = plan.air.suited_to(&scenario.needs, target.is_serial());
         let time_scale = plan.time_scale.unwrap_or(if air.is_virtual() { 1.0 } else { 0.0 });
         let board = Arc::new(target.board(scenario.timing, time_scale, behaviours)?);
         if let (ImageOrigin::File(path), None, Some(mcuboot)) =
@@ -181,7 +186,7 @@ impl Case {
                 None => target.layout.blank_flash(),
             },
         };
-        Ok(Self { scenario, images, air, target, board, flash })
+        Ok(Self { scenario, images, air, target, unsuited, board, flash })
     }
 
     /// Runs it; never fails: what goes wrong is in the result.
@@ -199,6 +204,9 @@ impl Case {
             return self.without_run(plan, Status::Skipped, reason);
         }
         let protocol = self.target.protocol();
+        if let Some(reason) = &self.unsuited {
+            return self.without_run(plan, Status::Skipped, reason.clone());
+        }
         if let Some(spoken) = plan.initiator.protocol().filter(|spoken| *spoken != protocol) {
             let reason = format!(
                 "{} speaks {}, and {} is spoken to with {}",
@@ -466,6 +474,17 @@ impl Case {
             repeat: repeat.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" "),
         }
     }
+}
+
+/// Why a scenario has nothing to do with a target that is wanted instead of its own, if that speaks something else.
+fn unsuited(scenario: &Scenario, target: &Target) -> Option<String> {
+    let own = library::target(&scenario.target).ok()?.protocol();
+    let spoken = target.protocol();
+    let reason = || {
+        let (own, name, spoken) = (own.words(), &target.name, spoken.words());
+        format!("the scenario is about {own}, and {name} is spoken to with {spoken}")
+    };
+    (own != spoken).then(reason)
 }
 
 /// A flash with the installed image, the one in the secondary slot, and their trailers.

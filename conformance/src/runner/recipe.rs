@@ -118,7 +118,7 @@ impl<'a> Recipe<'a> {
 
     /// One command does everything.
     async fn whole(mut self) -> Ended {
-        match self.command("update", StepBy::Tool).await {
+        match self.step("update", StepBy::Tool).await {
             Command::Stop(ended) => ended,
             outcome => {
                 let success = matches!(outcome, Command::Succeeded);
@@ -156,7 +156,7 @@ impl<'a> Recipe<'a> {
             if !self.profile.commands.contains_key(*step) {
                 continue;
             }
-            match self.step(step).await {
+            match self.step(step, StepBy::Recipe).await {
                 Command::Stop(ended) => return ended,
                 Command::Succeeded => {}
                 // A missing answer to a reset says nothing about the reset: the target tells.
@@ -172,13 +172,13 @@ impl<'a> Recipe<'a> {
         Ended::Done
     }
 
-    /// A step, repeated as the profile says: to start a tool again that failed because something was lost
+    /// A step, or the whole, repeated as the profile says: to start a tool again that failed because something was lost
     /// is its caller's part. A refusal is not repeated.
-    async fn step(&mut self, step: &str) -> Command {
+    async fn step(&mut self, step: &str, by: StepBy) -> Command {
         let runs = self.profile.repeat.get(step).copied().unwrap_or(1).max(1);
         for run in 1..=runs {
             let lost = self.seen.borrow().lost;
-            match self.command(step, StepBy::Recipe).await {
+            match self.command(step, by).await {
                 Command::Failed if run < runs && self.seen.borrow().lost > lost => {
                     tokio::time::sleep(Duration::from_millis(REPEAT_PAUSE_MS)).await;
                     let _ = self.seen.wait_for(|seen| seen.serving || seen.dead).await;

@@ -83,7 +83,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{Family, Protocol, Serial, Target, Timing, bootloader, layout, peripheral};
-use crate::air::{Air, DOWNGRADE, MARKS, NO_DOWNGRADE, REVERT, SERIAL_DFU, SERIAL_RECOVERY};
+use crate::air::{Air, BUTTONLESS, DOWNGRADE, MARKS, NO_DOWNGRADE, REVERT, SERIAL_DFU, SERIAL_RECOVERY, SOFTDEVICE};
 use crate::units::{Duration, Size};
 
 /// Kinds of bootloaders that are read here.
@@ -512,6 +512,8 @@ impl NordicTarget {
             MARKS => Some("has images that are valid or not: nothing is marked"),
             SERIAL_RECOVERY => Some("has no serial recovery"),
             SERIAL_DFU if !self.serial => Some("has a bootloader without a serial line"),
+            SOFTDEVICE if self.softdevice.is_none() => Some("has no SoftDevice"),
+            BUTTONLESS if self.buttonless == Buttonless::None => Some("has an application that leads to no bootloader"),
             DOWNGRADE if self.options.app_downgrade_prevention => Some("takes no older images"),
             NO_DOWNGRADE if !self.options.app_downgrade_prevention => Some("takes older images"),
             _ => None,

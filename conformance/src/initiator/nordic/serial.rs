@@ -16,7 +16,7 @@ use brickproof_simulator::world::{Carrier, Peer, World};
 
 use super::channel::{Came, Channel, ChannelError};
 use super::policy::DfuPolicy;
-use super::session::Session;
+use super::session::{Failure, Session};
 use crate::initiator::update::Report;
 
 /// Name of the one initiator there is.
@@ -176,12 +176,21 @@ pub async fn run<L: Line>(line: &mut L, package: &[u8], policy: &dyn DfuPolicy) 
 
 async fn update<L: Line>(line: &mut L, package: &[u8], policy: &dyn DfuPolicy) -> Result<(), String> {
     let package = Package::read("the package", package).map_err(|error| error.to_string())?;
-    for (image, connection) in package.images.iter().zip(1..) {
-        line.note(InitiatorEvent::Step { step: "upload".into(), by: StepBy::Tool });
-        let value_max = greet(line, policy).await?;
-        let mut channel = SerialChannel::new(line, policy, value_max);
-        let sent = Session::new(&mut channel, policy, image, connection).run(&mut 0).await;
-        sent.map_err(|failure| format!("{}: {failure}", image.kind.key()))?;
+    let mut session = 0;
+    for image in &package.images {
+        let (mut losses, mut sent) = (0, 0);
+        loop {
+            session += 1;
+            line.note(InitiatorEvent::Step { step: "upload".into(), by: StepBy::Tool });
+            let value_max = greet(line, policy).await?;
+            let mut channel = SerialChannel::new(line, policy, value_max);
+            match Session::new(&mut channel, policy, image, session).run(&mut sent).await {
+                Ok(()) => break,
+                // A line does not tell that it is interrupted: silence is all there is to see of it.
+                Err(Failure::Silent(_)) if losses < policy.reconnects() => losses += 1,
+                Err(failure) => return Err(format!("{}: {failure}", image.kind.key())),
+            }
+        }
     }
     Ok(())
 }

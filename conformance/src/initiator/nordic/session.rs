@@ -158,6 +158,7 @@ impl<'a, C: Channel> Session<'a, C> {
 
     async fn response(&mut self, opcode: u8, timeout_us: u64, what: &'static str) -> Result<Response, Failure> {
         let end = self.channel.now_us().saturating_add(timeout_us);
+        let mut other = false;
         loop {
             let left = end.saturating_sub(self.channel.now_us());
             match self.channel.receive(left).await {
@@ -165,7 +166,10 @@ impl<'a, C: Channel> Session<'a, C> {
                 Came::Response(response) if response.request == opcode::CRC && !self.policy.bears_receipts() => {
                     return Err(Failure::Other("a receipt, and none was asked for".into()));
                 }
-                Came::Response(_) => {}
+                Came::Response(_) => other = true,
+                Came::Nothing if other => {
+                    return Err(Failure::Other(format!("{what} was answered with something else")));
+                }
                 Came::Nothing => return Err(Failure::Silent(what)),
                 Came::Lost => return Err(Failure::Lost),
             }

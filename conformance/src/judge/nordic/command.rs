@@ -6,6 +6,7 @@ use super::control::on_connection;
 use super::view::Event;
 use super::walk::{Placed, Report, ReportBy, Walk};
 use super::{Check, CheckOutcome, NO_PACKAGE, Seen};
+use crate::judge::view::Place;
 
 /// The requirements judged here.
 pub(super) const CHECKS: &[(&str, Check)] = &[
@@ -18,16 +19,41 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     ("NS-43", init_packets_are_executed_once),
 ];
 
+/// What is wrong with an object that was created, held against it once it is used.
+///
+/// A create that another one follows at once only throws away what the device has: Nordic's own library begins an
+/// update from the start in that way (pc-nrf-dfu-js 0.2.12: `DfuAbstractTransport.js`, `restart`).
+#[derive(Default)]
+struct Created(Option<(Place, String)>);
+
+impl Created {
+    /// Follows what was created; what is wrong with it once that counts.
+    fn used(&mut self, event: &Event<'_>) -> Option<(Place, String)> {
+        match event {
+            Event::Packet(_) | Event::Request(_, Some(Request::Execute)) => self.0.take(),
+            Event::Request(_, Some(Request::Create { .. })) | Event::Disconnected { .. } => {
+                self.0 = None;
+                None
+            }
+            _ => None,
+        }
+    }
+}
+
 /// NS-11: the init packet is asked about on every connection before anything is created.
 fn init_packets_are_asked_about(walk: &Walk<'_, '_>) -> CheckOutcome {
     let mut seen = Seen::default();
+    let mut created = Created::default();
     for moment in walk.moments() {
+        if let Some((place, what)) = created.used(moment.event) {
+            seen.violated(&place, what);
+        }
         let Event::Request(_, Some(Request::Create { object, .. })) = moment.event else { continue };
         if moment.state.asked_command {
             seen.met(moment.place.n);
         } else {
             let what = if *object == COMMAND { "an init packet" } else { "data" };
-            seen.violated(&moment.place, format!("{what} is created, and the init packet was not asked about"));
+            created.0 = Some((moment.place, format!("{what} is created, and the init packet was not asked about")));
         }
     }
     seen.outcome()
@@ -74,7 +100,11 @@ fn init_packets_are_sent_whole(walk: &Walk<'_, '_>) -> CheckOutcome {
         return NO_PACKAGE;
     }
     let mut seen = Seen::default();
+    let mut created = Created::default();
     for moment in walk.moments() {
+        if let Some((place, what)) = created.used(moment.event) {
+            seen.violated(&place, what);
+        }
         match moment.event {
             Event::Request(_, Some(Request::Create { object: COMMAND, size })) => {
                 let size = usize::try_from(*size).unwrap_or(usize::MAX);
@@ -82,7 +112,7 @@ fn init_packets_are_sent_whole(walk: &Walk<'_, '_>) -> CheckOutcome {
                 if !lens().any(|len| len == size) {
                     let len = lens().next().unwrap_or(0);
                     let what = format!("an init packet of {size} bytes is announced, and the package has one of {len}");
-                    seen.violated(&moment.place, what);
+                    created.0 = Some((moment.place, what));
                 }
             }
             Event::Packet(written) => {

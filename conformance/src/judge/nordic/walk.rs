@@ -334,8 +334,8 @@ impl<'v, 'a> Walk<'v, 'a> {
                 *state = State { connections: state.connections + 1, up: true, ..state.again() };
             }
             Event::Disconnected { .. } => (state.up, state.notified, state.open) = (false, false, None),
-            // Another process may have left the connection to this one.
-            Event::Started if !state.up => *state = state.again(),
+            // Another process may have left the connection to this one. A line has none: there a step begins anew.
+            Event::Started | Event::Step(_) if !state.up => *state = state.again(),
             Event::Fault | Event::Dropped { .. } => {
                 if let Some(object) = &mut state.object {
                     object.troubled = true;

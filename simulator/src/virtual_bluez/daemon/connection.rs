@@ -175,11 +175,20 @@ impl Daemon {
             }
             return;
         }
-        let active = |device: &Device| {
-            device.peripheral == Some(peripheral) && !matches!(device.link, Link::Down | Link::Waiting { .. })
-        };
-        let found = self.devices.iter().find(|(key, device)| key.adapter as Central == central && active(device));
-        if let Some(key) = found.map(|(key, _)| *key) {
+        // A peripheral that has changed its address is another device, which is connected to while the connection of
+        // the first one ends.
+        let outcome = matches!(event, GattEvent::Connected | GattEvent::Unreachable);
+        let (mut asked, mut linked) = (None, None);
+        for (key, device) in &self.devices {
+            if key.adapter as Central == central && device.peripheral == Some(peripheral) {
+                match device.link {
+                    Link::Down | Link::Waiting { .. } => {}
+                    Link::Asked { .. } => asked = Some(*key),
+                    Link::Linked { .. } | Link::Up => linked = Some(*key),
+                }
+            }
+        }
+        if let Some(key) = if outcome { asked.or(linked) } else { linked.or(asked) } {
             self.link_told(key, event);
         }
     }

@@ -10,7 +10,7 @@ use crate::device::attributes::Attributes;
 use crate::device::program::Input;
 use crate::gatt::{Advertisement, GattEvent, Security, Table};
 use crate::smp::gatt::GattConnection;
-use crate::trace::{Kind, LinkEvent};
+use crate::trace::{EndedBy, Kind, LinkEvent};
 use crate::world::{Action, Carrier, Peer, World};
 
 impl World {
@@ -95,6 +95,8 @@ impl World {
     }
 
     fn connect(&mut self, central: Peer) {
+        let address = self.advertisement().map(|advertisement| advertisement.address.to_string());
+        self.end_stale(central, address.as_ref());
         let reason = if self.links.of_central(central).is_some() {
             Some("this central has a connection already")
         } else if let Some(reason) = self.without_bluetooth() {
@@ -115,13 +117,13 @@ impl World {
             return self.not_connected(central, "the connection could not be made");
         }
         let parameters = self.board.gatt.parameters;
-        let address = self.advertisement().map(|advertisement| advertisement.address.to_string());
         let attributes = Arc::new(self.attributes());
         self.links.connections += 1;
         let number = self.links.connections;
         self.links.links.push(Link {
             number,
             central,
+            address: address.clone(),
             server: GattConnection::new(self.links.bonds.contains_key(&central)),
             attributes,
             forgotten: false,
@@ -144,6 +146,15 @@ impl World {
         self.tell_program(Input::Connected { bonded }, None);
         if let Some((id, action)) = struck {
             self.fire(&id, &action);
+        }
+    }
+
+    /// A central may connect to an address while it holds a connection to another one. What the target has forgotten
+    /// ends with that, some seconds before the supervision timeout would tell the central.
+    fn end_stale(&mut self, central: Peer, address: Option<&String>) {
+        let stale = |link: &&mut Link| link.forgotten && address.is_some() && link.address.as_ref() != address;
+        if let Some(number) = self.links.of_central(central).filter(stale).map(|link| link.number) {
+            self.end(number, EndedBy::Timeout);
         }
     }
 

@@ -81,6 +81,8 @@ enum Waiting {
 struct Link {
     number: u64,
     central: Peer,
+    /// The address that the target had.
+    address: Option<String>,
     /// The target's side.
     server: GattConnection,
     /// Attributes of the image that ran when it was made.
