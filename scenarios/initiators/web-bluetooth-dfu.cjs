@@ -54,6 +54,7 @@ async function main() {
         } catch (error) {
             // What the device has already is no reason to keep the application from it.
             if (kind === 'application' || !manifest.application || !/version is too low/.test(String(error))) throw error;
+            continue;
         }
         console.error(`${kind} is done`);
         target = null;
