@@ -129,6 +129,8 @@ pub(super) fn all() -> Vec<Known> {
         tiny(|command| command.app_size = None),
         tiny(|command| command.app_size = Some(0)),
         tiny(|command| command.app_size = Some(u32::MAX)),
+        // Of no bytes.
+        Known::new(&[], FwType::Application, well, |_| {}),
         tiny(|command| command.is_debug = Some(true)),
         validated(0, vec![]),
         validated(1, vec![]),
