@@ -159,7 +159,8 @@ fuzz_target!(|input: &[u8]| {
     stage.settle(1_000_000);
     stage.connect();
     stage.listen(1);
-    // Firmware of strangers other than applications, which Legacy DFU takes from anybody.
+    // Firmware of strangers other than applications, which Legacy DFU takes from anybody, or what may be sizes: it keeps
+    // those that it refuses, and an activation erases as much.
     let mut strange = false;
     // A step: what, a length, as many bytes. A hundred of them are as good as more.
     for _ in 0..100 {
@@ -175,10 +176,13 @@ fuzz_target!(|input: &[u8]| {
                 strange |= bytes.first() == Some(&1) && second & 3 != 0;
                 stage.ask(bytes);
             }
-            3 => stage.send(bytes),
+            3 => {
+                strange |= bytes.len() == 12;
+                stage.send(bytes);
+            }
             4 => {
                 let kind = [WriteKind::Request, WriteKind::Command, WriteKind::Long][usize::from(second) % 3];
-                strange |= bytes.get(2) == Some(&1) && bytes.get(3).is_some_and(|mode| mode & 3 != 0);
+                strange |= bytes.len() == 14 || bytes.get(2) == Some(&1) && bytes.get(3).is_some_and(|mode| mode & 3 != 0);
                 stage.write(first.into(), bytes.get(2..).unwrap_or_default(), kind);
             }
             5 => stage.later(u64::from(*len) * 400),

@@ -5,9 +5,15 @@
 //! * an application that Secure DFU starts is one of those that were made, whole (Legacy DFU starts torn ones);
 //! * with the button held, one proper update is taken, and is what runs then.
 //!
-//! Left out is what is known to break them: progress that is saved in flash, with which a part of an init packet can be
-//! stored that no start gets over (`nordic/secure_tests/tests.rs`); firmware of strangers that is accepted, where nothing
-//! need be signed.
+//! What is known to break them, as the code has it:
+//!
+//! * Secure DFU that saves its progress in flash stores a part of an init packet with it, which no start gets over
+//!   (`nordic/secure_tests/tests.rs`): left out.
+//! * An init packet that comes between the last answer of an update and its reset wipes where the image lies, and nothing
+//!   is activated. After that of a SoftDevice no application starts before a SoftDevice was sent again: so it is here.
+//! * Legacy DFU keeps sizes that it refuses, and an activation erases as much, the bootloader with it: after sizes of
+//!   strangers nothing is promised.
+//! * Legacy DFU takes SoftDevices and bootloaders of strangers: nobody here has any.
 
 use std::sync::Arc;
 
@@ -32,6 +38,8 @@ use super::stage::Stage;
 const STEPS_MAX: u64 = 24;
 const FWID: u16 = 0x0101;
 const PAGE: usize = 0x1000;
+/// Which package of Secure DFU is a SoftDevice.
+const SOFTDEVICE: usize = 6;
 
 /// An init packet with its image, and what is started once it is installed.
 struct Package {
@@ -97,7 +105,8 @@ fn secure(options: Options, quick: bool) -> Start {
     let flash = secure_sweep::factory(&nordic, layout.blank_flash(), &installed).expect("fits");
     let app = |version: u32, len: u32| (version, synthetic_image(u64::from(version), len));
     let apps = [app(2, 0x204), app(3, 0x1104), app(4, 0xe000)];
-    let [good, stranger] = [&key, &SigningKey::from_seed(b"stranger").expect("a key")].map(|key| {
+    let other = SigningKey::from_seed(b"stranger").expect("a key");
+    let [good, stranger] = [&key, &other].map(|key| {
         move |builder: InitPacketBuilder, version: u32| {
             let builder = builder.fw_version(version).hw_version(52).sd_req(&[FWID.into()]);
             Package { init: builder.sign(key).expect("signs"), image: builder.firmware() }
@@ -176,12 +185,20 @@ struct Sequence<'a> {
     start: &'a Start,
     stage: Stage,
     random: Random,
-    /// Where an upload has come to: package and offset, the init packet behind the image.
+    /// Where an upload has come to: package and offset.
     upload: (usize, usize),
+    /// What may be sizes of a stranger was sent to Legacy DFU.
+    strange: bool,
 }
 
 impl Sequence<'_> {
     fn run(mut self) -> Result<(), String> {
+        self.attack();
+        let outcome = self.judge();
+        if self.strange { Ok(()) } else { outcome }
+    }
+
+    fn attack(&mut self) {
         self.stage.world.control(Control::Power(true));
         self.stage.settle(2_000_000);
         if !self.random.one_in(8) {
@@ -198,6 +215,9 @@ impl Sequence<'_> {
             self.stage.world.control(Control::Power(power));
             self.stage.settle(20_000_000);
         }
+    }
+
+    fn judge(&mut self) -> Result<(), String> {
         let running = self.running("after the sequence")?;
         if self.start.legacy_packet == 0
             && let Some(running) = running
@@ -218,22 +238,37 @@ impl Sequence<'_> {
     }
 
     /// A proper update, as somebody at the device would do it.
-    fn recover(mut self) -> Result<(), String> {
+    fn recover(&mut self) -> Result<(), String> {
         let Some(persistent) = self.stage.world.persistent() else { return Err("there is no flash".into()) };
         self.stage = Stage::new(&self.start.held, Persistent::new(persistent.flash.clone()));
         self.stage.world.control(Control::Power(true));
         self.stage.settle(20_000_000);
+        if self.update()? {
+            return Ok(());
+        }
+        if self.start.legacy_packet > 0 {
+            return Err("a proper update does not run".into());
+        }
+        let Package { init, image } = &self.start.packages[SOFTDEVICE];
+        if !self.stage.update(init, image) {
+            return Err("a proper update does not run, and a SoftDevice is refused".into());
+        }
+        self.stage.settle(5_000_000);
+        if self.update()? { Ok(()) } else { Err("a proper update does not run, with its SoftDevice".into()) }
+    }
+
+    /// The last package is sent; whether it runs.
+    fn update(&mut self) -> Result<bool, String> {
         let Package { init, image } = &self.start.last;
         let taken = match self.start.legacy_packet {
             0 => self.stage.update(init, image),
             packet => self.stage.legacy_update(init, image, packet),
         };
-        self.stage.settle(20_000_000);
-        match self.running("after the update")? {
-            Some(running) if running == hash(image) => Ok(()),
-            _ if !taken => Err("a proper update is refused".into()),
-            _ => Err("a proper update was taken, and does not run".into()),
+        if !taken {
+            return Err("a proper update is refused".into());
         }
+        self.stage.settle(5_000_000);
+        Ok(self.running("after the update")? == Some(hash(image)))
     }
 
     /// From the application into DFU mode.
@@ -289,12 +324,14 @@ impl Sequence<'_> {
             11 => {
                 let len = self.random.below(60) * if self.random.one_in(4) { 1 } else { 4 };
                 let value = self.random.bytes(len);
+                self.strange |= self.start.legacy_packet > 0 && len == 12;
                 self.stage.send(&value);
             }
             12 => {
                 let (handle, len) = (self.random.below(30) as u16, self.random.below(30));
                 let kind = [WriteKind::Request, WriteKind::Command, WriteKind::Long][self.random.below(3) as usize];
                 let value = self.random.bytes(len);
+                self.strange |= self.start.legacy_packet > 0 && len == 12;
                 self.stage.write(handle, &value, kind);
             }
             13 => self.upload = (self.random.below(self.start.packages.len() as u64) as usize, 0),
@@ -365,6 +402,7 @@ impl Sequence<'_> {
             let mode = if self.random.one_in(10) { self.random.below(8) as u8 } else { 4 };
             self.stage.ask(&[1, mode]);
             let len = if self.random.one_in(10) { self.random.number() as u32 } else { image.len() as u32 };
+            self.strange |= len != image.len() as u32 || mode != 4;
             self.stage.send(&[&[0; 8][..], &len.to_le_bytes()].concat());
             self.stage.later(1_000_000);
             self.stage.ask(&[2, 0]);
@@ -417,5 +455,5 @@ impl Sequence<'_> {
 pub(super) fn sequence(starts: &[Start], mut random: Random) -> Result<(), String> {
     let start = &starts[random.below(starts.len() as u64) as usize];
     let stage = Stage::new(&start.board, Persistent::new(start.flash.clone()));
-    Sequence { start, stage, random, upload: (0, 0) }.run()
+    Sequence { start, stage, random, upload: (0, 0), strange: false }.run()
 }
