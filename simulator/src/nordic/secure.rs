@@ -44,6 +44,7 @@ enum Scheduled {
 }
 
 /// Where the bytes of a packet are.
+#[derive(Clone, Copy)]
 enum Buffer<'a> {
     /// In a packet buffer, which is to be free again.
     Pool,
@@ -55,7 +56,7 @@ enum Buffer<'a> {
 
 impl Buffer<'_> {
     /// What the driver is given.
-    fn written(&self, board: &NordicBoard, step: FlashStep) -> FlashStep {
+    fn written(self, board: &NordicBoard, step: FlashStep) -> FlashStep {
         match (self, step) {
             (Self::Nothing(flash), FlashStep::Store { address, .. }) => {
                 let word = board.bootloader.map().word(flash, 0).unwrap_or(u32::MAX);

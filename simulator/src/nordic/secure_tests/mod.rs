@@ -112,13 +112,13 @@ impl Bench {
     /// Tells it something; what it says to that.
     fn tell(&mut self, input: Input<'_>) -> Vec<Vec<u8>> {
         let Some(mode) = &mut self.mode else { return vec![] };
-        let mut around = Surroundings {
+        let around = Surroundings {
             flash: &self.flash,
             retained: &mut self.retained,
             battery: Battery::default(),
             now_us: self.now_us,
         };
-        mode.input(&self.board, input, &mut around, None);
+        mode.input(&self.board, input, &around, None);
         let mut said = Vec::new();
         while let Some(output) = mode.take_output() {
             match output {

@@ -383,7 +383,7 @@ impl<'a> Model<'a> {
         if !self.valid {
             return Err(0x08);
         }
-        if size == 0 || size % PAGE != 0 && last.wrapping_add(size) != self.size {
+        if size == 0 || !size.is_multiple_of(PAGE) && last.wrapping_add(size) != self.size {
             return Err(0x03);
         }
         if size > PAGE {

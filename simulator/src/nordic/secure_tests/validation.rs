@@ -145,8 +145,8 @@ impl Model<'_> {
         let command = &self.init.unwrap().command;
         let kind = command.fw_type.unwrap_or(FwType::Application);
         let mut size = 0;
-        if kind == FwType::Application && command.app_size.is_some() {
-            size = command.app_size.unwrap();
+        if let (FwType::Application, Some(len)) = (kind, command.app_size) {
+            size = len;
         } else {
             if kind.has_softdevice() {
                 size = command.sd_size.unwrap_or(0);
