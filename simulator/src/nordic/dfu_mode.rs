@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 
 use brickproof_flash_model::boot::nordic::{Profile, Refusal};
 
-use super::queue::{After, FlashQueue, Job};
+use super::queue::Job;
 use super::secure::{Said, SecureServer, Transport};
 use super::{Endpoint, NordicBoard};
 use crate::device::program::{Input, Output, Saying, Surroundings};
@@ -35,8 +35,6 @@ pub struct DfuMode {
     completed: bool,
     /// When the radio is off and the device resets.
     closed_at: Option<u64>,
-    /// The backup before the reset.
-    last_words: FlashQueue,
     resetting: bool,
     outputs: VecDeque<Output>,
 }
@@ -60,7 +58,6 @@ impl DfuMode {
             completes_at: 0,
             completed: false,
             closed_at: None,
-            last_words: FlashQueue::default(),
             resetting: false,
             outputs: VecDeque::new(),
         })
@@ -90,7 +87,7 @@ impl DfuMode {
     }
 
     pub(super) fn job(&self) -> Option<&Job> {
-        if self.closed_at.is_some() || self.resetting { self.last_words.first() } else { self.server.job() }
+        self.server.job()
     }
 
     pub(super) fn input(
@@ -100,16 +97,12 @@ impl DfuMode {
         around: &Surroundings<'_>,
         refuses: Option<u8>,
     ) {
-        if self.resetting {
-            if let Input::Flashed { .. } = input {
-                self.last_words.done();
-                self.reset_when_written();
-            }
-            return;
-        }
-        if self.closed_at.is_some() {
-            if let Input::Due = input {
-                self.back_up(board, around);
+        if self.resetting || self.closed_at.is_some() {
+            // The code waits; what is queued for the flash is done all the same.
+            match input {
+                Input::Flashed { done } if self.server.flashed(done) => self.reset(),
+                Input::Due if !self.resetting => self.back_up(board, around),
+                _ => {}
             }
             return;
         }
@@ -129,7 +122,9 @@ impl DfuMode {
                 self.server.requested(board, value);
             }
             Input::Written { .. } => {}
-            Input::Flashed { done } => self.server.flashed(done),
+            Input::Flashed { done } => {
+                self.server.flashed(done);
+            }
             Input::Due => {
                 self.complete(around);
                 if self.closed_at.is_some() {
@@ -195,13 +190,14 @@ impl DfuMode {
 
     fn back_up(&mut self, board: &NordicBoard, around: &Surroundings<'_>) {
         self.resetting = true;
-        self.last_words.push_all(board.bootloader.settings_backup(around.flash), After::Reset);
-        self.reset_when_written();
+        let steps = board.bootloader.settings_backup(around.flash);
+        if steps.is_empty() {
+            return self.reset();
+        }
+        self.server.back_up(steps);
     }
 
-    fn reset_when_written(&mut self) {
-        if self.last_words.is_empty() {
-            self.outputs.push_back(Output::Reset(Cause::SoftReset));
-        }
+    fn reset(&mut self) {
+        self.outputs.push_back(Output::Reset(Cause::SoftReset));
     }
 }

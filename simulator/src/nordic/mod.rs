@@ -25,6 +25,8 @@ pub mod message;
 mod program;
 pub(crate) mod queue;
 pub mod secure;
+#[cfg(test)]
+mod secure_tests;
 pub mod slip;
 pub mod wire;
 

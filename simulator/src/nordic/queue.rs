@@ -66,6 +66,20 @@ impl FlashQueue {
         self.jobs.push_back(Job { step: Some(step), after });
     }
 
+    /// The settings of this step are to be written. All writes of a page are from one buffer of the code, which now has
+    /// these bytes, also for writes that are queued (nrf5 sdk 17.1: `nrf_dfu_settings.c`, `settings_write`).
+    pub(super) fn buffer_settings(&mut self, step: &FlashStep) {
+        if let FlashStep::Store { address, bytes } = step {
+            for job in &mut self.jobs {
+                if let Some(FlashStep::Store { address: other, bytes: buffer }) = &mut job.step
+                    && other == address
+                {
+                    buffer.clone_from(bytes);
+                }
+            }
+        }
+    }
+
     /// Adds steps, the last of which is followed by something.
     pub(super) fn push_all(&mut self, steps: Vec<FlashStep>, after: After) {
         let last = steps.len().saturating_sub(1);
@@ -80,9 +94,9 @@ impl FlashQueue {
     }
 
     /// Adds a packet as the driver writes it.
-    pub(super) fn push_packet(&mut self, step: FlashStep, gathers: bool) {
+    pub(super) fn push_packet(&mut self, step: FlashStep, gathers: bool, after: After) {
         let step = if gathers { Some(step) } else { driven(step) };
-        self.jobs.push_back(Job { step, after: After::FreeBuffer });
+        self.jobs.push_back(Job { step, after });
     }
 }
 

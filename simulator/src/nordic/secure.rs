@@ -43,6 +43,30 @@ enum Scheduled {
     Packet(Vec<u8>),
 }
 
+/// Where the bytes of a packet are.
+#[derive(Clone, Copy)]
+enum Buffer<'a> {
+    /// In a packet buffer, which is to be free again.
+    Pool,
+    /// In what a serial line has received.
+    Line,
+    /// Nowhere: there are none. The flash driver, which writes a word at least, takes it from address 0.
+    Nothing(&'a Flash),
+}
+
+impl Buffer<'_> {
+    /// What the driver is given.
+    fn written(self, board: &NordicBoard, step: FlashStep) -> FlashStep {
+        match (self, step) {
+            (Self::Nothing(flash), FlashStep::Store { address, .. }) => {
+                let word = board.bootloader.map().word(flash, 0).unwrap_or(u32::MAX);
+                FlashStep::Store { address, bytes: word.to_le_bytes().to_vec() }
+            }
+            (_, step) => step,
+        }
+    }
+}
+
 /// What the server has to say to the rest of DFU mode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Said {
@@ -209,8 +233,19 @@ impl SecureServer {
                 self.check_image(board, flash);
             } else if let Some(next) = self.scheduled.pop_front() {
                 match next {
-                    Scheduled::Packet(bytes) => self.handle_packet(board, &bytes),
+                    Scheduled::Packet(bytes) => self.handle_packet(board, &bytes, Buffer::Pool),
                     Scheduled::Request(request) => self.handle(board, flash, transport, refuses, &request),
+                    // Over Bluetooth LE nobody reads what these ask for.
+                    Scheduled::Malformed(Malformed::Length { opcode: opcode::PING, .. })
+                        if transport == Transport::Ble && board.bootloader.options().profile >= Profile::V15_0 =>
+                    {
+                        self.handle(board, flash, transport, refuses, &Request::Ping(0));
+                    }
+                    Scheduled::Malformed(Malformed::Length { opcode: opcode::FIRMWARE_VERSION, .. })
+                        if transport == Transport::Ble && board.bootloader.options().profile >= Profile::V15_0 =>
+                    {
+                        self.handle(board, flash, transport, refuses, &Request::FirmwareVersion(0));
+                    }
                     Scheduled::Malformed(malformed) => self.handle_malformed(board, malformed),
                 }
             } else if self.executing > 0 && self.queue.is_empty() {
@@ -222,8 +257,8 @@ impl SecureServer {
         }
     }
 
-    /// A step of the flash work has ended.
-    pub(super) fn flashed(&mut self, done: bool) {
+    /// A step of the flash work has ended; whether the device is to reset now.
+    pub(super) fn flashed(&mut self, done: bool) -> bool {
         let address = match self.queue.first().and_then(|job| job.step.as_ref()) {
             Some(FlashStep::Erase { address, .. } | FlashStep::Store { address, .. }) => *address,
             None => 0,
@@ -234,8 +269,10 @@ impl SecureServer {
         match self.queue.done() {
             Some(After::FreeBuffer) => self.buffers += 1,
             Some(After::Completed) => self.complete(),
-            Some(After::Nothing | After::Reset | After::Answer) | None => {}
+            Some(After::Reset) => return true,
+            Some(After::Nothing | After::Answer) | None => {}
         }
+        false
     }
 
     fn complete(&mut self) {
@@ -340,10 +377,10 @@ impl SecureServer {
                 };
                 self.respond(Response::success(opcode, payload));
             }
-            // Over a serial line it is a packet; on the control point it writes nothing, and nobody answers.
+            // Over a serial line it is a packet. On the control point it is one of no bytes, at address 0.
             Request::Write(data) => match transport {
-                Transport::Ble => {}
-                Transport::Serial { .. } => self.handle_packet(board, data),
+                Transport::Ble => self.handle_packet(board, &[], Buffer::Nothing(flash)),
+                Transport::Serial { .. } => self.handle_packet(board, data, Buffer::Line),
             },
             _ => {
                 let code = if early { ResultCode::InvalidParameter } else { ResultCode::OpCodeNotSupported };
@@ -371,15 +408,29 @@ impl SecureServer {
 
     fn execute_command(&mut self, board: &NordicBoard, flash: &Flash) {
         let executed = board.bootloader.init_command_execute(&mut self.dfu, flash).and_then(|()| {
-            let mut steps = std::mem::take(&mut self.dfu.steps);
-            steps.extend(board.bootloader.settings_write_and_backup(&mut self.dfu.settings, flash));
-            if !self.blocking && self.queue.len() + steps.len() > board.dfu.flash_queue {
-                return Err(ResultCode::OperationFailed.into());
+            self.queue.push_all(std::mem::take(&mut self.dfu.steps), After::Nothing);
+            let settings = board.bootloader.map().settings().offset;
+            for step in board.bootloader.settings_write_and_backup(&mut self.dfu.settings, flash) {
+                self.queue.buffer_settings(&step);
+                let (FlashStep::Erase { address, .. } | FlashStep::Store { address, .. }) = &step;
+                if !self.blocking && self.queue.len() >= board.dfu.flash_queue {
+                    // What is queued already is done all the same, and nobody asks what became of the backup.
+                    return if *address == settings { Err(ResultCode::OperationFailed.into()) } else { Ok(()) };
+                }
+                self.queue.push(step, After::Nothing);
             }
-            self.queue.push_all(steps, After::Nothing);
             Ok(())
         });
         self.answer(opcode::EXECUTE, executed);
+    }
+
+    /// The device is to reset, behind what is queued: the backup is brought up to date.
+    pub(super) fn back_up(&mut self, steps: Vec<FlashStep>) {
+        for step in steps {
+            let after = if matches!(step, FlashStep::Store { .. }) { After::Reset } else { After::Nothing };
+            self.queue.buffer_settings(&step);
+            self.queue.push(step, after);
+        }
     }
 
     /// A data object is complete and in flash.
@@ -408,23 +459,24 @@ impl SecureServer {
         }
     }
 
-    fn handle_packet(&mut self, board: &NordicBoard, bytes: &[u8]) {
+    fn handle_packet(&mut self, board: &NordicBoard, bytes: &[u8], buffer: Buffer<'_>) {
         let profile = board.bootloader.options().profile;
+        let pooled = usize::from(matches!(buffer, Buffer::Pool));
         let mut receipt = None;
         let refusal = match self.current {
             COMMAND => {
-                self.buffers += 1;
+                self.buffers += pooled;
                 let appended = board.bootloader.init_command_append(&mut self.dfu, bytes);
                 receipt = Some(self.received());
                 appended.err()
             }
             DATA => match board.bootloader.data_write(&self.dfu, bytes) {
                 Err(refusal) => {
-                    self.buffers += usize::from(!board.dfu.leaks_on_reject);
+                    self.buffers += if board.dfu.leaks_on_reject { 0 } else { pooled };
                     Some(refusal)
                 }
                 Ok(_) if !self.blocking && self.queue.len() >= board.dfu.flash_queue => {
-                    self.buffers += 1;
+                    self.buffers += pooled;
                     let size = board.dfu.flash_queue;
                     let what = format!("a packet of {} bytes", bytes.len());
                     self.said.push_back(Said::Dropped { pool: "flash queue", size, what });
@@ -433,14 +485,19 @@ impl SecureServer {
                     None
                 }
                 Ok(step) => {
+                    let after = if pooled > 0 { After::FreeBuffer } else { After::Nothing };
+                    let step = buffer.written(board, step);
                     // Earlier SDKs gather packets in buffers of their own before they write.
-                    self.queue.push_packet(step, self.blocking || profile < Profile::V15_0);
+                    self.queue.push_packet(step, self.blocking || profile < Profile::V15_0, after);
                     board.bootloader.data_written(&mut self.dfu, bytes);
                     receipt = Some(self.received());
                     None
                 }
             },
-            _ => Some(ResultCode::InvalidObject.into()),
+            _ => {
+                self.buffers += if board.dfu.leaks_on_reject { 0 } else { pooled };
+                Some(ResultCode::InvalidObject.into())
+            }
         };
         self.prn_left = self.prn_left.wrapping_sub(1);
         if self.prn == 0 || self.prn_left != 0 {

@@ -13,13 +13,13 @@
 //! | (the link breaks) | [`Nordic::reload`], from SDK 16 on | |
 //! | (nothing happens for long) | | [`Nordic::settings_backup`]; then reset |
 //!
-//! # A refused init packet that is not forgotten
+//! # An image of no bytes
 //!
 //! Executing a data object asks for no accepted init packet. While none was accepted, the whole image has 0 bytes, and 0
 //! are there: an Execute completes it. It is checked against the init packet that was decoded last, also when that was
-//! refused, and when that has the hash of no bytes it holds. An application or a bootloader of 0 bytes is then "activated":
-//! what is in place stays, and the settings have the version of a packet that nobody signed. Recorded from the real code
-//! of SDK 17.1 (`tests/nordic_golden.rs`); a product can only keep strangers out of DFU mode.
+//! refused, and fails whatever hash that has: the image is at address 0, which the hash functions refuse
+//! (`nrf_crypto_hash.c`, `nrf_crypto_hash_update`). So anybody can end an update, and nothing is accepted that nobody
+//! signed. Recorded from the real code of SDK 17.1 (`tests/nordic_golden.rs`).
 
 use super::{FlashStep, Nordic, Refusal, ResultCode, Settings};
 use crate::flash::{Flash, FlashError};

@@ -137,6 +137,7 @@ double sqrt(double), cbrt(double);
 ret_code_t nrf_crypto_hash_calculate(nrf_crypto_hash_context_t *c, int *info, uint8_t const *data, size_t len, uint8_t *out, size_t *out_len)
 {
     uint32_t h[8], k[64];
+    if (!data) return 1; // nrf_crypto_hash_update of the SDK: NRF_ERROR_CRYPTO_INPUT_NULL, also for no bytes
     for (int n = 0, p = 2; n < 64; p++) {
         int prime = 1;
         for (int d = 2; d * d <= p; d++) prime &= p % d != 0;

@@ -1,19 +1,7 @@
-//! Hostile initiators by the million: random requests, random power and link, and the device must live.
-//!
-//! ```text
-//! cargo run --release -p brickproof-simulator --example hostile -- [SEQUENCES [SEED]]
-//! cargo run --release -p brickproof-simulator --example hostile -- replay SEED
-//! ```
-//!
-//! Each sequence has a seed of its own, which is printed when it fails; `replay` runs that one again. After
-//! each sequence the power is cycled: the device must start, and start one of the two images it was given.
-//! Every answer must be a whole SMP packet with a CBOR map.
+//! Initiators on SMP: after each sequence the device must start, and start one of the two images it was given. Every
+//! answer must be a whole SMP packet with a CBOR map.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 
 use brickproof_flash_model::boot::mcuboot::{Mcuboot, Mode, Options, Slot};
 use brickproof_flash_model::flash::{Controller, Flash, Uncut};
@@ -25,50 +13,10 @@ use brickproof_simulator::smp::{Command, Frame, Op, ServerConfig, SmpMessage, Ve
 use brickproof_simulator::trace::Wants;
 use brickproof_simulator::world::{Control, World};
 
-/// Sequences between two lines of progress.
-const PROGRESS: u64 = 100_000;
-/// Most steps of one sequence.
-const STEPS_MAX: u64 = 40;
-
-/// The generator `splitmix64`.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end.max(1)
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-
-    fn bytes(&mut self, len: u64) -> Vec<u8> {
-        (0..len).map(|_| self.next() as u8).collect()
-    }
-
-    /// A number that is likely to be at an edge.
-    fn number(&mut self) -> u64 {
-        match self.below(8) {
-            0 => 0,
-            1 => u64::from(u32::MAX),
-            2 => u64::MAX,
-            3 => 1 << self.below(64),
-            4 => self.next(),
-            _ => self.below(20_000),
-        }
-    }
-}
+use super::{Random, STEPS_MAX};
 
 /// A device as it is before each sequence.
-struct Start {
+pub(super) struct Start {
     board: Arc<Board>,
     flash: Flash,
     images: [Vec<u8>; 2],
@@ -76,7 +24,7 @@ struct Start {
 }
 
 /// One start for each mode of the bootloader, and for small buffers.
-fn starts() -> Vec<Start> {
+pub(super) fn starts() -> Vec<Start> {
     let modes =
         [Mode::SwapMove, Mode::SwapScratch, Mode::OverwriteOnly { fast: false }, Mode::OverwriteOnly { fast: true }];
     modes.into_iter().flat_map(|mode| [2475, 96].map(|buffer_size| start(mode, buffer_size))).collect()
@@ -321,8 +269,8 @@ impl Sequence<'_> {
     }
 }
 
-fn sequence(starts: &[Start], seed: u64) -> Result<(), String> {
-    let mut random = Random(seed);
+/// One sequence.
+pub(super) fn sequence(starts: &[Start], mut random: Random) -> Result<(), String> {
     let start = &starts[random.below(starts.len() as u64) as usize];
     let mut persistent = Persistent::new(start.flash.clone());
     if random.one_in(4) {
@@ -335,57 +283,5 @@ fn sequence(starts: &[Start], seed: u64) -> Result<(), String> {
     }
     let wants = Wants { flash: false, messages: false };
     let world = World::new(Arc::clone(&start.board), persistent, wants);
-    catch_unwind(AssertUnwindSafe(|| Sequence { start, world, random, offset: 0 }.run()))
-        .unwrap_or_else(|_| Err("panicked".into()))
-}
-
-fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = |index: usize, default: u64| {
-        arguments.get(index).map_or(Some(default), |text| text.replace('_', "").parse::<u64>().ok())
-    };
-    let starts = starts();
-    if arguments.first().is_some_and(|word| word == "replay") {
-        let Some(seed) = number(1, 0) else {
-            eprintln!("hostile: replay needs the seed of a sequence");
-            return ExitCode::from(2);
-        };
-        return match sequence(&starts, seed) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(problem) => {
-                eprintln!("hostile: sequence {seed}: {problem}");
-                ExitCode::FAILURE
-            }
-        };
-    }
-    let (Some(sequences), Some(seed)) = (number(0, 1_000_000), number(1, 1)) else {
-        eprintln!("usage: hostile [SEQUENCES [SEED]] | replay SEED");
-        return ExitCode::from(2);
-    };
-    let next = AtomicU64::new(0);
-    let failed = AtomicU64::new(0);
-    let workers = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= sequences {
-                        return;
-                    }
-                    let own = Random(seed.wrapping_add(index.wrapping_mul(0x9e37_79b9))).next();
-                    if let Err(problem) = sequence(&starts, own) {
-                        failed.fetch_add(1, Ordering::Relaxed);
-                        eprintln!("hostile: sequence {own}: {problem}; `replay {own}` repeats it");
-                    }
-                    if (index + 1).is_multiple_of(PROGRESS) {
-                        eprintln!("hostile: {} of {sequences} sequences", index + 1);
-                    }
-                }
-            });
-        }
-    });
-    let failed = failed.into_inner();
-    println!("hostile: {sequences} sequences from seed {seed}, {failed} failed");
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Sequence { start, world, random, offset: 0 }.run()
 }
