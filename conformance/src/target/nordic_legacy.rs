@@ -49,7 +49,7 @@ use brickproof_flash_model::image::nordic::builder::bootloader_binary;
 use brickproof_flash_model::layout::Layout;
 use brickproof_flash_model::source::Mistake;
 use brickproof_simulator::device::{BatteryPolicy, FlashTiming, Peripheral};
-use brickproof_simulator::nordic::LegacyBoard;
+use brickproof_simulator::nordic::{LegacyBoard, Writes};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -310,7 +310,9 @@ impl LegacyTarget {
         if let Some(name) = &self.name {
             board.dfu.name.clone_from(name);
         }
-        board.dfu.packet_requests |= self.lenient;
+        if self.lenient {
+            board.dfu.writes = Writes::Lenient;
+        }
         board.dfu.low_battery = self.low_battery;
         board.buttonless = self.buttonless;
         board.application_says_goodbye = self.goodbye;

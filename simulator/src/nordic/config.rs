@@ -151,7 +151,12 @@ impl NordicBoard {
         GattConfig {
             mtu: self.dfu.mtu,
             access: Security::Plain,
-            pairing: if self.dfu.requires_bonds { Pairing::JUST_WORKS } else { Pairing::REFUSED },
+            // The application pairs; DFU mode never does.
+            pairing: if self.dfu.requires_bonds || self.buttonless == Buttonless::Bonded {
+                Pairing::JUST_WORKS
+            } else {
+                Pairing::REFUSED
+            },
             // 15 ms, as DFU mode asks for; supervision timeout 6 s.
             parameters: ConnectionParameters { interval_min: 12, interval_max: 12, latency: 0, timeout: 600 },
             pace: Some(Pace::NORDIC),
@@ -164,6 +169,12 @@ impl NordicBoard {
     #[must_use]
     pub fn mtu(&self, asked: u16, max: u16) -> u16 {
         secure_mtu(asked, max)
+    }
+
+    /// Whether DFU mode on Bluetooth LE is not there without a bond that an application has shared.
+    #[must_use]
+    pub fn demands_bond(&self) -> bool {
+        self.dfu.requires_bonds && self.bootloader.options().ble
     }
 
     /// What a link needs before it can use DFU.

@@ -40,6 +40,15 @@ impl Program {
         Self::Application(Application::start())
     }
 
+    /// DFU mode, where that runs.
+    #[must_use]
+    pub fn mode(&self) -> Option<&DfuMode> {
+        match self {
+            Self::Dfu(mode) => Some(mode),
+            Self::Application(_) => None,
+        }
+    }
+
     /// Why the bootloader stays in DFU mode, if it does.
     #[must_use]
     pub fn dfu_reason(&self) -> Option<&str> {

@@ -103,6 +103,8 @@ impl World {
             || self.links.links.len() >= LINKS_MAX
         {
             Some("the target has no connection left")
+        } else if self.is_shut_out(central) {
+            Some("the bootloader answers the central alone that its application has a bond with")
         } else {
             None
         };
@@ -117,12 +119,13 @@ impl World {
         let parameters = self.board.gatt.parameters;
         let address = self.advertisement().map(|advertisement| advertisement.address.to_string());
         let attributes = Arc::new(self.attributes());
+        let bonded = self.knows(central);
         self.links.connections += 1;
         let number = self.links.connections;
         self.links.links.push(Link {
             number,
             central,
-            server: GattConnection::new(self.links.bonds.contains_key(&central)),
+            server: GattConnection::new(bonded),
             attributes,
             forgotten: false,
             central_gone: false,
@@ -132,6 +135,7 @@ impl World {
             asked: None,
             restore_at: None,
             pairing: None,
+            initialised: false,
             on_air: VecDeque::new(),
             air_until: 0,
             actions: Vec::new(),
@@ -140,7 +144,6 @@ impl World {
         let reassembly = Some(self.board.gatt.reassembly);
         self.record(Kind::Link(LinkEvent::Connected { connection: number, central, reassembly, parameters, address }));
         self.tell(central, GattEvent::Connected);
-        let bonded = self.links.bonds.contains_key(&central);
         self.tell_program(Input::Connected { bonded }, None);
         if let Some((id, action)) = struck {
             self.fire(&id, &action);
