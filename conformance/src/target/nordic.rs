@@ -39,10 +39,14 @@
 //! flash-queue = 16             # operations that wait to be done
 //! leaks-on-reject = true       # the buffer of a refused packet is lost, as in the code
 //! validation = "200 ms"        # how long the check of the whole image takes; the SDK gives no figure
-//! bonds = false                # NRF_DFU_BLE_REQUIRES_BONDS
+//! bonds = false                # NRF_DFU_BLE_REQUIRES_BONDS: DFU mode is for the central whose bond a "bonded" application has
+//!                              # shared, at the same address, and never pairs; without a shared bond it resets at once
 //! next-address = true          # DFU mode has the next address
 //! command-max = 512            # largest init packet that is told; left out: as the SDK has it
-//! writes = "strict"            # or "lenient": write requests to the packet characteristic are taken
+//! writes = "strict"            # what comes of a write request to the packet characteristic, which offers commands alone:
+//!                              # "strict" refuses it (0x03), as the Core specification has it; "lenient" takes it.
+//!                              # The bootloader would (`on_write` does not look at the opcode); whether its SoftDevice
+//!                              # lets it through is not published
 //! name = "DfuTarg"             # NRF_DFU_BLE_ADV_NAME
 //! receipts = 0                 # packets between two receipts that an earlier initiator has left set
 //! serial-frame = 65            # bytes of a frame: 65 on a UART, 1025 over USB

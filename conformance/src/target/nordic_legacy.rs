@@ -26,11 +26,14 @@
 //! mtu = 23                     # 247 of Adafruit's
 //! version = 8                  # of the version characteristic; `has-version = false` for none
 //! name = "DfuTarg"
-//! writes = "strict"            # or "lenient": write requests to the packet characteristic are taken
+//! writes = "strict"            # or "lenient": see [`super::nordic`]
 //!
 //! [application]
 //! buttonless = true            # the way into DFU mode: 01 04 on the control point
 //! goodbye = true
+//! sharing = "none"             # what it tells the bootloader of the central that has asked: "none", its "address", or
+//!                              # its "bond" (dfu_app_peer_data_set); then the bootloader stays at the same address, for
+//!                              # that central alone. One without a bond, or without an identity key, is as with "address"
 //!
 //! [battery]
 //! threshold = 20
@@ -49,6 +52,7 @@ use brickproof_flash_model::image::nordic::builder::bootloader_binary;
 use brickproof_flash_model::layout::Layout;
 use brickproof_flash_model::source::Mistake;
 use brickproof_simulator::device::{BatteryPolicy, FlashTiming, Peripheral};
+use brickproof_simulator::nordic::legacy::Sharing;
 use brickproof_simulator::nordic::{LegacyBoard, Writes};
 use serde::Deserialize;
 use toml::Spanned;
@@ -77,6 +81,7 @@ pub struct LegacyTarget {
     lenient: bool,
     buttonless: bool,
     goodbye: bool,
+    sharing: Sharing,
     starts_in_dfu: bool,
     low_battery: Option<u8>,
 }
@@ -149,6 +154,17 @@ struct DfuTable {
 struct ApplicationTable {
     buttonless: Option<bool>,
     goodbye: Option<bool>,
+    #[serde(default)]
+    sharing: SharingEntry,
+}
+
+#[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+enum SharingEntry {
+    #[default]
+    None,
+    Address,
+    Bond,
 }
 
 #[derive(Deserialize, Default)]
@@ -237,6 +253,11 @@ pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Targ
         lenient: read.dfu.writes == Some(WritesEntry::Lenient),
         buttonless: read.application.buttonless.unwrap_or(true),
         goodbye: read.application.goodbye.unwrap_or(true),
+        sharing: match read.application.sharing {
+            SharingEntry::None => Sharing::None,
+            SharingEntry::Address => Sharing::Address,
+            SharingEntry::Bond => Sharing::Bond,
+        },
         starts_in_dfu: read.bootloader.starts_in == StartsIn::DfuMode,
         low_battery: refuses.then_some(OPERATION_FAILED),
     };
@@ -315,6 +336,7 @@ impl LegacyTarget {
         }
         board.dfu.low_battery = self.low_battery;
         board.buttonless = self.buttonless;
+        board.sharing = self.sharing;
         board.application_says_goodbye = self.goodbye;
         board.starts_in_dfu = self.starts_in_dfu;
         Ok(board)
