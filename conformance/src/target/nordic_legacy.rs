@@ -37,7 +37,7 @@
 //!
 //! [battery]
 //! threshold = 20
-//! refuses = "nothing"          # or "init": sizes are answered with status 6
+//! refuses = "nothing"          # or "entry" into DFU mode, which is not answered; or "init": sizes are answered with status 6
 //! ```
 //!
 //! `[advertisement]`, `[device-information]`, `[[service]]`, `[link]`, `[serial]` and `[timing]` are as in
@@ -83,7 +83,7 @@ pub struct LegacyTarget {
     goodbye: bool,
     sharing: Sharing,
     starts_in_dfu: bool,
-    low_battery: Option<u8>,
+    refuses: Refuses,
 }
 
 #[derive(Deserialize)]
@@ -176,11 +176,12 @@ struct BatteryTable {
     service: Option<bool>,
 }
 
-#[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Deserialize, Default, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 enum Refuses {
     #[default]
     Nothing,
+    Entry,
     Init,
 }
 
@@ -239,7 +240,6 @@ pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Targ
     if let Some(threshold) = read.battery.threshold.as_ref().filter(|threshold| *threshold.get_ref() > 100) {
         return Err(mistake(threshold.span().start, "a threshold is between 0 and 100 percent".into()));
     }
-    let refuses = read.battery.refuses == Refuses::Init;
     let own = LegacyTarget {
         options,
         softdevice,
@@ -259,11 +259,16 @@ pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Targ
             SharingEntry::Bond => Sharing::Bond,
         },
         starts_in_dfu: read.bootloader.starts_in == StartsIn::DfuMode,
-        low_battery: refuses.then_some(OPERATION_FAILED),
+        refuses: read.battery.refuses,
     };
     let gatt = link_of(&own.board(&layout)?.link(), &read.link, &mistake)?;
     let default = FlashTiming::default();
-    let threshold = read.battery.threshold.map_or(BatteryPolicy::default().threshold, |threshold| *threshold.get_ref());
+    let threshold = match own.refuses {
+        Refuses::Nothing => 0,
+        Refuses::Entry | Refuses::Init => {
+            read.battery.threshold.map_or(BatteryPolicy::default().threshold, |threshold| *threshold.get_ref())
+        }
+    };
     Ok(Target {
         name: read.name,
         about: read.about,
@@ -276,7 +281,7 @@ pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Targ
             program_unit_ns: read.timing.program_unit.map_or(default.program_unit_ns, |duration| duration.ns),
         },
         start_us: read.timing.start.map_or(300_000, |duration| duration.us),
-        battery: BatteryPolicy { threshold: if refuses { threshold } else { 0 }, ..BatteryPolicy::default() },
+        battery: BatteryPolicy { threshold, ..BatteryPolicy::default() },
         family: Family::NordicLegacy(Box::new(own)),
     })
 }
@@ -334,7 +339,8 @@ impl LegacyTarget {
         if self.lenient {
             board.dfu.writes = Writes::Lenient;
         }
-        board.dfu.low_battery = self.low_battery;
+        board.dfu.low_battery = (self.refuses == Refuses::Init).then_some(OPERATION_FAILED);
+        board.entry_heeds_battery = self.refuses == Refuses::Entry;
         board.buttonless = self.buttonless;
         board.sharing = self.sharing;
         board.application_says_goodbye = self.goodbye;

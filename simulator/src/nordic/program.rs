@@ -71,7 +71,9 @@ impl Program {
     pub fn input(&mut self, board: &NordicBoard, input: Input<'_>, around: &mut Surroundings<'_>, low: bool) {
         match self {
             Self::Dfu(mode) => mode.input(board, input, around, board.dfu.low_battery.filter(|_| low)),
-            Self::Application(application) => application.input(board, input, around, low),
+            Self::Application(application) => {
+                application.input(board, input, around, low && board.entry_heeds_battery);
+            }
         }
     }
 

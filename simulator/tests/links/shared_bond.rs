@@ -9,6 +9,7 @@ use brickproof_simulator::gatt::{Address, PairingFailure, Uuid};
 use brickproof_simulator::nordic::legacy::Sharing;
 use brickproof_simulator::nordic::{Buttonless, Endpoint, LegacyBoard, NordicBoard, Writes};
 use brickproof_simulator::trace::{CccdRecord, LinkEvent};
+use brickproof_simulator::world::{Action, Count, Fault, Trigger};
 
 use super::*;
 
@@ -349,5 +350,56 @@ fn a_legacy_bootloader_is_told_of_the_central_that_asks() {
         // 64 s of directed advertising, 120 s otherwise.
         later(&mut world, 80_000_000);
         assert_eq!(world.device().unwrap().legacy_mode().is_some(), !alone || whitelisted, "{sharing:?}");
+    }
+}
+
+/// The answer to an entry never gets there: the words are written, so the next one is refused, and its confirmation is
+/// taken for that of the first.
+#[test]
+fn an_entry_that_was_not_confirmed_comes_later() {
+    let mut world = bonded(|_| {});
+    comes_back(&mut world, 1);
+    pair(&mut world, 1);
+    let (value, descriptor) = handles(&mut world, Endpoint::BondedButtonless.uuid());
+    request(&mut world, 1, descriptor, &[2, 0]);
+    request(&mut world, 1, value, &[1]);
+    act(&mut world, CentralAction::Disconnect);
+    later(&mut world, 1_000_000);
+    assert!(world.device().unwrap().dfu_mode().is_none());
+    told(&mut world);
+
+    comes_back(&mut world, 1);
+    pair(&mut world, 1);
+    let answered = request(&mut world, 1, value, &[1]);
+    assert_eq!(answered.last(), Some(&GattEvent::Indication { handle: value, value: vec![0x20, 1, 4] }));
+    act(&mut world, CentralAction::Confirm);
+    later(&mut world, 2_000_000);
+    assert!(world.device().unwrap().dfu_mode().is_some());
+}
+
+/// Nothing leaves while the link is down, and the SoftDevice keeps one notification; the bootloader does not look at what
+/// becomes of the next.
+#[test]
+fn notifications_that_cannot_wait_are_lost() {
+    for (queue, expected) in [(Some(1), 1), (Some(2), 2), (None, 3)] {
+        let mut world = bonded(|own| {
+            (own.dfu.requires_bonds, own.dfu.hvn_queue) = (false, queue);
+        });
+        enters(&mut world, 1);
+        comes_back(&mut world, 1);
+        let (value, descriptor) = handles(&mut world, Endpoint::ControlPoint.uuid());
+        request(&mut world, 1, descriptor, &[1, 0]);
+        let trigger = Trigger::CallAnswer { name: "select".into(), count: Count { nth: 1, times: u32::MAX } };
+        let action = Action::DelayAnswer { by_us: 1_000_000 };
+        world.control(Control::Fault(Fault { id: "late".into(), trigger, action }));
+        for _ in 0..3 {
+            assert_eq!(request(&mut world, 1, value, &[6, 1]), [GattEvent::Written { handle: value }]);
+        }
+        world.control(Control::Link(false));
+        later(&mut world, 2_000_000);
+        assert_eq!(told(&mut world), []);
+        world.take_records();
+        world.control(Control::Link(true));
+        assert_eq!(told(&mut world).len(), expected, "{queue:?}");
     }
 }

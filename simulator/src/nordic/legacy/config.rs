@@ -84,6 +84,8 @@ pub struct LegacyBoard {
     pub sharing: Sharing,
     /// Whether the application ends its connections before it hands over, as the example of the SDK does.
     pub application_says_goodbye: bool,
+    /// Whether the application does not enter the bootloader while the battery is low.
+    pub entry_heeds_battery: bool,
     /// Whether the button is held at the very first start.
     pub starts_in_dfu: bool,
 }
@@ -99,6 +101,7 @@ impl LegacyBoard {
             buttonless: true,
             sharing: Sharing::default(),
             application_says_goodbye: true,
+            entry_heeds_battery: true,
             starts_in_dfu: false,
         }
     }

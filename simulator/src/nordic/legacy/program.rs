@@ -59,7 +59,9 @@ impl LegacyProgram {
     pub fn input(&mut self, board: &LegacyBoard, input: Input<'_>, around: &mut Surroundings<'_>, low: bool) {
         match self {
             Self::Dfu(mode) => mode.input(board, input, around, board.dfu.low_battery.filter(|_| low)),
-            Self::Application(application) => application.input(board, input, around, low),
+            Self::Application(application) => {
+                application.input(board, input, around, low && board.entry_heeds_battery);
+            }
         }
     }
 

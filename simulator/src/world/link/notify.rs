@@ -87,6 +87,7 @@ impl World {
             return self.send_frame(saying, cause);
         }
         let until = self.now + TRANSACTION_US;
+        let room = self.board.as_nordic().and_then(|own| own.dfu.hvn_queue).unwrap_or(WAITING_MAX);
         for (number, _) in self.links.alive() {
             let up = self.link;
             let Some(link) = self.links.get(number) else { continue };
@@ -101,7 +102,10 @@ impl World {
                 link.unconfirmed_until = Some(until);
             }
             if !up {
-                if link.waiting.len() < WAITING_MAX {
+                let notified = |waiting: &&Waiting| matches!(waiting, Waiting::Saying(saying, _) if !saying.indicated);
+                if !saying.indicated && link.waiting.iter().filter(notified).count() >= room {
+                    self.lost_value(number, value, &saying.value, "as many notifications wait as can");
+                } else if link.waiting.len() < WAITING_MAX {
                     link.waiting.push(Waiting::Saying(saying.clone(), cause));
                 }
                 continue;

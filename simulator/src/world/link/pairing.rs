@@ -62,6 +62,13 @@ impl World {
         }
     }
 
+    /// The same of all of them.
+    pub(in crate::world) fn all_keys_forgotten(&mut self) {
+        for bond in self.links.bonds.values_mut() {
+            bond.central_has = false;
+        }
+    }
+
     pub(super) fn pair(&mut self, number: u64, capability: IoCapability, wanted: Security) {
         let config = self.pairing_now();
         let nordic = self.board.as_nordic().is_some() || self.board.as_legacy().is_some();
