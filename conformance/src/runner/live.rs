@@ -28,6 +28,8 @@ impl<'a> Live<'a> {
     #[must_use]
     pub fn new(world: &'a mut World, air: Air) -> Self {
         world.set_carrier(air.carrier());
+        // The host at the other end is BlueZ, or not to be known.
+        world.set_identity_keys(false);
         let start = Instant::now();
         Self { world, air, start, latest: Duration::ZERO, eager_until: start, gone: None }
     }

@@ -111,6 +111,7 @@ enum Do {
     /// Bytes in hexadecimal.
     Reply(String),
     ConnectFails,
+    LoseKeys,
     Stall(Duration),
     Inject(InjectEntry),
     FlashFails(FlashFailsEntry),
@@ -253,6 +254,7 @@ impl Do {
                 Err(_) => return Err(format!("`{bytes}` are no bytes in hexadecimal")),
             },
             Self::ConnectFails => Action::ConnectFails,
+            Self::LoseKeys => Action::LoseKeys,
             Self::Stall(by) => Action::Stall { us: by.us },
             Self::Inject(inject) => {
                 let op = if inject.op == OpEntry::Write { Op::Write } else { Op::Read };

@@ -81,6 +81,7 @@
 //! | `{ refuse = { rc = 10 } }`, `{ refuse = { group = 1, rc = 9 } }` | the request of `{ request = .. }` is not carried out; this is its answer |
 //! | `{ stall = "35 s" }` | the device takes so much longer over the request of `{ request = .. }` |
 //! | `"connect-fails"` | the connection of `{ connect = .. }` cannot be made |
+//! | `"lose-keys"` | the initiator has lost the keys of its bond with the target, which has its own |
 //! | `"lose-request"` | the request of `{ request = .. }` never arrives |
 //! | `{ reply = "60040b07" }` | of Nordic's protocols: the request is not carried out, and these bytes are its answer; beside `answer` they take its place |
 //! | `"double-request"`, `{ corrupt-request = { byte = 3, mask = 1 } }`, `{ corrupt-answer = { byte = 3 } }` | the same: it arrives twice, or with other bits |

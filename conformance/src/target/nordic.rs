@@ -37,12 +37,17 @@
 //! mtu = 247                    # NRF_SDH_BLE_GATT_MAX_MTU_SIZE
 //! buffers = 17                 # packets that wait to be written
 //! flash-queue = 16             # operations that wait to be done
+//! hvn-queue = 1                # notifications that wait while nothing arrives (hvn_tx_queue_size); one more is lost
 //! leaks-on-reject = true       # the buffer of a refused packet is lost, as in the code
 //! validation = "200 ms"        # how long the check of the whole image takes; the SDK gives no figure
-//! bonds = false                # NRF_DFU_BLE_REQUIRES_BONDS
+//! bonds = false                # NRF_DFU_BLE_REQUIRES_BONDS: DFU mode is for the central whose bond a "bonded" application has
+//!                              # shared, at the same address, and never pairs; without a shared bond it resets at once
 //! next-address = true          # DFU mode has the next address
 //! command-max = 512            # largest init packet that is told; left out: as the SDK has it
-//! writes = "strict"            # or "lenient": write requests to the packet characteristic are taken
+//! writes = "strict"            # what comes of a write request to the packet characteristic, which offers commands alone:
+//!                              # "strict" refuses it (0x03), as the Core specification has it; "lenient" takes it.
+//!                              # The bootloader would (`on_write` does not look at the opcode); whether its SoftDevice
+//!                              # lets it through is not published
 //! name = "DfuTarg"             # NRF_DFU_BLE_ADV_NAME
 //! receipts = 0                 # packets between two receipts that an earlier initiator has left set
 //! serial-frame = 65            # bytes of a frame: 65 on a UART, 1025 over USB
@@ -210,6 +215,7 @@ struct DfuTable {
     mtu: Option<Spanned<u16>>,
     buffers: Option<Spanned<usize>>,
     flash_queue: Option<Spanned<usize>>,
+    hvn_queue: Option<Spanned<usize>>,
     leaks_on_reject: Option<bool>,
     validation: Option<Duration>,
     bonds: Option<bool>,
@@ -425,7 +431,7 @@ fn dfu(table: &DfuTable, sdk: Sdk, mistake: &dyn Fn(usize, String) -> Mistake) -
         let message = format!("an MTU of {} leaves no whole words", mtu.get_ref());
         return Err(mistake(mtu.span().start, message).remedy("from 23 to 247, three more than a multiple of 4"));
     }
-    for limit in [&table.buffers, &table.flash_queue].into_iter().flatten() {
+    for limit in [&table.buffers, &table.flash_queue, &table.hvn_queue].into_iter().flatten() {
         if !(1..=4096).contains(limit.get_ref()) {
             return Err(mistake(limit.span().start, format!("room for {} is not possible", limit.get_ref()))
                 .remedy("from 1 to 4096"));
@@ -446,6 +452,7 @@ fn dfu(table: &DfuTable, sdk: Sdk, mistake: &dyn Fn(usize, String) -> Mistake) -
         mtu: table.mtu.as_ref().map_or(default.mtu, |mtu| *mtu.get_ref()),
         buffers: table.buffers.as_ref().map_or(default.buffers, |buffers| *buffers.get_ref()),
         flash_queue: table.flash_queue.as_ref().map_or(default.flash_queue, |queue| *queue.get_ref()),
+        hvn_queue: table.hvn_queue.as_ref().map(|queue| *queue.get_ref()).or(default.hvn_queue),
         leaks_on_reject: table.leaks_on_reject.unwrap_or(default.leaks_on_reject),
         validation_us: table.validation.map_or(default.validation_us, |duration| duration.us),
         requires_bonds: table.bonds.unwrap_or(false),
@@ -554,6 +561,7 @@ impl NordicTarget {
         board.dfu = self.dfu.clone();
         board.buttonless = self.buttonless;
         board.application_says_goodbye = self.goodbye;
+        board.entry_heeds_battery = self.refuses == Refuses::Entry;
         board.starts_in_dfu = self.starts_in_dfu;
         Ok(board)
     }

@@ -26,15 +26,18 @@
 //! mtu = 23                     # 247 of Adafruit's
 //! version = 8                  # of the version characteristic; `has-version = false` for none
 //! name = "DfuTarg"
-//! writes = "strict"            # or "lenient": write requests to the packet characteristic are taken
+//! writes = "strict"            # or "lenient": see [`super::nordic`]
 //!
 //! [application]
 //! buttonless = true            # the way into DFU mode: 01 04 on the control point
 //! goodbye = true
+//! sharing = "none"             # what it tells the bootloader of the central that has asked: "none", its "address", or
+//!                              # its "bond" (dfu_app_peer_data_set); then the bootloader stays at the same address, for
+//!                              # that central alone. One without a bond, or without an identity key, is as with "address"
 //!
 //! [battery]
 //! threshold = 20
-//! refuses = "nothing"          # or "init": sizes are answered with status 6
+//! refuses = "nothing"          # or "entry" into DFU mode, which is not answered; or "init": sizes are answered with status 6
 //! ```
 //!
 //! `[advertisement]`, `[device-information]`, `[[service]]`, `[link]`, `[serial]` and `[timing]` are as in
@@ -49,7 +52,8 @@ use brickproof_flash_model::image::nordic::builder::bootloader_binary;
 use brickproof_flash_model::layout::Layout;
 use brickproof_flash_model::source::Mistake;
 use brickproof_simulator::device::{BatteryPolicy, FlashTiming, Peripheral};
-use brickproof_simulator::nordic::LegacyBoard;
+use brickproof_simulator::nordic::legacy::Sharing;
+use brickproof_simulator::nordic::{LegacyBoard, Writes};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -77,8 +81,9 @@ pub struct LegacyTarget {
     lenient: bool,
     buttonless: bool,
     goodbye: bool,
+    sharing: Sharing,
     starts_in_dfu: bool,
-    low_battery: Option<u8>,
+    refuses: Refuses,
 }
 
 #[derive(Deserialize)]
@@ -149,6 +154,17 @@ struct DfuTable {
 struct ApplicationTable {
     buttonless: Option<bool>,
     goodbye: Option<bool>,
+    #[serde(default)]
+    sharing: SharingEntry,
+}
+
+#[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+enum SharingEntry {
+    #[default]
+    None,
+    Address,
+    Bond,
 }
 
 #[derive(Deserialize, Default)]
@@ -160,11 +176,12 @@ struct BatteryTable {
     service: Option<bool>,
 }
 
-#[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Deserialize, Default, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 enum Refuses {
     #[default]
     Nothing,
+    Entry,
     Init,
 }
 
@@ -223,7 +240,6 @@ pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Targ
     if let Some(threshold) = read.battery.threshold.as_ref().filter(|threshold| *threshold.get_ref() > 100) {
         return Err(mistake(threshold.span().start, "a threshold is between 0 and 100 percent".into()));
     }
-    let refuses = read.battery.refuses == Refuses::Init;
     let own = LegacyTarget {
         options,
         softdevice,
@@ -237,12 +253,22 @@ pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Targ
         lenient: read.dfu.writes == Some(WritesEntry::Lenient),
         buttonless: read.application.buttonless.unwrap_or(true),
         goodbye: read.application.goodbye.unwrap_or(true),
+        sharing: match read.application.sharing {
+            SharingEntry::None => Sharing::None,
+            SharingEntry::Address => Sharing::Address,
+            SharingEntry::Bond => Sharing::Bond,
+        },
         starts_in_dfu: read.bootloader.starts_in == StartsIn::DfuMode,
-        low_battery: refuses.then_some(OPERATION_FAILED),
+        refuses: read.battery.refuses,
     };
     let gatt = link_of(&own.board(&layout)?.link(), &read.link, &mistake)?;
     let default = FlashTiming::default();
-    let threshold = read.battery.threshold.map_or(BatteryPolicy::default().threshold, |threshold| *threshold.get_ref());
+    let threshold = match own.refuses {
+        Refuses::Nothing => 0,
+        Refuses::Entry | Refuses::Init => {
+            read.battery.threshold.map_or(BatteryPolicy::default().threshold, |threshold| *threshold.get_ref())
+        }
+    };
     Ok(Target {
         name: read.name,
         about: read.about,
@@ -255,7 +281,7 @@ pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Targ
             program_unit_ns: read.timing.program_unit.map_or(default.program_unit_ns, |duration| duration.ns),
         },
         start_us: read.timing.start.map_or(300_000, |duration| duration.us),
-        battery: BatteryPolicy { threshold: if refuses { threshold } else { 0 }, ..BatteryPolicy::default() },
+        battery: BatteryPolicy { threshold, ..BatteryPolicy::default() },
         family: Family::NordicLegacy(Box::new(own)),
     })
 }
@@ -310,9 +336,13 @@ impl LegacyTarget {
         if let Some(name) = &self.name {
             board.dfu.name.clone_from(name);
         }
-        board.dfu.packet_requests |= self.lenient;
-        board.dfu.low_battery = self.low_battery;
+        if self.lenient {
+            board.dfu.writes = Writes::Lenient;
+        }
+        board.dfu.low_battery = (self.refuses == Refuses::Init).then_some(OPERATION_FAILED);
+        board.entry_heeds_battery = self.refuses == Refuses::Entry;
         board.buttonless = self.buttonless;
+        board.sharing = self.sharing;
         board.application_says_goodbye = self.goodbye;
         board.starts_in_dfu = self.starts_in_dfu;
         Ok(board)

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use super::Board;
 use crate::gatt::{Characteristic, ConnectionParameters, Descriptor, Properties, Security, Service, Table, Uuid};
-use crate::nordic::{Endpoint, LegacyBoard};
+use crate::nordic::{Endpoint, LegacyBoard, Writes};
 use crate::smp::gatt::{CHARACTERISTIC, SERVICE};
 
 /// First handle behind the two services that every device has.
@@ -137,6 +137,9 @@ impl Attributes {
                 builder.endpoint(*endpoint, access);
             }
         }
+        if board.as_nordic().is_some_and(|own| own.dfu.writes == Writes::Lenient) {
+            builder.permit_requests(Endpoint::Packet);
+        }
         let battery = application.and_then(|version| builder.of_application(board, version));
         builder.finish(None, battery, service_changed)
     }
@@ -167,6 +170,9 @@ impl Attributes {
                     _ => builder.endpoint(*endpoint, Security::Plain),
                 }
             }
+        }
+        if own.dfu.writes == Writes::Lenient && application.is_none() {
+            builder.permit_requests(Endpoint::LegacyPacket);
         }
         if let (None, Some([manufacturer, model, firmware])) = (application, &own.dfu.information) {
             builder.service(Uuid::DEVICE_INFORMATION);
@@ -319,6 +325,15 @@ impl Builder {
             let descriptor = Some(self.configuration(access));
             if let Some(attribute) = self.all.get_mut(&value) {
                 attribute.behind = Behind::Dfu { endpoint, descriptor };
+            }
+        }
+    }
+
+    /// Takes write requests to a characteristic, which goes on saying that it does not.
+    fn permit_requests(&mut self, to: Endpoint) {
+        for attribute in self.all.values_mut() {
+            if matches!(attribute.behind, Behind::Dfu { endpoint, .. } if endpoint == to) {
+                attribute.properties = attribute.properties.and(Properties::WRITE);
             }
         }
     }

@@ -8,7 +8,7 @@ mod application;
 pub mod attributes;
 mod battery;
 mod board;
-mod nordic;
+pub(crate) mod nordic;
 mod nordic_legacy;
 mod peripheral;
 pub mod program;
@@ -20,6 +20,7 @@ use brickproof_flash_model::boot::{nordic as nordic_boot, nordic_legacy as legac
 use brickproof_flash_model::flash::{Controller, Flash, Hook, Interruption};
 use brickproof_flash_model::image::mcuboot::{SlotSource, inspect};
 
+use crate::nordic::SharedBond;
 use crate::smp::{Answer, BootloaderMode, Environment, Kept, Recovery, Server, recovery};
 use crate::trace::Cause;
 
@@ -65,6 +66,8 @@ pub struct Retained {
     pub gpregret: u8,
     /// The second one.
     pub gpregret2: u8,
+    /// What an application has told a Legacy DFU bootloader of the central that has asked for it.
+    pub shared: Option<SharedBond>,
 }
 
 /// A clock that was set.
@@ -145,13 +148,23 @@ pub struct BootSummary {
     pub reason: Option<String>,
 }
 
+/// Why DFU mode of Nordic's Secure DFU cannot begin: the error handler resets the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoDfuMode {
+    /// A stored init packet is refused.
+    InitPacket(nordic_boot::Refusal),
+    /// The bootloader demands a bond, and no application has shared one (nrf5 sdk 17.1: `nrf_dfu_ble.c`,
+    /// `ble_dfu_transport_init`).
+    NoBond,
+}
+
 /// A boot that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Booted {
     /// Of MCUboot.
     Mcuboot(Boot),
     /// Of Nordic's bootloader, and why DFU mode could not begin, if it could not.
-    Nordic(nordic_boot::Boot, Option<nordic_boot::Refusal>),
+    Nordic(nordic_boot::Boot, Option<NoDfuMode>),
     /// Of a Legacy DFU bootloader.
     NordicLegacy(legacy_boot::Boot),
 }
@@ -353,8 +366,8 @@ impl Device {
     #[must_use]
     pub fn volatile(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        let Retained { boot_mode, clock, gpregret, gpregret2 } = self.persistent.retained;
-        (gpregret, gpregret2, boot_mode, clock.map(|clock| (clock.unix_ms, clock.set_at_us))).hash(&mut hasher);
+        let Retained { boot_mode, clock, gpregret, gpregret2, shared } = self.persistent.retained;
+        (gpregret, gpregret2, boot_mode, shared, clock.map(|clock| (clock.unix_ms, clock.set_at_us))).hash(&mut hasher);
         match &self.program {
             Program::Application { image, running_slot, server } => {
                 (image.hash, running_slot).hash(&mut hasher);

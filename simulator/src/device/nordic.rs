@@ -1,16 +1,19 @@
 //! A board of Nordic's: from its bootloader to what runs.
 
-use brickproof_flash_model::boot::nordic::{Boot, Decision, Entry, Outcome, Refusal};
+use brickproof_flash_model::boot::nordic::{Boot, Decision, Entry, Outcome};
 use brickproof_flash_model::flash::{Controller, Flash, FlashError, Hook, Interruption};
 
 use super::attributes::Attributes;
 use super::program::{Input, Output, Surroundings};
-use super::{Battery, Board, BootSummary, Booted, Device, Persistent, Program, RunningImage, Started};
+use super::{Battery, Board, BootSummary, Booted, Device, NoDfuMode, Persistent, Program, RunningImage, Started};
 use crate::gatt::Advertisement;
 use crate::nordic::gatt::SECURE_SERVICE;
 use crate::nordic::queue::Job;
-use crate::nordic::{self, DfuMessage, Endpoint, NordicBoard};
+use crate::nordic::{self, DfuMessage, Endpoint, NordicBoard, SharedBond};
 use crate::trace::Cause;
+
+/// Flags of what is for one central alone: BR/EDR is not supported, and no mode of discovery.
+pub(super) const NOT_DISCOVERABLE: u8 = 0x04;
 
 /// The bootloader runs, and then what it has chosen.
 pub(super) fn power_on(
@@ -41,6 +44,9 @@ pub(super) fn power_on(
             let program = Program::Nordic { image, program: Box::new(nordic::Program::application()) };
             Started::Running(Device { persistent, program }, Booted::Nordic(boot, None))
         }
+        Outcome::DfuMode { .. } if own.demands_bond() && nordic::dfu_mode::shared(own, &persistent.flash).is_none() => {
+            Started::Resets(persistent, Booted::Nordic(boot, Some(NoDfuMode::NoBond)))
+        }
         Outcome::DfuMode { reason, timeout_us } => {
             let mut retained = persistent.retained;
             let around = Surroundings {
@@ -56,7 +62,7 @@ pub(super) fn power_on(
                     Started::Running(Device { persistent, program }, Booted::Nordic(boot, None))
                 }
                 // The error handler resets the device.
-                Err(refusal) => Started::Resets(persistent, Booted::Nordic(boot, Some(refusal))),
+                Err(refusal) => Started::Resets(persistent, Booted::Nordic(boot, Some(NoDfuMode::InitPacket(refusal)))),
             }
         }
         Outcome::Reset => Started::Resets(persistent, Booted::Nordic(boot, None)),
@@ -64,10 +70,27 @@ pub(super) fn power_on(
     }
 }
 
+/// Whom a program takes on Bluetooth LE, and by which keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// Everybody, by the keys of pairings, and it pairs.
+    Everybody,
+    /// DFU mode: it pairs with nobody, and has the keys of this bond, if of any.
+    Shared {
+        /// The bond.
+        bond: Option<SharedBond>,
+        /// Whether the central with that bond is the only one that can connect.
+        only: bool,
+    },
+}
+
 /// What a boot did, for people.
-pub(super) fn summary(boot: &Boot, refused: Option<Refusal>) -> BootSummary {
+pub(super) fn summary(boot: &Boot, refused: Option<NoDfuMode>) -> BootSummary {
     let reason = match (&boot.outcome, refused) {
-        (_, Some(refusal)) => Some(format!("the stored init packet is refused in DFU mode: {refusal}")),
+        (_, Some(NoDfuMode::InitPacket(refusal))) => {
+            Some(format!("the stored init packet is refused in DFU mode: {refusal}"))
+        }
+        (_, Some(NoDfuMode::NoBond)) => Some("DFU mode demands a bond, and no application has shared one".into()),
         (Outcome::DfuMode { reason, .. }, None) => Some(reason.to_string()),
         (Outcome::Fault { reason } | Outcome::Brick { reason }, None) => Some(reason.clone()),
         (Outcome::Application { .. } | Outcome::Reset, None) => None,
@@ -181,6 +204,18 @@ impl Device {
         }
     }
 
+    /// Whom its program takes.
+    pub(crate) fn takes(&self) -> Takes {
+        match (self.nordic().and_then(nordic::Program::mode), self.legacy_mode()) {
+            (Some(mode), _) => {
+                let bond = mode.bond().copied();
+                Takes::Shared { bond, only: bond.is_some_and(|bond| bond.is_identified()) }
+            }
+            (None, Some(mode)) => Takes::Shared { bond: mode.peer(), only: mode.peer().is_some() },
+            (None, None) => Takes::Everybody,
+        }
+    }
+
     /// What its program shows on the air, where that is not what the board shows.
     pub(crate) fn advertisement(&self, board: &Board) -> Option<Advertisement> {
         self.dfu_mode()?;
@@ -191,13 +226,14 @@ impl Device {
         let usual = &board.peripheral.advertisement;
         let address = if own.dfu.next_address { usual.address.next_in_last_byte() } else { usual.address };
         let settings = own.bootloader.load(&self.persistent.flash).ok();
+        let alone = matches!(self.takes(), Takes::Shared { only: true, .. });
         let text =
             settings.as_ref().and_then(|(settings, _)| settings.adv_name.text()).filter(|_| !own.dfu.requires_bonds);
         let name = text.map_or_else(|| own.dfu.name.clone(), |text| String::from_utf8_lossy(text).into_owned());
         Some(Advertisement {
             name: Some(name),
             services: vec![SECURE_SERVICE],
-            flags: if own.dfu.requires_bonds { 0x04 } else { Advertisement::FLAGS },
+            flags: if alone { NOT_DISCOVERABLE } else { Advertisement::FLAGS },
             rssi: usual.rssi,
             ..Advertisement::new(address, usual.address_kind)
         })

@@ -1,15 +1,15 @@
 //! A board with a Legacy DFU bootloader: from that to what runs.
 
-use brickproof_flash_model::boot::nordic_legacy::options::gpregret::DFU_START;
-use brickproof_flash_model::boot::nordic_legacy::{Boot, Decision, DfuReason, Entry, Outcome};
+use brickproof_flash_model::boot::nordic_legacy::{Boot, Decision, Entry, Outcome};
 use brickproof_flash_model::flash::{Controller, Hook};
 
 use super::attributes::Attributes;
+use super::nordic::NOT_DISCOVERABLE;
 use super::{Board, BootSummary, Booted, Device, Persistent, Program, RunningImage, Started};
 use crate::gatt::Advertisement;
 use crate::nordic::gatt::LEGACY_SERVICE;
 use crate::nordic::legacy::mode::Entered;
-use crate::nordic::legacy::{LegacyBoard, LegacyMode, LegacyProgram, Sharing};
+use crate::nordic::legacy::{LegacyBoard, LegacyMode, LegacyProgram};
 use crate::trace::{Cause, hex};
 
 /// Bytes of the hash of an application that stand for its version: it has none.
@@ -44,13 +44,10 @@ pub(super) fn power_on(
             (Some(RunningImage { hash: Some(*hash), version, behaviour }), LegacyProgram::application())
         }
         Outcome::DfuMode { reason, transport, timeout_us } => {
-            let entered = Entered {
-                reason: reason.to_string(),
-                transport: *transport,
-                timeout_us: *timeout_us,
-                by_application: *reason == DfuReason::Gpregret(DFU_START),
-            };
-            (None, LegacyProgram::dfu(own, entered, now_us.saturating_add(board.start_us)))
+            let entered = Entered { reason: reason.to_string(), transport: *transport, timeout_us: *timeout_us };
+            // It is good for one start.
+            let shared = persistent.retained.shared.take();
+            (None, LegacyProgram::dfu(entered, shared, now_us.saturating_add(board.start_us)))
         }
         Outcome::Reset => return Started::Resets(persistent, Booted::NordicLegacy(boot)),
         Outcome::Fault { .. } | Outcome::Brick { .. } => return Started::Dead(persistent, Booted::NordicLegacy(boot)),
@@ -94,16 +91,16 @@ impl Device {
     pub(super) fn legacy_advertisement(&self, board: &Board) -> Option<Advertisement> {
         let (mode, own) = (self.legacy()?.mode()?, board.as_legacy()?);
         let usual = &board.peripheral.advertisement;
-        let named = mode.is_for_one_central();
-        let address = if named { usual.address } else { usual.address.next_in_last_byte() };
+        let peer = mode.peer();
+        let address = if peer.is_some() { usual.address } else { usual.address.next_in_last_byte() };
         let shown = Advertisement { rssi: usual.rssi, ..Advertisement::new(address, usual.address_kind) };
-        Some(match named.then_some(own.sharing) {
+        Some(match peer {
             // Directed: its packets have no data.
-            Some(Sharing::Address) => shown,
-            sharing => Advertisement {
+            Some(peer) if !peer.is_identified() => shown,
+            peer => Advertisement {
                 name: Some(own.dfu.name.clone()),
                 services: vec![LEGACY_SERVICE],
-                flags: if sharing == Some(Sharing::Bond) { 0x04 } else { Advertisement::FLAGS },
+                flags: if peer.is_some() { NOT_DISCOVERABLE } else { Advertisement::FLAGS },
                 ..shown
             },
         })

@@ -6,7 +6,7 @@
 use brickproof_flash_model::flash::Flash;
 
 use super::{Battery, Retained};
-use crate::nordic::Endpoint;
+use crate::nordic::{Endpoint, SharedBond};
 use crate::trace::Cause;
 
 /// What happens to a program.
@@ -19,6 +19,8 @@ pub enum Input<'a> {
     },
     /// It has been paired with, and has keys now.
     Bonded,
+    /// Something asks for the bootloader: this is what is known of the central, in the application, at that time.
+    AskedBy(SharedBond),
     /// Its connection has ended.
     Disconnected,
     /// A characteristic was written, or a frame has come over the serial line.
@@ -48,6 +50,8 @@ pub enum Output {
     Disconnect,
     /// Stops advertising: it will not be connected to any more.
     StopAdvertising,
+    /// Centrals with a bond are to be told, when they come back, that attributes have changed.
+    AttributesChange,
     /// Resets the device.
     Reset(Cause),
     /// Something was lost for want of room.

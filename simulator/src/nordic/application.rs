@@ -4,9 +4,14 @@
 //! |---|---|---|
 //! | without bonds | `01` | indication `20 01 01`; once it is confirmed, GPREGRET becomes 0xb1 and the device resets |
 //! | | `02 <len> <name>` | the name is written behind the settings, without an erase; then `20 02 01` |
-//! | with bonds | `01` | keys of the bond are written behind the settings, then as above; `20 01 07` without a bond |
+//! | with bonds | `01` | the bond is written behind the settings, then as above; `20 01 07` without a bond |
 //! | experimental | `01` | notification `20 01 01`, and the reset follows |
 //! | legacy | `01 04` | no answer: the device resets |
+//!
+//! What is written behind the settings is written once: `20 01 04` until a start of the bootloader has erased it. Flash
+//! that does not take it is answered with "busy". A device that was asked for its bootloader enters it with the next
+//! indication that is confirmed, on whatever connection: the code forgets the wish with a reset only. With bonds, every
+//! central that has one is told of changed attributes when it comes back (`gscm_local_database_has_changed`).
 //!
 //! (nrf5 sdk 17.1: `ble_dfu.c`, `ble_dfu_unbonded.c`, `ble_dfu_bonded.c`; nrf5 sdk 11: `ble_dfu.c`)
 
@@ -17,7 +22,7 @@ use brickproof_flash_model::boot::nordic::{AdvName, FlashStep, PeerData};
 
 use super::legacy::application::{Asked, asked};
 use super::queue::{After, FlashQueue, Job};
-use super::{Buttonless, Endpoint, NordicBoard};
+use super::{Buttonless, Endpoint, NordicBoard, SharedBond};
 use crate::device::program::{Input, Output, Saying, Surroundings};
 use crate::trace::Cause;
 
@@ -53,6 +58,8 @@ pub struct Application {
     /// The central has been told that the device enters the bootloader.
     entering: bool,
     bonded: bool,
+    /// What is known of the central that has asked.
+    asked_by: Option<SharedBond>,
     /// When the device resets into the bootloader.
     leaves_at: Option<u64>,
     outputs: VecDeque<Output>,
@@ -65,6 +72,7 @@ impl Application {
             writing: None,
             entering: false,
             bonded: false,
+            asked_by: None,
             leaves_at: None,
             outputs: VecDeque::new(),
         }
@@ -84,12 +92,17 @@ impl Application {
 
     pub(super) fn input(&mut self, board: &NordicBoard, input: Input<'_>, around: &mut Surroundings<'_>, low: bool) {
         match input {
-            Input::Connected { bonded } => (self.bonded, self.entering) = (bonded, false),
+            Input::Connected { bonded } => self.bonded = bonded,
             Input::Bonded => self.bonded = true,
-            Input::Disconnected => self.entering = false,
-            Input::Confirmed if self.entering => self.enter(board, around),
+            Input::AskedBy(bond) => self.asked_by = Some(bond),
+            Input::Confirmed if self.entering => {
+                if board.buttonless == Buttonless::Bonded {
+                    self.outputs.push_back(Output::AttributesChange);
+                }
+                self.enter(board, around);
+            }
             Input::Due if self.leaves_at.is_some_and(|at| at <= around.now_us) => self.leave(board, around),
-            Input::Confirmed | Input::Due | Input::Written { to: Endpoint::Serial, .. } => {}
+            Input::Confirmed | Input::Disconnected | Input::Due | Input::Written { to: Endpoint::Serial, .. } => {}
             Input::Flashed { done } => {
                 let after = self.queue.done();
                 if after == Some(After::Reset) {
@@ -98,7 +111,7 @@ impl Application {
                 if after == Some(After::Answer)
                     && let Some(opcode) = self.writing.take()
                 {
-                    let result = if done { status::SUCCESS } else { status::OPERATION_FAILED };
+                    let result = if done { status::SUCCESS } else { status::BUSY };
                     self.entering |= done && opcode == ENTER;
                     self.answer(board, opcode, result);
                 }
@@ -126,7 +139,10 @@ impl Application {
             (ENTER, _) if low => status::OPERATION_FAILED,
             (ENTER, _) if self.writing.is_some() => status::BUSY,
             (ENTER, Buttonless::Bonded) if !self.bonded => status::NOT_BONDED,
-            (ENTER, Buttonless::Bonded) => return self.write(board, ENTER, peer_data(board), around),
+            (ENTER, Buttonless::Bonded) => {
+                let bond = self.asked_by.unwrap_or(SharedBond::of(0, false, true, 0));
+                return self.write(board, ENTER, peer_data(board, &bond), around);
+            }
             (ENTER, Buttonless::Experimental) => {
                 self.answer(board, ENTER, status::SUCCESS);
                 return self.enter(board, around);
@@ -201,19 +217,18 @@ impl Application {
     }
 }
 
-/// The keys of the bond: what is in them is the business of the SoftDevice, and always the same here.
-fn peer_data(board: &NordicBoard) -> FlashStep {
-    let mut data = [0; 60];
-    data[..16].fill(0x5a);
+fn peer_data(board: &NordicBoard, bond: &SharedBond) -> FlashStep {
+    let version = board.bootloader.options().profile.settings_version();
     FlashStep::Store {
-        address: board.bootloader.map().settings().offset + PeerData::OFFSET,
-        bytes: PeerData::new(data).to_bytes().to_vec(),
+        address: board.bootloader.map().settings().offset + PeerData::offset(version),
+        bytes: PeerData::new(bond.to_bytes()).to_bytes().to_vec(),
     }
 }
 
 fn adv_name(board: &NordicBoard, name: &[u8]) -> FlashStep {
+    let version = board.bootloader.options().profile.settings_version();
     FlashStep::Store {
-        address: board.bootloader.map().settings().offset + AdvName::OFFSET,
+        address: board.bootloader.map().settings().offset + AdvName::offset(version),
         bytes: AdvName::new(name).to_bytes().to_vec(),
     }
 }

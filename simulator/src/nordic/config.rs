@@ -45,6 +45,12 @@ pub struct DfuConfig {
     pub flash_queue: usize,
     /// Events that the scheduler queues (`SCHED_QUEUE_SIZE`).
     pub scheduler_queue: usize,
+    /// Notifications that wait to be sent (`hvn_tx_queue_size`); one more is lost, for the bootloader does not look at what
+    /// becomes of it (`response_send`). `None`: no bound is known, as of SoftDevices before SDK 14.
+    ///
+    /// A link that works takes each of them at once here, so that none waits: nothing is said of two in one connection
+    /// event. They wait while nothing arrives.
+    pub hvn_queue: Option<usize>,
     /// Whether the buffer of a data packet that is refused is never free again, as in the code.
     pub leaks_on_reject: bool,
     /// How long the check of a whole image takes, in microseconds; the code gives no figure.
@@ -89,6 +95,7 @@ impl DfuConfig {
             buffers: if wide { 4096 / 244 + 1 } else { 4096 / 20 + 1 },
             flash_queue: 16,
             scheduler_queue: 32,
+            hvn_queue: (profile > Profile::V12_3).then_some(1),
             leaks_on_reject: wide,
             validation_us: 200_000,
             completion_us: COMPLETION_US,
@@ -126,6 +133,8 @@ pub struct NordicBoard {
     pub application_says_goodbye: bool,
     /// From the confirmation of an entry to the reset, in microseconds: the application shuts down what it has.
     pub entry_us: u64,
+    /// Whether an application does not enter the bootloader while the battery is low.
+    pub entry_heeds_battery: bool,
     /// Whether the button is held at the very first start.
     pub starts_in_dfu: bool,
 }
@@ -141,6 +150,7 @@ impl NordicBoard {
             buttonless: Buttonless::default(),
             application_says_goodbye: true,
             entry_us: ENTRY_US,
+            entry_heeds_battery: true,
             starts_in_dfu: false,
         }
     }
@@ -151,7 +161,12 @@ impl NordicBoard {
         GattConfig {
             mtu: self.dfu.mtu,
             access: Security::Plain,
-            pairing: if self.dfu.requires_bonds { Pairing::JUST_WORKS } else { Pairing::REFUSED },
+            // The application pairs; DFU mode never does.
+            pairing: if self.dfu.requires_bonds || self.buttonless == Buttonless::Bonded {
+                Pairing::JUST_WORKS
+            } else {
+                Pairing::REFUSED
+            },
             // 15 ms, as DFU mode asks for; supervision timeout 6 s.
             parameters: ConnectionParameters { interval_min: 12, interval_max: 12, latency: 0, timeout: 600 },
             pace: Some(Pace::NORDIC),
@@ -164,6 +179,12 @@ impl NordicBoard {
     #[must_use]
     pub fn mtu(&self, asked: u16, max: u16) -> u16 {
         secure_mtu(asked, max)
+    }
+
+    /// Whether DFU mode on Bluetooth LE is not there without a bond that an application has shared.
+    #[must_use]
+    pub fn demands_bond(&self) -> bool {
+        self.dfu.requires_bonds && self.bootloader.options().ble
     }
 
     /// What a link needs before it can use DFU.

@@ -6,27 +6,39 @@
 //! | abort | nothing | the same; before SDK 16 it resets without ending the connection |
 //! | nothing for 120 s (10 s after a SoftDevice was installed and an application waits) | nothing | the device resets, silently |
 //!
+//! With `NRF_DFU_BLE_REQUIRES_BONDS` it is for the central whose bond its application has shared ([`DfuMode::bond`]): that
+//! encrypts with the keys it has, and nobody pairs.
+//!
 //! Before each reset the settings page is backed up, if the backup is not the same (nrf5 sdk 17.1: `nrf_bootloader.c`,
 //! `dfu_observer`; `nrf_dfu.c`).
 
 use std::collections::VecDeque;
 
 use brickproof_flash_model::boot::nordic::{Profile, Refusal};
+use brickproof_flash_model::flash::Flash;
 
 use super::queue::Job;
 use super::secure::{Said, SecureServer, Transport};
-use super::{Endpoint, NordicBoard};
+use super::{Endpoint, NordicBoard, SharedBond};
 use crate::device::program::{Input, Output, Saying, Surroundings};
 use crate::trace::Cause;
 
 /// Between the end of the connection and the reset (`ble_dfu_transport_close`), in microseconds.
 const CLOSING_US: u64 = 200_000;
 
+/// The bond that an application has shared with the bootloader by its settings.
+pub(crate) fn shared(board: &NordicBoard, flash: &Flash) -> Option<SharedBond> {
+    let (settings, _) = board.bootloader.load(flash).ok()?;
+    settings.peer_data.is_valid().then(|| SharedBond::parse(&settings.peer_data.data))
+}
+
 /// DFU mode.
 #[derive(Debug, Clone)]
 pub struct DfuMode {
     /// Why the bootloader stays.
     pub(super) reason: String,
+    /// What an application has shared of its bond: copied at the start.
+    bond: Option<SharedBond>,
     server: SecureServer,
     transport: Transport,
     inactive_at: Option<u64>,
@@ -52,6 +64,7 @@ impl DfuMode {
     ) -> Result<Self, Refusal> {
         Ok(Self {
             reason,
+            bond: if board.demands_bond() { shared(board, around.flash) } else { None },
             server: SecureServer::start(board, around.flash)?,
             transport: Transport::Ble,
             inactive_at: timeout_us.map(|timeout| around.now_us.saturating_add(timeout)),
@@ -67,6 +80,12 @@ impl DfuMode {
     #[must_use]
     pub fn server(&self) -> &SecureServer {
         &self.server
+    }
+
+    /// What an application has shared of its bond, where the bootloader demands one.
+    #[must_use]
+    pub fn bond(&self) -> Option<&SharedBond> {
+        self.bond.as_ref()
     }
 
     pub(super) fn take_output(&mut self) -> Option<Output> {
@@ -107,7 +126,7 @@ impl DfuMode {
             return;
         }
         match input {
-            Input::Connected { .. } | Input::Bonded | Input::Confirmed => {}
+            Input::Connected { .. } | Input::Bonded | Input::AskedBy(_) | Input::Confirmed => {}
             Input::Disconnected => self.server.disconnected(board, around.flash),
             Input::Written { to: Endpoint::ControlPoint, value } => {
                 self.transport = Transport::Ble;

@@ -9,6 +9,7 @@
 //! | [`secure`] | the Secure DFU server |
 //! | [`dfu_mode`] | DFU mode: the server, its timers, the end of an update |
 //! | [`application`] | the buttonless services |
+//! | [`bond`] | what an application shares of its bond with its bootloader |
 //! | [`legacy`] | all of that of Legacy DFU |
 //! | [`message`], [`calls`] | messages and their names in the trace |
 //!
@@ -16,6 +17,7 @@
 //! [`Program`] is told what happens and says what comes of it ([`crate::device::program`]).
 
 pub mod application;
+pub mod bond;
 pub mod calls;
 pub mod config;
 pub mod dfu_mode;
@@ -30,6 +32,7 @@ mod secure_tests;
 pub mod slip;
 pub mod wire;
 
+pub use bond::SharedBond;
 pub use config::{Buttonless, DfuConfig, NordicBoard, Writes};
 pub use gatt::Endpoint;
 pub use legacy::{LegacyBoard, LegacyConfig, LegacyProgram};

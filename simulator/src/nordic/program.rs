@@ -40,6 +40,15 @@ impl Program {
         Self::Application(Application::start())
     }
 
+    /// DFU mode, where that runs.
+    #[must_use]
+    pub fn mode(&self) -> Option<&DfuMode> {
+        match self {
+            Self::Dfu(mode) => Some(mode),
+            Self::Application(_) => None,
+        }
+    }
+
     /// Why the bootloader stays in DFU mode, if it does.
     #[must_use]
     pub fn dfu_reason(&self) -> Option<&str> {
@@ -62,7 +71,9 @@ impl Program {
     pub fn input(&mut self, board: &NordicBoard, input: Input<'_>, around: &mut Surroundings<'_>, low: bool) {
         match self {
             Self::Dfu(mode) => mode.input(board, input, around, board.dfu.low_battery.filter(|_| low)),
-            Self::Application(application) => application.input(board, input, around, low),
+            Self::Application(application) => {
+                application.input(board, input, around, low && board.entry_heeds_battery);
+            }
         }
     }
 

@@ -352,6 +352,7 @@ impl World {
                 | Action::CorruptRequest { .. }
                 | Action::CorruptAnswer { .. }
                 | Action::ConnectFails
+                | Action::LoseKeys
                 | Action::Inject { .. }
                 | Action::FlashFails { .. }
                 | Action::StrayWrite { .. } => self.send(peer, packet, Some(cause)),

@@ -203,6 +203,8 @@ pub enum Action {
     Refuse(Refusal),
     /// The connection cannot be made.
     ConnectFails,
+    /// Centrals have lost the keys of their bonds; the device has its own.
+    LoseKeys,
     /// The request never arrives.
     LoseRequest,
     /// The device takes so much longer over the request, in microseconds.
@@ -310,6 +312,7 @@ impl fmt::Display for Action {
                 write!(f, "the request is refused with err: group {group}, rc {rc}")
             }
             Self::ConnectFails => f.write_str("the connection cannot be made"),
+            Self::LoseKeys => f.write_str("the initiator has lost its keys"),
             Self::LoseRequest => f.write_str("the request is lost"),
             Self::Reply(bytes) => write!(f, "the answer is {}", crate::trace::hex(bytes)),
             Self::DoubleRequest => f.write_str("the request arrives twice"),

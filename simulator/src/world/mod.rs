@@ -569,6 +569,7 @@ impl World {
                 self.damage(partition, *offset, *len, *damage);
             }
             Action::StrayWrite { partition, offset } => self.stray_write(id, partition, *offset),
+            Action::LoseKeys => self.all_keys_forgotten(),
             // These concern one request or answer and are applied where it is handled or sent.
             Action::LoseAnswer
             | Action::DelayAnswer { .. }

@@ -227,6 +227,7 @@ impl World {
             Output::Say(saying) => self.answered(saying, cause),
             Output::Disconnect => self.end_all(EndedBy::Target),
             Output::StopAdvertising => self.links.silent = true,
+            Output::AttributesChange => self.attributes_change(),
             Output::Reset(cause) => self.reset(cause),
             Output::Dropped { pool, size, what } => {
                 self.lost += 1;

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod pairing;
+mod shared_bond;
 
 use std::sync::Arc;
 

@@ -225,6 +225,11 @@ fn bond_is_used(walk: &Walk<'_, '_>) -> CheckOutcome {
                     break;
                 }
                 Event::Link(LinkEvent::Security { .. }) => refused = None,
+                // Something has come in between: without its keys an initiator has no bond.
+                Event::Fault => {
+                    refused = None;
+                    break;
+                }
                 Event::Att(att) if att.error.is_some_and(|error| security.contains(&error)) => {
                     refused = Some(later.place);
                 }

@@ -165,6 +165,12 @@ impl PeerData {
     /// Where it lies on the settings page, in bytes (settings version 2).
     pub const OFFSET: u32 = at::PEER_DATA as u32;
 
+    /// Where it lies in settings of this version, in bytes.
+    #[must_use]
+    pub fn offset(settings_version: u32) -> u32 {
+        if settings_version == 1 { at::PEER_DATA_V1 as u32 } else { Self::OFFSET }
+    }
+
     /// With its CRC.
     #[must_use]
     pub fn new(data: [u8; 60]) -> Self {
@@ -198,6 +204,12 @@ impl PeerData {
 impl AdvName {
     /// Where it lies on the settings page, in bytes (settings version 2).
     pub const OFFSET: u32 = at::ADV_NAME as u32;
+
+    /// Where it lies in settings of this version, in bytes.
+    #[must_use]
+    pub fn offset(settings_version: u32) -> u32 {
+        if settings_version == 1 { at::ADV_NAME_V1 as u32 } else { Self::OFFSET }
+    }
 
     /// With its CRC; a name of more than 20 bytes is cut.
     #[must_use]

@@ -9,6 +9,10 @@
 //! | any other | `10 <opcode> 03` |
 //! | a packet | `10 01 03` |
 //!
+//! What the application tells the bootloader of the central that has asked lies in RAM that the start leaves alone: its
+//! address, and with a bond its keys and what it has written to Service Changed (`dfu_app_peer_data_set`). The bootloader
+//! takes it once.
+//!
 //! The example ends its connections and waits for half a second before (`reset_prepare`). The bootloader starts without a
 //! reset; here it is one, which comes to the same.
 
@@ -17,10 +21,10 @@ use std::collections::VecDeque;
 use brickproof_flash_model::boot::nordic_legacy::Status;
 use brickproof_flash_model::boot::nordic_legacy::options::gpregret::DFU_START;
 
-use super::config::LegacyBoard;
+use super::config::{LegacyBoard, Sharing};
 use super::wire::{Answer, Malformed, Request, opcode};
 use crate::device::program::{Input, Output, Saying, Surroundings};
-use crate::nordic::Endpoint;
+use crate::nordic::{Endpoint, SharedBond};
 use crate::trace::Cause;
 
 /// What a request to an application comes to.
@@ -53,6 +57,8 @@ pub(in crate::nordic) fn asked(to: Endpoint, value: &[u8]) -> Asked {
 pub struct LegacyApplication {
     /// When the bootloader starts.
     leaves_at: Option<u64>,
+    /// What is known of the central that has asked.
+    asked_by: Option<SharedBond>,
     outputs: VecDeque<Output>,
 }
 
@@ -70,10 +76,13 @@ impl LegacyApplication {
 
     pub(super) fn input(&mut self, board: &LegacyBoard, input: Input<'_>, around: &mut Surroundings<'_>, low: bool) {
         if input == Input::Due && self.leaves_at.is_some_and(|at| at <= around.now_us) {
-            return self.leave(around);
+            return self.leave(board, around);
         }
         if self.leaves_at.is_some() {
             return;
+        }
+        if let Input::AskedBy(bond) = input {
+            self.asked_by = Some(bond);
         }
         let Input::Written { to: to @ (Endpoint::LegacyControlPoint | Endpoint::LegacyPacket), value } = input else {
             return;
@@ -85,7 +94,7 @@ impl LegacyApplication {
             Asked::Enter => {
                 self.outputs.push_back(Output::Note("enters the bootloader".into()));
                 if !board.application_says_goodbye {
-                    return self.leave(around);
+                    return self.leave(board, around);
                 }
                 self.outputs.extend([Output::StopAdvertising, Output::Disconnect]);
                 self.leaves_at = Some(around.now_us.saturating_add(PREPARING_US));
@@ -100,9 +109,17 @@ impl LegacyApplication {
         }
     }
 
-    fn leave(&mut self, around: &mut Surroundings<'_>) {
+    fn leave(&mut self, board: &LegacyBoard, around: &mut Surroundings<'_>) {
         self.leaves_at = None;
         around.retained.gpregret = DFU_START;
+        around.retained.shared = match (board.sharing, self.asked_by) {
+            (Sharing::None, _) => None,
+            (Sharing::Bond, asked_by) => asked_by,
+            (Sharing::Address, asked_by) => asked_by.map(SharedBond::without_keys),
+        };
+        if around.retained.shared.is_some_and(|shared| shared.has_key()) {
+            self.outputs.push_back(Output::AttributesChange);
+        }
         self.outputs.push_back(Output::Reset(Cause::SoftReset));
     }
 }

@@ -3,7 +3,7 @@
 use brickproof_flash_model::boot::nordic_legacy::{Kind, NordicLegacy};
 
 use crate::gatt::{ConnectionParameters, MTU_MIN, Security};
-use crate::nordic::config::DISCOVERY_US;
+use crate::nordic::config::{DISCOVERY_US, Writes};
 use crate::nordic::gatt::adafruit_mtu;
 use crate::smp::gatt::{GattConfig, Pace, Pairing};
 
@@ -17,7 +17,8 @@ pub enum Sharing {
     /// The address of the central: the bootloader keeps the address of the device, advertises to that central alone, and
     /// resets after 64 s without it.
     Address,
-    /// The bond: the same without the end, for the central with its identity.
+    /// The bond: the same without the end, for the central with its identity key, and it encrypts with the keys of the
+    /// bond. A central without a bond, or one that has given no identity key, is treated as with its address.
     Bond,
 }
 
@@ -38,8 +39,10 @@ pub struct LegacyConfig {
     pub name: String,
     /// Manufacturer, model and firmware revision of its Device Information service, where it has one.
     pub information: Option<[String; 3]>,
-    /// The packet characteristic can be written with a response, too.
+    /// The packet characteristic offers to be written with a response, too.
     pub packet_requests: bool,
+    /// What a write that is not offered comes to.
+    pub writes: Writes,
     /// The end of the connection reaches the central before the device resets. In the code it is a race.
     pub says_goodbye: bool,
     /// Status of the answer to sizes while the battery is low; `None`: the bootloader does not look at it.
@@ -61,6 +64,7 @@ impl LegacyConfig {
             name: if adafruit { "AdaDFU" } else { "DfuTarg" }.into(),
             information: adafruit.then(|| texts.map(str::to_owned)),
             packet_requests: adafruit,
+            writes: Writes::Strict,
             says_goodbye: true,
             low_battery: None,
         }
@@ -80,6 +84,8 @@ pub struct LegacyBoard {
     pub sharing: Sharing,
     /// Whether the application ends its connections before it hands over, as the example of the SDK does.
     pub application_says_goodbye: bool,
+    /// Whether the application does not enter the bootloader while the battery is low.
+    pub entry_heeds_battery: bool,
     /// Whether the button is held at the very first start.
     pub starts_in_dfu: bool,
 }
@@ -95,6 +101,7 @@ impl LegacyBoard {
             buttonless: true,
             sharing: Sharing::default(),
             application_says_goodbye: true,
+            entry_heeds_battery: true,
             starts_in_dfu: false,
         }
     }
@@ -105,7 +112,10 @@ impl LegacyBoard {
         GattConfig {
             mtu: self.dfu.mtu,
             access: Security::Plain,
-            pairing: Pairing::REFUSED,
+            pairing: match self.sharing {
+                Sharing::Bond => Pairing::JUST_WORKS,
+                Sharing::None | Sharing::Address => Pairing::REFUSED,
+            },
             // 15 ms, the least that is asked for; supervision timeout 4 s.
             parameters: ConnectionParameters { interval_min: 12, interval_max: 12, latency: 0, timeout: 400 },
             pace: Some(Pace::NORDIC),

@@ -17,12 +17,12 @@ use std::collections::VecDeque;
 use brickproof_flash_model::boot::nordic_legacy::options::gpregret;
 use brickproof_flash_model::boot::nordic_legacy::{Dfu, Kind, Transport};
 
-use super::config::{LegacyBoard, Sharing};
+use super::config::LegacyBoard;
 use super::serial::{self, SerialServer};
 use super::server::{LegacyServer, Said};
 use crate::device::program::{Input, Output, Saying, Surroundings};
-use crate::nordic::Endpoint;
 use crate::nordic::queue::Job;
+use crate::nordic::{Endpoint, SharedBond};
 use crate::trace::Cause;
 
 /// 50 rounds of directed advertising, in microseconds (`APP_DIRECTED_ADV_TIMEOUT`).
@@ -36,8 +36,8 @@ pub struct LegacyMode {
     transport: Transport,
     server: LegacyServer,
     serial: SerialServer,
-    /// The application has said who is to come.
-    named: bool,
+    /// Who is to come, if the application has said that.
+    peer: Option<SharedBond>,
     timeout_us: u64,
     inactive_at: Option<u64>,
     directed_until: Option<u64>,
@@ -55,30 +55,34 @@ pub struct Entered {
     pub transport: Transport,
     /// Without activity, it ends after this time, in microseconds.
     pub timeout_us: u64,
-    /// By the application.
-    pub by_application: bool,
 }
 
 impl LegacyMode {
-    /// DFU mode begins at `now_us`.
+    /// DFU mode begins at `now_us`; `peer` is what the application has told of a central.
     #[must_use]
-    pub fn start(board: &LegacyBoard, entered: Entered, now_us: u64) -> Self {
-        let Entered { reason, transport, timeout_us, by_application } = entered;
-        let named = by_application && board.sharing != Sharing::None;
-        let directed = named && board.sharing == Sharing::Address;
-        Self {
+    pub fn start(entered: Entered, peer: Option<SharedBond>, now_us: u64) -> Self {
+        let Entered { reason, transport, timeout_us } = entered;
+        let mut mode = Self {
             reason,
             transport,
             server: LegacyServer::default(),
             serial: SerialServer::default(),
-            named,
+            peer: peer.filter(|_| transport == Transport::Ble),
             timeout_us,
             inactive_at: Some(now_us.saturating_add(timeout_us)),
-            directed_until: directed.then(|| now_us.saturating_add(DIRECTED_US)),
+            directed_until: None,
             was_connected: false,
             over: false,
             outputs: VecDeque::new(),
-        }
+        };
+        mode.advertises_from(now_us);
+        mode
+    }
+
+    /// Advertising that is directed to a central without an identity key has an end.
+    fn advertises_from(&mut self, now_us: u64) {
+        let directed = self.peer.is_some_and(|peer| !peer.is_identified());
+        self.directed_until = directed.then(|| now_us.saturating_add(DIRECTED_US));
     }
 
     /// Where it waits for an uploader.
@@ -87,10 +91,10 @@ impl LegacyMode {
         self.transport
     }
 
-    /// Whether it advertises to the central that has asked the application for it, and keeps its address.
+    /// The central that it advertises to, from the address of the application; `None`: to everybody.
     #[must_use]
-    pub fn is_for_one_central(&self) -> bool {
-        self.named
+    pub fn peer(&self) -> Option<SharedBond> {
+        self.peer
     }
 
     /// The server on Bluetooth LE.
@@ -152,9 +156,7 @@ impl LegacyMode {
             }
             (Input::Disconnected, Transport::Ble) => {
                 self.server.connected(false);
-                if self.named && board.sharing == Sharing::Address {
-                    self.directed_until = Some(around.now_us.saturating_add(DIRECTED_US));
-                }
+                self.advertises_from(around.now_us);
             }
             (Input::Written { to: Endpoint::LegacyControlPoint, value }, Transport::Ble) => {
                 self.server.requested(board, value, around.flash);

@@ -10,7 +10,7 @@ use crate::device::program::{Input, Output, Surroundings};
 use crate::gatt::Uuid;
 use crate::nordic::gatt::LEGACY_SERVICE;
 use crate::nordic::queue::Job;
-use crate::nordic::{DfuMessage, Endpoint, calls};
+use crate::nordic::{DfuMessage, Endpoint, SharedBond, calls};
 
 /// A program of such a board.
 #[derive(Debug, Clone)]
@@ -22,10 +22,10 @@ pub enum LegacyProgram {
 }
 
 impl LegacyProgram {
-    /// DFU mode, from `now_us` on.
+    /// DFU mode, from `now_us` on; `shared` is what an application has told of a central.
     #[must_use]
-    pub fn dfu(board: &LegacyBoard, entered: Entered, now_us: u64) -> Self {
-        Self::Dfu(Box::new(LegacyMode::start(board, entered, now_us)))
+    pub fn dfu(entered: Entered, shared: Option<SharedBond>, now_us: u64) -> Self {
+        Self::Dfu(Box::new(LegacyMode::start(entered, shared, now_us)))
     }
 
     /// An application.
@@ -59,7 +59,9 @@ impl LegacyProgram {
     pub fn input(&mut self, board: &LegacyBoard, input: Input<'_>, around: &mut Surroundings<'_>, low: bool) {
         match self {
             Self::Dfu(mode) => mode.input(board, input, around, board.dfu.low_battery.filter(|_| low)),
-            Self::Application(application) => application.input(board, input, around, low),
+            Self::Application(application) => {
+                application.input(board, input, around, low && board.entry_heeds_battery);
+            }
         }
     }
 

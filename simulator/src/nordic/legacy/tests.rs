@@ -15,7 +15,7 @@ use super::wire::emit_sizes;
 use super::{LegacyBoard, Sharing};
 use crate::device::program::{Input, Output, Surroundings};
 use crate::device::{Battery, Retained};
-use crate::nordic::Endpoint;
+use crate::nordic::{Endpoint, SharedBond};
 
 /// An application of an update.
 pub(super) fn image(len: u32) -> Vec<u8> {
@@ -59,9 +59,12 @@ impl Bench {
             reason: "the test asks for it".into(),
             transport,
             timeout_us: u64::from(options.inactivity_timeout_ms) * 1000,
-            by_application: true,
         };
-        let mode = LegacyMode::start(&board, entered, 0);
+        let peer = match board.sharing {
+            Sharing::None => None,
+            sharing => Some(SharedBond::of(1, true, sharing == Sharing::Bond, 0)),
+        };
+        let mode = LegacyMode::start(entered, peer, 0);
         let mut bench = Self { board, flash, retained: Retained::default(), mode, now_us: 0, did: Vec::new() };
         if transport == Transport::Ble {
             bench.tell(Input::Connected { bonded: false });
@@ -311,7 +314,7 @@ fn time_without_activity_ends_it() {
 fn directed_advertising_ends() {
     let shared = |board: &mut LegacyBoard| board.sharing = Sharing::Address;
     let mut bench = Bench::with(Options::sdk11(), Transport::Ble, shared);
-    assert!(bench.mode.is_for_one_central());
+    assert!(bench.mode.peer().is_some());
     bench.now_us = 1_000_000;
     bench.tell(Input::Disconnected);
     assert_eq!(bench.mode.next_timer(), Some(65_000_000));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{CONNECTION, opcode_of};
 use crate::device::attributes::Behind;
 use crate::gatt::{AttError, CentralAction, GattEvent, Properties, VALUE_MAX, WriteKind, opcode};
+use crate::nordic::Endpoint;
 use crate::nordic::gatt::{CCC_IMPROPERLY_CONFIGURED, FEATURE_NOT_SUPPORTED};
 use crate::smp::gatt::{GattConfig, Received};
 use crate::trace::{Direction, Kind, LinkEvent};
@@ -50,6 +51,7 @@ impl World {
 
     /// The value of an attribute, if this link may read it.
     fn value(&mut self, number: u64, handle: u16) -> Result<Vec<u8>, AttError> {
+        self.initialise_at(number, handle);
         let (refusal, percent) = (self.board.gatt.refusal, self.battery.percent);
         let link = self.links.get(number).ok_or(AttError::INVALID_HANDLE)?;
         let (attributes, server) = (Arc::clone(&link.attributes), link.server.clone());
@@ -83,9 +85,15 @@ impl World {
             }
         }
         link.server.permits(attribute.access, refusal)?;
-        if kind == WriteKind::Long && matches!(&attribute.behind, Behind::Dfu { endpoint, .. } if endpoint.is_legacy())
-        {
-            return Err(FEATURE_NOT_SUPPORTED);
+        match (&attribute.behind, kind) {
+            (Behind::Dfu { endpoint, .. }, WriteKind::Long) if endpoint.is_legacy() => {
+                return Err(FEATURE_NOT_SUPPORTED);
+            }
+            // What the bootloader gives no memory for.
+            (Behind::Dfu { endpoint: Endpoint::Packet, .. }, WriteKind::Long) => {
+                return Err(AttError::WRITE_NOT_PERMITTED);
+            }
+            _ => {}
         }
         if let Behind::Dfu { endpoint, descriptor: Some(descriptor) } = attribute.behind
             && endpoint.answers()
@@ -98,6 +106,7 @@ impl World {
     }
 
     pub(super) fn write(&mut self, number: u64, handle: u16, value: &[u8], kind: WriteKind) {
+        self.initialise_at(number, handle);
         let mut result = self.may_write(number, handle, value.len(), kind);
         let Some(attributes) = self.links.get(number).map(|link| Arc::clone(&link.attributes)) else { return };
         let behind = attributes.get(handle).map(|attribute| &attribute.behind);
@@ -123,6 +132,7 @@ impl World {
                 if kind != WriteKind::Command {
                     self.tell_link(number, GattEvent::Written { handle });
                 }
+                self.tell_who_asks(number, *endpoint);
                 self.program_written(number, *endpoint, value, record);
             }
             (Ok(()), behind) => {

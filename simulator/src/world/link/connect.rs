@@ -105,6 +105,8 @@ impl World {
             || self.links.links.len() >= LINKS_MAX
         {
             Some("the target has no connection left")
+        } else if self.is_shut_out(central) {
+            Some("the bootloader answers the central alone that its application has a bond with")
         } else {
             None
         };
@@ -118,13 +120,14 @@ impl World {
         }
         let parameters = self.board.gatt.parameters;
         let attributes = Arc::new(self.attributes());
+        let bonded = self.knows(central);
         self.links.connections += 1;
         let number = self.links.connections;
         self.links.links.push(Link {
             number,
             central,
             address: address.clone(),
-            server: GattConnection::new(self.links.bonds.contains_key(&central)),
+            server: GattConnection::new(bonded),
             attributes,
             forgotten: false,
             central_gone: false,
@@ -134,6 +137,7 @@ impl World {
             asked: None,
             restore_at: None,
             pairing: None,
+            initialised: false,
             on_air: VecDeque::new(),
             air_until: 0,
             actions: Vec::new(),
@@ -142,7 +146,6 @@ impl World {
         let reassembly = Some(self.board.gatt.reassembly);
         self.record(Kind::Link(LinkEvent::Connected { connection: number, central, reassembly, parameters, address }));
         self.tell(central, GattEvent::Connected);
-        let bonded = self.links.bonds.contains_key(&central);
         self.tell_program(Input::Connected { bonded }, None);
         if let Some((id, action)) = struck {
             self.fire(&id, &action);

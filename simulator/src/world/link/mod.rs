@@ -16,8 +16,13 @@
 //! one that is given up, by the latter. A [`CentralAction::Pair`] on a link comes to [`GattEvent::Secured`] or
 //! [`GattEvent::PairingFailed`], the latter when the link ends; while one is under way, another is not heard.
 //!
+//! A program may have other keys than the application: DFU mode of Nordic's has those of the central whose bond was shared
+//! with it ([`Takes`]), pairs with nobody, and keeps nothing of what is written to descriptors. A central that has given
+//! its identity key is the only one that can connect then. The others see it advertise, and are not answered.
+//!
 //! | module | what it holds |
 //! |---|---|
+//! | `shared` | a bond that an application shares with its bootloader |
 //! | `connect` | attempts to connect, advertising |
 //! | `attribute` | reads and writes of attributes |
 //! | `notify` | notifications and indications |
@@ -29,12 +34,15 @@ mod connect;
 mod life;
 mod notify;
 mod pairing;
+mod shared;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::{Carrier, HARNESS, Peer, World};
 use crate::device::attributes::Attributes;
+#[cfg(doc)]
+use crate::device::nordic::Takes;
 use crate::device::program::Saying;
 use crate::gatt::{
     AttError, CentralAction, ConnectionParameters, GattEvent, MTU_MIN, Security, Table, WriteKind, opcode,
@@ -65,6 +73,8 @@ struct Bond {
     configured: BTreeMap<u16, u16>,
     /// The attributes that the central was last told of.
     table: Arc<Table>,
+    /// The application wants to tell it that they have changed, whatever they are now.
+    changed: bool,
 }
 
 /// What the target sends when the link is back.
@@ -100,6 +110,8 @@ struct Link {
     /// When the preferred parameters are asked for again.
     restore_at: Option<u64>,
     pairing: Option<Ongoing>,
+    /// DFU mode has said what is written to descriptors at the beginning.
+    initialised: bool,
     /// What is on the air, with the times at which it arrives; and until when the air is taken.
     on_air: VecDeque<(u64, CentralAction)>,
     air_until: u64,
@@ -121,6 +133,8 @@ pub(super) struct Links {
     values: BTreeMap<u16, Vec<u8>>,
     /// Kept by the settings of the target, which a power loss leaves alone.
     bonds: BTreeMap<Peer, Bond>,
+    /// Centrals give no identity key when they pair.
+    nameless: bool,
     /// The program has stopped advertising for good.
     pub(super) silent: bool,
     /// Images seen so far: each may have its own attributes.

@@ -9,10 +9,6 @@ use crate::nordic::Endpoint;
 use crate::trace::{AttRecord, CccdRecord, Direction, Kind};
 use crate::world::World;
 
-/// All handles, as a Service Changed has them: first and last (zephyr: `subsys/bluetooth/host/gatt.c`,
-/// `db_hash_commit`).
-const ALL_HANDLES: [u8; 4] = [0x01, 0x00, 0xff, 0xff];
-
 /// An indication that is not confirmed for so long ends the connection (Core specification, volume 3, part F, 3.3.3),
 /// in microseconds.
 const TRANSACTION_US: u64 = 30_000_000;
@@ -91,6 +87,7 @@ impl World {
             return self.send_frame(saying, cause);
         }
         let until = self.now + TRANSACTION_US;
+        let room = self.board.as_nordic().and_then(|own| own.dfu.hvn_queue).unwrap_or(WAITING_MAX);
         for (number, _) in self.links.alive() {
             let up = self.link;
             let Some(link) = self.links.get(number) else { continue };
@@ -105,7 +102,10 @@ impl World {
                 link.unconfirmed_until = Some(until);
             }
             if !up {
-                if link.waiting.len() < WAITING_MAX {
+                let notified = |waiting: &&Waiting| matches!(waiting, Waiting::Saying(saying, _) if !saying.indicated);
+                if !saying.indicated && link.waiting.iter().filter(notified).count() >= room {
+                    self.lost_value(number, value, &saying.value, "as many notifications wait as can");
+                } else if link.waiting.len() < WAITING_MAX {
                     link.waiting.push(Waiting::Saying(saying.clone(), cause));
                 }
                 continue;
@@ -160,13 +160,14 @@ impl World {
         let Some(link) = self.links.get(number) else { return };
         let (central, attributes) = (link.central, Arc::clone(&link.attributes));
         let Some(bond) = self.links.bonds.get_mut(&central) else { return };
-        if bond.table == attributes.table {
+        if bond.table == attributes.table && !bond.changed {
             return;
         }
+        bond.changed = false;
         bond.table = Arc::clone(&attributes.table);
         let (value, descriptor) = attributes.service_changed;
         if self.links.get(number).is_some_and(|link| link.server.indicates(descriptor)) {
-            self.send_value(number, value, descriptor, &ALL_HANDLES);
+            self.send_value(number, value, descriptor, &self.changed_handles(&attributes));
         }
     }
 
@@ -189,8 +190,10 @@ impl World {
                 by: by.into(),
             }));
         }
+        let keeps_bond = !self.is_in_dfu_mode();
         if by == "written"
             && bonded
+            && keeps_bond
             && let Some(bond) = self.links.bonds.get_mut(&central)
             && (bond.configured.len() < LINKS_MAX || bond.configured.contains_key(&descriptor))
         {

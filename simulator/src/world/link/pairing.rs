@@ -4,7 +4,8 @@
 //! |---|---|
 //! | has keys that reach what it wants, and so has the target | the link is encrypted with them, subscriptions are restored |
 //! | has none, or too weak ones | a pairing by the method of both sides; its keys replace the old ones |
-//! | has thrown its keys away, and the target has not | the same; Just Works is refused unless `replaces_bonds` (zephyr: `smp.c`, `update_keys_check`) |
+//! | has thrown its keys away, and the target has not | the same; Just Works is refused unless `replaces_bonds` (zephyr: `smp.c`, `update_keys_check`; nrf5 sdk 17.1: `security_dispatcher.c`, `allow_repairing`) |
+//! | does anything but encrypt with the keys of a shared bond, in DFU mode of Nordic's | "pairing not supported" (nrf5 sdk 17.1: `nrf_dfu_ble.c`, `BLE_GAP_EVT_SEC_PARAMS_REQUEST`) |
 //!
 //! A target that can show or ask something demands protection against somebody in the middle, as Zephyr's does
 //! (`smp.c`, `get_auth`). Every central knows LE Secure Connections.
@@ -61,12 +62,21 @@ impl World {
         }
     }
 
+    /// The same of all of them.
+    pub(in crate::world) fn all_keys_forgotten(&mut self) {
+        for bond in self.links.bonds.values_mut() {
+            bond.central_has = false;
+        }
+    }
+
     pub(super) fn pair(&mut self, number: u64, capability: IoCapability, wanted: Security) {
-        let config = self.board.gatt.pairing;
+        let config = self.pairing_now();
+        let nordic = self.board.as_nordic().is_some() || self.board.as_legacy().is_some();
         let Some(link) = self.links.get(number).filter(|link| link.pairing.is_none()) else { return };
         let (central, bonded, reached) = (link.central, link.server.bonded, link.server.security);
         let bond = self.links.bonds.get(&central).filter(|_| bonded);
         let target_has = bond.map(|bond| bond.security);
+        let missed = !bonded && self.links.bonds.get(&central).is_some_and(|bond| bond.central_has);
         let kept = bond.filter(|bond| bond.central_has).map(|bond| bond.security).filter(|level| *level >= wanted);
         if let Some(level) = kept {
             return self.secured(number, level, true);
@@ -75,7 +85,8 @@ impl World {
             return self.tell_link(number, GattEvent::Secured { level: reached, bonded: false });
         }
         let Some(own) = config.capability else {
-            return self.pairing_failed(number, PairingFailure::PairingNotSupported, "the target does not pair");
+            let why = if missed { "the target has no keys of this central" } else { "the target does not pair" };
+            return self.pairing_failed(number, PairingFailure::PairingNotSupported, why);
         };
         let secure = config.secure_connections;
         let protected = wanted >= Security::Authenticated || own != IoCapability::NoInputNoOutput;
@@ -107,7 +118,12 @@ impl World {
         };
         if level < wanted || unsafer {
             let why = if unsafer { "the target has better keys of this central, or as good ones" } else { "" };
-            return self.pairing_failed(number, PairingFailure::AuthenticationRequirements, why);
+            let failure = if unsafer && nordic {
+                PairingFailure::PairingNotSupported
+            } else {
+                PairingFailure::AuthenticationRequirements
+            };
+            return self.pairing_failed(number, failure, why);
         }
         let until = self.now + TIMEOUT_US;
         let (ongoing, ask) = match method {
@@ -218,13 +234,16 @@ impl World {
         }
         self.record(Kind::Link(LinkEvent::Security { connection: number, level, with_kept_keys }));
         if bonded && !with_kept_keys {
-            self.links.bonds.insert(central, Bond { security: level, central_has: true, configured, table });
+            let bond = Bond { security: level, central_has: true, configured, table, changed: false };
+            self.links.bonds.insert(central, bond);
         }
         self.tell_link(number, GattEvent::Secured { level, bonded });
         if bonded {
             self.tell_program(Input::Bonded, None);
         }
-        if with_kept_keys {
+        if self.is_in_dfu_mode() {
+            self.initialise(number);
+        } else if with_kept_keys {
             self.restore(number);
         }
     }
