@@ -81,7 +81,7 @@ impl Setup {
             flash,
             softdevice,
             softdevice_bytes,
-            bootloader: bootloader_binary(VERSION, BOOTLOADER_LEN.min(legacy.bootloader_max()) as usize),
+            bootloader: bootloader_binary(VERSION, BOOTLOADER_LEN.min(map.bootloader().len) as usize),
             application_version: Some(given.application_version).filter(|_| of_file.is_none()),
             given,
             room: if options.single_bank { full } else { banked },
