@@ -145,6 +145,9 @@ fn device_hashes(layout: &Layout, flash: &Flash) -> Hashes {
 /// A cut that this boot never comes to is a mistake.
 fn check_cut<T>(arguments: &Arguments, boot: &Result<T, Interruption>, operations: u64) -> Result<(), Failure> {
     match (arguments.cut, boot) {
+        (Some(cut), Ok(_)) if operations == 0 => {
+            Err(Failure::Usage(format!("--cut {}: this boot has no flash operations\n  remedy: leave it out", cut.at)))
+        }
         (Some(cut), Ok(_)) => Err(Failure::Usage(format!(
             "--cut {}: this boot has only {operations} flash operations\n  remedy: a number below {operations}",
             cut.at

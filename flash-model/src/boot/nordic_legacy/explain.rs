@@ -199,7 +199,9 @@ impl NordicLegacy {
         if let Some(what) = self.nonsense(settings) {
             add("settings-nonsense", what);
         }
-        if settings.bank_0 == BankCode::App && start.saturating_add(settings.bank_0_size) > self.region_end() {
+        let end = self.region_end();
+        let too_long = start < end && start.saturating_add(settings.bank_0_size) > end;
+        if settings.bank_0 == BankCode::App && too_long {
             add("application-too-long", "the application reaches beyond its region".into());
         }
         match boots.last().map(|boot| &boot.outcome) {

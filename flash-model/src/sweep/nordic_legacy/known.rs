@@ -51,8 +51,8 @@ pub const ALL: &[Known] = &[
     Known {
         id: "half-erased-application-starts",
         title: "Power lost inside the erase of the first page of bank 0 can leave its first word, and the next boot starts what is left unchecked",
-        evidence: "dfu_single_bank.c and, for a SoftDevice, dfu_dual_bank.c erase bank 0 at Start and call it invalid only when all of it is erased; bootloader.c as above",
-        remedy: "As above",
+        evidence: "dfu_single_bank.c and, for a SoftDevice, dfu_dual_bank.c erase bank 0 at Start and call it invalid only when all of it is erased; bootloader.c, bootloader_app_is_valid takes a stored CRC of 0 for \"not to be checked\"",
+        remedy: "Keep the power until the new version answers. What was torn may not be able to enter DFU mode: then only the button of the bootloader helps",
         invariants: &["known-application"],
         applies: |facts| received_in_bank_0(facts) && !facts.checked,
         at: &["torn erase in bank 0, while flash is erased for the image"],
