@@ -10,12 +10,15 @@ use std::process::{Command, Stdio};
 use binary::{brickproof, folder, text};
 use brickproof::library;
 use brickproof::target::Target;
+use brickproof_flash_model::boot::nordic_legacy::NordicLegacy;
+use brickproof_flash_model::boot::nordic_legacy::init::{MODE_APPLICATION, MODE_SOFTDEVICE};
 use brickproof_flash_model::flash::Flash;
 use brickproof_flash_model::image::mcuboot::SigningKey;
-use brickproof_flash_model::image::nordic::builder::application_binary;
-use brickproof_flash_model::image::nordic::{InitPacketBuilder, Sabotage};
+use brickproof_flash_model::image::nordic::builder::{application_binary, bootloader_binary};
+use brickproof_flash_model::image::nordic::{InitPacketBuilder, LegacyInitPacket, Sabotage, SoftdeviceInfo};
 use brickproof_flash_model::sweep::nordic::{Installed, Package, Update};
-use brickproof_flash_model::sweep::{CutPlace, Path as Cuts, replay};
+use brickproof_flash_model::sweep::nordic_legacy;
+use brickproof_flash_model::sweep::{CutPlace, Machine, Path as Cuts, replay};
 use serde_json::Value;
 
 const TARGET: &str = "nrf52840-nordic-secure";
@@ -333,6 +336,9 @@ fn mistakes_are_explained_and_exit_with_2() {
     pack(path, "broken.zip", &[&APPLICATION[..], &["--hw-version", "52", "--break", "no-size"]].concat());
     std::fs::write(path.join("no.dat"), "no init packet").unwrap();
     std::fs::write(path.join("no.zip"), "no zip").unwrap();
+    pack(path, "legacy.zip", &[&APPLICATION[..], &["--legacy"]].concat());
+    dump(path, "legacy.bin", &legacy_left(LEGACY, MODE_APPLICATION, "uncut"));
+    std::fs::write(path.join("key.pem"), brickproof_scenarios::DEVELOPMENT_KEY).unwrap();
     let mcuboot = "nrf52840-mcuboot-swap-move";
     let mut all = String::new();
     for arguments in [
@@ -353,8 +359,21 @@ fn mistakes_are_explained_and_exit_with_2() {
         &["sweep", "--target", mcuboot, "--slot", "package=newer.zip"],
         &["simulate", "--target", TARGET, "--slot", "primary=app.bin"],
         &["simulate", "--target", mcuboot, "--slot", "application=app.bin"],
-        &["boot", "--target", "nrf52840-adafruit", "--flash", "fresh.bin"],
-        &["sweep", "--target", "nrf52840-adafruit"],
+        &["boot", "--target", LEGACY, "--flash", "legacy.bin", "--gpregret2", "0xa9"],
+        &["boot", "--target", LEGACY, "--flash", "legacy.bin", "--key", "key.pem"],
+        &["boot", "--target", LEGACY, "--flash", "legacy.bin", "--cut", "0"],
+        &["sweep", "--target", LEGACY, "--key", "key.pem"],
+        &["sweep", "--target", LEGACY, "--flaw", "header-place"],
+        &["sweep", "--target", LEGACY, "--story", "upload"],
+        &["sweep", "--target", LEGACY, "--strict"],
+        &["sweep", "--target", LEGACY, "--update", "10001"],
+        &["sweep", "--target", LEGACY, "--update", "256 KiB"],
+        &["sweep", "--target", LEGACY, "--slot", "primary=app.bin"],
+        &["sweep", "--target", LEGACY, "--slot", "application=app.bin:7"],
+        &["sweep", "--target", LEGACY, "--slot", "package=newer.zip"],
+        &["sweep", "--target", LEGACY, "--slot", "package=legacy.zip", "--story", "bootloader"],
+        &["sweep", "--target", "nrf52840-adafruit", "--slot", "package=legacy.zip"],
+        &["sweep", "--target", TARGET, "--slot", "package=legacy.zip"],
         &["image", "inspect", "no.dat"],
         &["image", "inspect", "no.zip"],
         &["image", "verify", "newer.zip", "--slot-size", "1"],
@@ -426,4 +445,187 @@ fn a_played_target_has_the_application_of_a_file() {
         assert_eq!((&state["slots"][0]["slot"], &state["slots"][0]["version"]), (&"bank-0".into(), &version.into()));
         assert_eq!((&state["slots"][1]["slot"], &state["next_boot"]), (&"bank-1".into(), &"none".into()));
     }
+}
+
+const LEGACY: &str = "nrf52832-nordic-legacy";
+
+/// The flash that the first power loss leaves that is called `cut`, in an update of 12 KiB beside an application of 8 KiB,
+/// or of the SoftDevice; `uncut` is the flash before it.
+fn legacy_left(target: &str, mode: u8, cut: &str) -> Flash {
+    let target = library::target(target).unwrap();
+    let own = target.of_nordic_legacy().unwrap();
+    let legacy = NordicLegacy::new(&target.layout, *own.options(), None).unwrap();
+    let info = own.softdevice().info;
+    let softdevice = info.binary(own.softdevice().size as usize - 0x1000);
+    let newer = SoftdeviceInfo { version: info.version + 1, ..info }.binary(softdevice.len());
+    let image = if mode == MODE_SOFTDEVICE { newer } else { application_binary(2, 12 << 10) };
+    let installed = nordic_legacy::Installed {
+        softdevice: &softdevice,
+        application: &application_binary(1, 8 << 10),
+        checked: false,
+        bootloader: &bootloader_binary(1, 0x4000),
+    };
+    let len = image.len() as u32;
+    let sizes = if mode == MODE_SOFTDEVICE { [len, 0, 0] } else { [0, 0, len] };
+    let (device_type, device_revision) = (own.options().device_type, own.options().device_revision);
+    let packet = LegacyInitPacket { device_type, device_revision, ..LegacyInitPacket::new(&image) };
+    let package = nordic_legacy::Package { mode, sizes, init: &packet.emit(), image: &image };
+    let update = nordic_legacy::Update::new(&legacy, target.layout.blank_flash(), &installed, package).unwrap();
+    if cut == "uncut" {
+        return Machine::start(&update).0;
+    }
+    for operation in 0.. {
+        let replayed = replay(&update, &Cuts(vec![CutPlace::Before(operation)])).unwrap();
+        if replayed.runs[0].cut.unwrap().to_string() == cut {
+            return replayed.runs[0].left.clone().unwrap();
+        }
+    }
+    unreachable!("a path without that operation is refused");
+}
+
+fn legacy_dumps() -> tempfile::TempDir {
+    let folder = folder();
+    let at = |name: &str, mode: u8, cut: &str| dump(folder.path(), name, &legacy_left(LEGACY, mode, cut));
+    let fresh = at("fresh.bin", MODE_APPLICATION, "uncut");
+    at("erased.bin", MODE_APPLICATION, "before the program in bank 0, while the image is activated");
+    at("settings-lost.bin", MODE_APPLICATION, "before the program in the settings page, while the image is activated");
+    at("softdevice.bin", MODE_SOFTDEVICE, "before the erase in the SoftDevice, while the update is put into its place");
+    let write = |name: &str, change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = fresh.clone();
+        change(&mut bytes);
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    };
+    // A CRC that a programmer has stored.
+    write("damaged.bin", &|bytes| bytes[0x7f002..0x7f004].copy_from_slice(&0x1234_u16.to_le_bytes()));
+    // Of settings that ask for the installation of a SoftDevice only the first word was written.
+    write("torn-settings.bin", &|bytes| {
+        bytes[0x7f000..0x7f01c].fill(0xff);
+        bytes[0x7f000..0x7f004].copy_from_slice(&[0xa5, 0, 0, 0]);
+    });
+    write("no-softdevice.bin", &|bytes| bytes[0x3000..0x3020].fill(0xff));
+    write("no-bootloader.bin", &|bytes| bytes[0x7a000..0x7a040].fill(0xff));
+    let adafruit = |mode| legacy_left("nrf52840-adafruit", mode, "uncut");
+    let mut bytes = dump(folder.path(), "adafruit.bin", &adafruit(MODE_APPLICATION));
+    bytes[0xff000..].fill(0xff);
+    std::fs::write(folder.path().join("adafruit-none.bin"), bytes).unwrap();
+    folder
+}
+
+#[test]
+fn boot_explains_legacy_dfu() {
+    let folder = legacy_dumps();
+    let mut all = String::new();
+    let serial = "nrf52840-adafruit-serial";
+    for (target, arguments, expected) in [
+        (LEGACY, &["--flash", "fresh.bin"][..], 0),
+        (LEGACY, &["--flash", "fresh.bin", "--gpregret", "0xb1"], 0),
+        (LEGACY, &["--flash", "erased.bin"], 0),
+        (LEGACY, &["--flash", "settings-lost.bin"], 0),
+        (LEGACY, &["--flash", "softdevice.bin"], 0),
+        (LEGACY, &["--flash", "softdevice.bin", "--cut", "3:first-half"], 0),
+        (LEGACY, &["--flash", "damaged.bin"], 0),
+        (LEGACY, &["--flash", "torn-settings.bin"], 1),
+        (LEGACY, &["--flash", "no-softdevice.bin"], 1),
+        (LEGACY, &["--flash", "no-bootloader.bin"], 1),
+        (serial, &["--flash", "adafruit.bin", "--gpregret", "0xa8"], 0),
+        (serial, &["--flash", "adafruit-none.bin"], 0),
+    ] {
+        let output = brickproof(folder.path(), &[&["boot", "--target", target], arguments].concat());
+        let (said, errors) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!((output.status.code(), errors.as_str()), (Some(expected), ""), "{arguments:?}: {said}");
+        all += &format!("$ brickproof boot --target {target} {}\n{said}\n", arguments.join(" "));
+    }
+    insta::assert_snapshot!("legacy_boot", all);
+}
+
+#[test]
+fn boot_of_legacy_dfu_as_json() {
+    let folder = legacy_dumps();
+    let json = |more: &[&str]| -> Value {
+        let output = brickproof(folder.path(), &[&["boot", "--target", LEGACY, "--json"], more].concat());
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)))
+    };
+    let ends = |more: &[&str], outcome: &str, in_the_end: &str| {
+        let answer = json(more);
+        assert_eq!((&answer["outcome"], &answer["in_the_end"]), (&outcome.into(), &in_the_end.into()), "{more:?}");
+    };
+    ends(&["--flash", "fresh.bin"], "boot", "boot");
+    ends(&["--flash", "fresh.bin", "--button"], "dfu-mode", "dfu-mode");
+    // What only Adafruit's bootloader knows.
+    ends(&["--flash", "fresh.bin", "--gpregret", "0xa8"], "boot", "boot");
+    ends(&["--flash", "settings-lost.bin"], "dfu-mode", "dfu-mode");
+    ends(&["--flash", "softdevice.bin", "--cut", "0"], "interrupted", "dfu-mode");
+    ends(&["--flash", "torn-settings.bin"], "brick", "brick");
+    let installed = json(&["--flash", "softdevice.bin", "--flash-out", "out.hex", "--ops", "ops.jsonl"]);
+    let images = installed["images"].as_array().unwrap();
+    let slots: Vec<_> = images.iter().map(|image| image["slot"].as_str().unwrap()).collect();
+    assert_eq!(slots, ["softdevice", "bank-0", "bank-1", "bootloader"]);
+    assert_eq!((&images[0]["version"], &images[1]["valid"]), (&"2.0.2".into(), &false.into()));
+    let lines = std::fs::read_to_string(folder.path().join("ops.jsonl")).unwrap();
+    assert_eq!(lines.lines().count() as u64, installed["operations"].as_u64().unwrap());
+    let after = json(&["--flash", "out.hex"]);
+    assert_eq!((&after["operations"], &after["flash_sha256"]), (&0.into(), &installed["flash_sha256"]));
+}
+
+fn legacy_sweep(folder: &Path, target: &str, more: &[&str]) -> String {
+    let sizes = ["--installed", "8 KiB", "--update", "12 KiB"];
+    let output = brickproof(folder, &[&["sweep", "--target", target], &sizes[..], more].concat());
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{more:?} {errors}");
+    text(&output.stdout)
+}
+
+#[test]
+fn a_sweep_tells_what_legacy_dfu_survives_and_what_not() {
+    let folder = folder();
+    let path = folder.path();
+    let told = legacy_sweep(path, LEGACY, &[]);
+    let single = legacy_sweep(path, LEGACY, &["--single-bank"]);
+    let adafruit = legacy_sweep(path, "nrf52840-adafruit-serial", &[]);
+    let torn = told.split("torn-application-starts").nth(1).unwrap();
+    let cuts = torn.split(' ').find(|word| word.starts_with("id:")).unwrap();
+    let replayed = legacy_sweep(path, LEGACY, &["--strict", "--cuts", cuts]);
+    insta::assert_snapshot!("legacy_sweep", format!("{told}\n{single}\n{adafruit}\n{replayed}"));
+}
+
+#[test]
+fn each_kind_of_legacy_update_is_swept() {
+    let folder = folder();
+    let path = folder.path();
+    for (target, mode) in [(LEGACY, "dual-bank"), ("nrf52840-adafruit", "single-bank")] {
+        let arguments =
+            ["sweep", "--target", target, "--story", "all", "--installed", "8 KiB", "--cuts", "linear", "--json"];
+        let output = brickproof(path, &arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(answer["mode"], mode);
+        let stories = answer["stories"].as_array().unwrap();
+        let names: Vec<_> = stories.iter().map(|story| story["story"].as_str().unwrap()).collect();
+        assert_eq!(names, ["application", "softdevice", "bootloader", "softdevice-bootloader"]);
+        for story in stories {
+            assert_eq!((&story["complete"], &story["covered"]["up-to"]), (&true.into(), &1.into()), "{story:#}");
+            assert_eq!(story["violations"].as_array().unwrap().len(), 0);
+            // Each way replays from its line.
+            for known in story["known"].as_array().unwrap() {
+                let line = known["ways"][0]["replay"].as_str().unwrap();
+                let words: Vec<&str> = line.split(' ').skip(1).collect();
+                let said = text(&brickproof(path, &words).stdout);
+                assert!(said.contains(&format!("as is known: {}", known["id"].as_str().unwrap())), "{line}\n{said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_legacy_package_is_swept() {
+    let folder = folder();
+    let path = folder.path();
+    firmware(path);
+    pack(path, "app.zip", &[&APPLICATION[..4], &["--legacy", "--sd-req", "0x81"]].concat());
+    let arguments = ["sweep", "--target", LEGACY, "--slot", "package=app.zip", "--slot", "application=sd.bin"];
+    let output = brickproof(path, &[&arguments[..], &["--cuts", "linear", "--json"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let update = answer["images"].as_array().unwrap().last().unwrap();
+    assert_eq!((&update["version"], &update["size"]), (&"7".into(), &20_000.into()));
 }

@@ -3,12 +3,26 @@
 use std::fmt::Write;
 
 use brickproof_flash_model::boot::nordic::explain::Explanation;
+use brickproof_flash_model::boot::nordic_legacy::Kind;
 
 use super::explain_text::Of;
 use crate::report::terminal::Style;
 
+/// The bootloader of an SDK with Secure DFU.
+pub(super) fn secure(sdk: &str) -> String {
+    format!("Secure DFU of nRF5 SDK {sdk}")
+}
+
+/// A bootloader with Legacy DFU.
+pub(super) fn legacy(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Sdk11 => "Legacy DFU of nRF5 SDK 11",
+        Kind::Adafruit => "Legacy DFU of Adafruit's bootloader",
+    }
+}
+
 /// The explanation as text.
-pub(super) fn explain(target: &str, explanation: &Explanation, of: Of<'_>, style: Style) -> String {
+pub(super) fn explain(target: &str, bootloader: &str, explanation: &Explanation, of: Of<'_>, style: Style) -> String {
     let mut text = String::new();
     let what = match of {
         Of::Dump => "this dump".to_owned(),
@@ -17,12 +31,14 @@ pub(super) fn explain(target: &str, explanation: &Explanation, of: Of<'_>, style
             format!("{interruption} after {operations} flash operations; this is left")
         }
     };
-    let _ = writeln!(text, "{target}, Secure DFU of nRF5 SDK {}: {what}\n", explanation.profile);
+    let _ = writeln!(text, "{target}, {bootloader}: {what}\n");
     let width = explanation.parts.iter().map(|part| part.part.len()).max().unwrap_or(0);
     for part in &explanation.parts {
         let name = style.bold(&format!("{:<width$}", part.part));
         let _ = writeln!(text, "{name}  {}", part.range);
-        let _ = writeln!(text, "  {}", part.contents);
+        for line in part.contents.lines() {
+            let _ = writeln!(text, "  {line}");
+        }
     }
     for (index, boot) in explanation.next_boots.iter().enumerate() {
         let title = if index == 0 { "the next boot" } else { "then it boots again" };

@@ -45,8 +45,8 @@ impl Known {
     }
 }
 
-impl From<&nordic::Known> for Known {
-    fn from(known: &nordic::Known) -> Self {
+impl<Facts> From<&nordic::Property<Facts>> for Known {
+    fn from(known: &nordic::Property<Facts>) -> Self {
         Self { id: known.id, title: known.title, evidence: known.evidence, remedy: known.remedy }
     }
 }

@@ -2,6 +2,7 @@
 
 mod mcuboot;
 mod nordic;
+mod nordic_legacy;
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -21,7 +22,6 @@ use super::explain_text::Of;
 use super::options::{keys, number_u8};
 use super::{Failure, write_file};
 use crate::library;
-use crate::target::Target;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -118,7 +118,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     if target.of_nordic().is_some() {
         return nordic::run(arguments, &target, flash);
     }
-    no_legacy(&target)?;
+    if target.of_nordic_legacy().is_some() {
+        return nordic_legacy::run(arguments, &target, flash);
+    }
     if let Some(option) = arguments.entry.given() {
         return Err(Failure::Usage(format!(
             "{option}: {} has MCUboot, which looks at no such thing\n  remedy: leave it out, or a target of Nordic's: `brickproof list targets`",
@@ -126,17 +128,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         )));
     }
     mcuboot::run(arguments, &target, flash)
-}
-
-/// Of Legacy DFU there is no explanation.
-fn no_legacy(target: &Target) -> Result<(), Failure> {
-    if target.of_nordic_legacy().is_none() {
-        return Ok(());
-    }
-    Err(Failure::Usage(format!(
-        "{} has a Legacy DFU bootloader, whose dumps are not explained\n  remedy: a target with MCUboot or Secure DFU",
-        target.name
-    )))
 }
 
 /// SHA-256 of each flash device, by name.
@@ -154,6 +145,9 @@ fn device_hashes(layout: &Layout, flash: &Flash) -> Hashes {
 /// A cut that this boot never comes to is a mistake.
 fn check_cut<T>(arguments: &Arguments, boot: &Result<T, Interruption>, operations: u64) -> Result<(), Failure> {
     match (arguments.cut, boot) {
+        (Some(cut), Ok(_)) if operations == 0 => {
+            Err(Failure::Usage(format!("--cut {}: this boot has no flash operations\n  remedy: leave it out", cut.at)))
+        }
         (Some(cut), Ok(_)) => Err(Failure::Usage(format!(
             "--cut {}: this boot has only {operations} flash operations\n  remedy: a number below {operations}",
             cut.at

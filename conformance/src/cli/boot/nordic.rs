@@ -1,4 +1,4 @@
-//! A bootloader of Nordic's.
+//! A bootloader with Secure DFU; the answer is that of Legacy DFU, too.
 
 use std::fmt::Write;
 
@@ -19,56 +19,57 @@ use crate::target::Target;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
-struct Answer {
+pub(super) struct Answer {
     /// Of this one boot: `boot`, `dfu-mode`, `reset` or `brick`; `interrupted` with `--cut`.
-    outcome: &'static str,
+    pub(super) outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
     /// How the boots behind a reset end: `boot`, `dfu-mode` or `brick`.
-    in_the_end: &'static str,
+    pub(super) in_the_end: &'static str,
     /// The application that was started.
     #[serde(skip_serializing_if = "Option::is_none")]
-    started: Option<Started>,
+    pub(super) started: Option<Started>,
     /// What is in flash afterwards.
-    images: Vec<Image>,
+    pub(super) images: Vec<Image>,
     /// Why it did what it did.
-    decisions: Vec<String>,
+    pub(super) decisions: Vec<String>,
     /// What was in the flash before the boot, in words; with `--cut`, what the cut left.
-    explanation: Explanation,
+    pub(super) explanation: Explanation,
     /// Flash operations.
-    operations: u64,
+    pub(super) operations: u64,
     /// SHA-256 of the first flash device afterwards; of all, by name, in `flash_sha256_by_device`.
-    flash_sha256: String,
-    flash_sha256_by_device: Hashes,
+    pub(super) flash_sha256: String,
+    pub(super) flash_sha256_by_device: Hashes,
 }
 
 #[derive(Debug, Serialize)]
-struct Started {
-    offset: u32,
-    version: String,
-    hash: String,
+pub(super) struct Started {
+    pub(super) offset: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) version: Option<String>,
+    pub(super) hash: String,
 }
 
 /// An image where it lies, as the settings say.
 #[derive(Debug, Serialize)]
-struct Image {
+pub(super) struct Image {
     /// `bank-0`, `bank-1`, `softdevice` or `bootloader`.
-    slot: &'static str,
+    pub(super) slot: &'static str,
     /// What it is: an application, a SoftDevice, ...; or nothing valid.
-    holds: String,
-    offset: u32,
+    pub(super) holds: String,
+    pub(super) offset: u32,
     /// Bytes; of a bootloader the whole area.
-    size: u32,
+    pub(super) size: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<String>,
+    pub(super) version: Option<String>,
     /// SHA-256 of all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    hash: Option<String>,
-    valid: bool,
+    pub(super) hash: Option<String>,
+    pub(super) valid: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<String>,
+    pub(super) problem: Option<String>,
     /// `to-be-activated` of bank 1.
-    flags: Vec<&'static str>,
+    pub(super) flags: Vec<&'static str>,
 }
 
 pub(super) fn run(arguments: &Arguments, target: &Target, mut flash: Flash) -> Result<u8, Failure> {
@@ -85,13 +86,20 @@ pub(super) fn run(arguments: &Arguments, target: &Target, mut flash: Flash) -> R
     // Of a boot that was cut the question is what that leaves. Registers keep nothing over a power loss.
     let explanation = dumped.unwrap_or_else(|| nordic.explain(&flash));
     let answer = answer(&boot, target, &nordic, explanation, operations, &flash);
+    let bootloader = explain_nordic::secure(answer.explanation.profile);
+    tell(arguments, target, &bootloader, &answer)
+}
+
+/// Prints the answer; the exit code.
+pub(super) fn tell(arguments: &Arguments, target: &Target, bootloader: &str, answer: &Answer) -> Result<u8, Failure> {
     if arguments.json {
-        print_json(&answer)?;
+        print_json(answer)?;
     } else {
-        let of = of(arguments, answer.reason.as_deref(), operations);
-        let mut text = explain_nordic::explain(&target.name, &answer.explanation, of, style(&std::io::stdout()));
+        let of = of(arguments, answer.reason.as_deref(), answer.operations);
+        let style = style(&std::io::stdout());
+        let mut text = explain_nordic::explain(&target.name, bootloader, &answer.explanation, of, style);
         match of {
-            Of::Dump if operations > 0 => after(&mut text, &answer),
+            Of::Dump if answer.operations > 0 => after(&mut text, answer),
             Of::Dump | Of::Cut { .. } | Of::State(_) => hash_lines(&mut text, "", &answer.flash_sha256_by_device),
         }
         print(&text)?;
@@ -111,7 +119,7 @@ fn answer(
         Err(interruption) => ("interrupted", Some(interruption.to_string()), None),
         Ok(boot) => match &boot.outcome {
             Outcome::Application { start, hash, version, .. } => {
-                ("boot", None, Some(Started { offset: *start, version: version.to_string(), hash: hex(hash) }))
+                ("boot", None, Some(Started { offset: *start, version: Some(version.to_string()), hash: hex(hash) }))
             }
             Outcome::DfuMode { reason, .. } => ("dfu-mode", Some(reason.to_string()), None),
             Outcome::Reset => ("reset", None, None),
@@ -123,12 +131,7 @@ fn answer(
     Answer {
         outcome,
         reason,
-        in_the_end: match explanation.next_boots.last().map(|boot| boot.outcome) {
-            Some("application") => "boot",
-            Some("dfu") => "dfu-mode",
-            // A fault resets for ever, and so does what never ends.
-            _ => "brick",
-        },
+        in_the_end: in_the_end(&explanation),
         started,
         images: images(nordic, flash),
         decisions: boot.as_ref().map_or(Vec::new(), |boot| boot.decisions.iter().map(ToString::to_string).collect()),
@@ -136,6 +139,16 @@ fn answer(
         operations,
         flash_sha256: flash.devices().first().map(|device| hex(&device.sha256())).unwrap_or_default(),
         flash_sha256_by_device: hashes,
+    }
+}
+
+/// How the boots behind a reset end.
+pub(super) fn in_the_end(explanation: &Explanation) -> &'static str {
+    match explanation.next_boots.last().map(|boot| boot.outcome) {
+        Some("application") => "boot",
+        Some("dfu") => "dfu-mode",
+        // A fault resets for ever, and so does what never ends.
+        _ => "brick",
     }
 }
 

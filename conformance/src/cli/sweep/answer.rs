@@ -11,7 +11,7 @@ use super::options::id;
 pub(super) struct Answer {
     pub(super) schema: u32,
     pub(super) target: String,
-    /// `mcuboot` or `nordic-secure`.
+    /// `mcuboot`, `nordic-secure`, `nordic-legacy` or `adafruit`.
     pub(super) bootloader: &'static str,
     pub(super) mode: &'static str,
     /// Both for people.

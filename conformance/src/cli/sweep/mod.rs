@@ -1,9 +1,11 @@
 //! `brickproof sweep`.
 
 mod answer;
+mod given;
 mod limits;
 mod mcuboot;
 mod nordic;
+mod nordic_legacy;
 mod options;
 mod path;
 mod picture;
@@ -38,6 +40,7 @@ const EXIT_STOPPED: u8 = 130;
 enum Setup {
     Mcuboot(Box<mcuboot::Setup>),
     Nordic(Box<nordic::Setup>),
+    NordicLegacy(Box<nordic_legacy::Setup>),
 }
 
 impl Setup {
@@ -46,10 +49,7 @@ impl Setup {
             .into_iter()
             .fold(library::target(&arguments.target)?, |target, key| target.trusting(key));
         if target.of_nordic_legacy().is_some() {
-            return Err(Failure::Usage(format!(
-                "{} has a Legacy DFU bootloader, which is not swept here\n  remedy: a target with MCUboot or Secure DFU",
-                target.name
-            )));
+            return nordic_legacy::Setup::new(arguments, target).map(|setup| Self::NordicLegacy(Box::new(setup)));
         }
         if target.of_nordic().is_some() {
             return nordic::Setup::new(arguments, target).map(|setup| Self::Nordic(Box::new(setup)));
@@ -61,6 +61,7 @@ impl Setup {
         match self {
             Self::Mcuboot(setup) => &setup.target,
             Self::Nordic(setup) => &setup.target,
+            Self::NordicLegacy(setup) => &setup.target,
         }
     }
 
@@ -69,6 +70,7 @@ impl Setup {
         match self {
             Self::Mcuboot(setup) => setup.with(story, work),
             Self::Nordic(setup) => setup.with(story, work),
+            Self::NordicLegacy(setup) => setup.with(story, work),
         }
     }
 
@@ -76,24 +78,25 @@ impl Setup {
         match self {
             Self::Mcuboot(setup) => setup.heading(),
             Self::Nordic(setup) => setup.heading(stories),
+            Self::NordicLegacy(setup) => setup.heading(stories),
         }
     }
 
     /// The stories that were asked for, each once.
     fn stories(&self, arguments: &Arguments) -> Result<Vec<Told>, Failure> {
-        let of_nordic = matches!(self, Self::Nordic(_));
+        let given = match self {
+            Self::Mcuboot(_) => None,
+            Self::Nordic(setup) => Some(&setup.given),
+            Self::NordicLegacy(setup) => Some(&setup.given),
+        };
+        let of_nordic = given.is_some();
         let mut stories: Vec<Told> = Vec::new();
         let named = arguments.stories.iter().flat_map(|name| name.stories(of_nordic));
         let mut asked: Vec<Told> = named.collect();
         let all = arguments.stories.is_empty() || arguments.stories.contains(&StoryName::All);
-        match self {
-            Self::Nordic(setup) if all => {
-                // A package is told whole.
-                if let Some(sent) = setup.package_stories() {
-                    asked = sent;
-                }
-            }
-            Self::Nordic(_) | Self::Mcuboot(_) => {}
+        // A package is told whole.
+        if let Some(sent) = given.filter(|_| all).and_then(|given| given.package_stories()) {
+            asked = sent;
         }
         if asked.is_empty() {
             asked.push(Told::usual(of_nordic));
@@ -119,6 +122,7 @@ impl Setup {
         match self {
             Self::Mcuboot(setup) => setup.explain(flash, of, style),
             Self::Nordic(setup) => setup.explain(flash, of, style),
+            Self::NordicLegacy(setup) => setup.explain(flash, of, style),
         }
     }
 }
@@ -198,7 +202,7 @@ fn explore_all(arguments: &Arguments, setup: &Setup, depth: Depth) -> Result<u8,
             story.add_strict(setup.with(strict, sweep)?.0);
         }
         if output {
-            print(&text::story(&story, words))?;
+            print(&text::story(bootloader, &story, words))?;
         }
         pictures.extend(picture);
         answer.stories.push(story);

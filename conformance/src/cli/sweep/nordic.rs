@@ -1,19 +1,16 @@
-//! What is swept of a target with a bootloader of Nordic's.
+//! What is swept of a target with Secure DFU.
 
 use brickproof_flash_model::boot::nordic::{Nordic, Options};
 use brickproof_flash_model::flash::Flash;
-use brickproof_flash_model::image::nordic::builder::{application_binary, bootloader_binary};
-use brickproof_flash_model::image::nordic::{
-    ImageKind, InitPacket, InitPacketBuilder, Package as PackageFile, SoftdeviceInfo,
-};
+use brickproof_flash_model::image::nordic::builder::bootloader_binary;
+use brickproof_flash_model::image::nordic::{ImageKind, InitPacket, InitPacketBuilder, SoftdeviceInfo};
 use brickproof_flash_model::sweep::nordic::{Installed, Known, Package, Update};
 
 use super::super::explain_text::Of;
-use super::super::nordic_files::{VERSION, application, package};
 use super::super::{Failure, explain_nordic};
-use super::answer::{Heading, Image};
-use super::mcuboot::UPDATE;
-use super::options::{Arguments, ImageSize, Place, SlotImage, Told};
+use super::answer::Heading;
+use super::given::{Given, holds, image, version_text};
+use super::options::{Arguments, Told};
 use super::{Work, quiet_about};
 use crate::report::terminal::Style;
 use crate::target::nordic::{Softdevice, mbr};
@@ -27,14 +24,9 @@ pub(super) struct Setup {
     flash: Flash,
     softdevice: Option<Softdevice>,
     softdevice_bytes: Vec<u8>,
-    application: Vec<u8>,
-    application_version: u32,
     bootloader: Vec<u8>,
     bootloader_version: u32,
-    /// What is sent, where it is a file.
-    package: Option<(SlotImage, PackageFile)>,
-    update: Option<ImageSize>,
-    files: String,
+    pub(super) given: Given,
 }
 
 /// What an uploader sends.
@@ -46,17 +38,7 @@ struct Sent {
 
 impl Setup {
     pub(super) fn new(arguments: &Arguments, target: Target) -> Result<Self, Failure> {
-        if let Some(flaw) = arguments.flaw {
-            let what = format!("has no MCUboot, and `{}` is a mistake of that", flaw.name());
-            return Err(quiet_about("--flaw", &target, &what));
-        }
-        if let Some(slot) = arguments.slots.iter().find(|slot| !slot.place.is_of_nordic()) {
-            return Err(Failure::Usage(format!(
-                "--slot {}: {} has banks and no slots\n  remedy: application=FILE[:VERSION] is installed, package=FILE.zip is sent",
-                slot.place.name(),
-                target.name
-            )));
-        }
+        Given::check(arguments, &target)?;
         let of_target = target.nordic()?;
         let options = of_target.options();
         let options = Options { single_bank: options.single_bank || arguments.single_bank, ..*options };
@@ -67,42 +49,15 @@ impl Setup {
         loaded.map_err(|error| Failure::Harness(format!("{}: the MBR: {error}", target.name)))?;
         let softdevice = own.softdevice();
         let (bootloader_version, bootloader) = own.installed_bootloader(nordic.map().bootloader().len);
-        let one = |place: Place| {
-            let mut files = arguments.slots.iter().filter(move |slot| slot.place == place);
-            match (files.next(), files.next()) {
-                (Some(_), Some(_)) => {
-                    Err(Failure::Usage(format!("--slot {} is given twice\n  remedy: one of each", place.name())))
-                }
-                (file, _) => Ok(file),
-            }
-        };
-        let (application, application_version) = match one(Place::Application)? {
-            Some(slot) => {
-                let application = application(&slot.path, slot.version)?;
-                (application.bytes, application.version)
-            }
-            None => {
-                let size = match arguments.installed {
-                    ImageSize::Bytes(bytes) => bytes,
-                    ImageSize::Max => room(&nordic, softdevice),
-                };
-                (application_binary(VERSION, size as usize), VERSION)
-            }
-        };
-        let package = one(Place::Package)?.map(|slot| Ok::<_, Failure>((slot.clone(), package(&slot.path)?)));
-        let line = |slot: &SlotImage| format!("\n  the {} is {}", slot.place.name(), slot.path.display());
+        let given = Given::new(arguments, &target, room(&nordic, softdevice))?;
         Ok(Self {
             nordic,
             flash,
             softdevice,
             softdevice_bytes: softdevice.map_or(Vec::new(), |softdevice| softdevice.binary()),
-            application,
-            application_version,
             bootloader,
             bootloader_version,
-            package: package.transpose()?,
-            update: arguments.update,
-            files: arguments.slots.iter().map(line).collect(),
+            given,
             target,
         })
     }
@@ -110,17 +65,11 @@ impl Setup {
     fn installed(&self) -> Installed<'_> {
         Installed {
             softdevice: &self.softdevice_bytes,
-            application: &self.application,
-            application_version: self.application_version,
+            application: &self.given.application,
+            application_version: self.given.application_version,
             bootloader: &self.bootloader,
             bootloader_version: self.bootloader_version,
         }
-    }
-
-    /// A story for each image of the package, in the order in which they are sent; `None` where they are made.
-    pub(super) fn package_stories(&self) -> Option<Vec<Told>> {
-        let (_, package) = self.package.as_ref()?;
-        Some(package.images.iter().map(|image| Told::dfu(image.kind)).collect())
     }
 
     /// Does something with the machine of a story.
@@ -137,21 +86,14 @@ impl Setup {
     fn update<'a>(&'a self, story: Told, sent: &'a Sent) -> Result<Update<'a>, Failure> {
         let package = Package { init: &sent.init, image: &sent.image };
         let update = Update::new(&self.nordic, self.flash.clone(), &self.installed(), package);
-        update.map_err(|error| Failure::Usage(format!("{}, {}: {error}{}", self.target.name, story.name(), self.files)))
+        update.map_err(|error| {
+            Failure::Usage(format!("{}, {}: {error}{}", self.target.name, story.name(), self.given.files))
+        })
     }
 
     /// What is sent in a story.
     fn sent(&self, kind: ImageKind) -> Result<Sent, Failure> {
-        if let Some((slot, package)) = &self.package {
-            let Some(image) = package.image(kind) else {
-                let there: Vec<_> = package.images.iter().map(|image| image.kind.key().replace('_', "-")).collect();
-                return Err(Failure::Usage(format!(
-                    "{}: the package has no {}\n  remedy: --story {}",
-                    slot.path.display(),
-                    kind.key().replace('_', "-"),
-                    there.join(" or ")
-                )));
-            };
+        if let Some(image) = self.given.packed(kind)? {
             let version = InitPacket::parse(&image.init).ok().and_then(|packet| packet.command.fw_version);
             return Ok(Sent { init: image.init.clone(), image: image.firmware.clone(), version });
         }
@@ -161,11 +103,11 @@ impl Setup {
             let Some(old) = self.softdevice else {
                 return Err(Failure::Usage(format!(
                     "--story {}: {} has no SoftDevice\n  remedy: --story application or bootloader",
-                    kind.key().replace('_', "-"),
+                    Told::dfu(kind).name(),
                     self.target.name
                 )));
             };
-            let size = self.size(self.softdevice_bytes.len());
+            let size = self.given.size(self.softdevice_bytes.len());
             let info = SoftdeviceInfo { version: old.info.version.saturating_add(1), ..old.info };
             Ok(info.binary(size))
         };
@@ -173,17 +115,13 @@ impl Setup {
         let application;
         let (builder, version) = match kind {
             ImageKind::Application => {
-                let version = self.application_version.saturating_add(1);
-                let size = match self.update.unwrap_or(UPDATE) {
-                    ImageSize::Bytes(bytes) => bytes as usize,
-                    ImageSize::Max => room(&self.nordic, self.softdevice) as usize,
-                };
-                application = application_binary(version, size);
+                let version = self.given.application_version.saturating_add(1);
+                application = self.given.made_application(version, room(&self.nordic, self.softdevice));
                 (InitPacketBuilder::application(&application), Some(version))
             }
             ImageKind::Softdevice => (InitPacketBuilder::softdevice(&softdevice()?), None),
             ImageKind::Bootloader => {
-                let bootloader = bootloader_binary(bootloader_version, self.size(self.bootloader.len()));
+                let bootloader = bootloader_binary(bootloader_version, self.given.size(self.bootloader.len()));
                 (InitPacketBuilder::bootloader(&bootloader), Some(bootloader_version))
             }
             ImageKind::SoftdeviceBootloader => {
@@ -198,60 +136,44 @@ impl Setup {
         Ok(Sent { init, image: builder.firmware(), version })
     }
 
-    /// The size that was asked for, or that of what it replaces.
-    fn size(&self, replaced: usize) -> usize {
-        match self.update {
-            Some(ImageSize::Bytes(bytes)) => bytes as usize,
-            Some(ImageSize::Max) | None => replaced,
-        }
-    }
-
     /// What is swept, in words and for programs.
     pub(super) fn heading(&self, stories: &[Told]) -> Result<Heading, Failure> {
-        let page = self.nordic.map().page() as usize;
-        let image = |role, holds: &'static str, version: String, size: usize| Image {
-            role,
-            holds: Some(holds),
-            version,
-            size,
-            sectors: u32::try_from(size.div_ceil(page)).unwrap_or(u32::MAX),
-        };
+        let page = self.nordic.map().page();
         let mut images = Vec::new();
         if let Some(softdevice) = self.softdevice {
             let version = version_text(softdevice.info.version);
-            images.push(image("installed", "SoftDevice", version, self.softdevice_bytes.len()));
+            images.push(image("installed", "SoftDevice", version, self.softdevice_bytes.len(), page));
         }
         let installed = self.installed();
         let version = installed.application_version.to_string();
-        images.push(image("installed", "application", version, installed.application.len()));
+        images.push(image("installed", "application", version, installed.application.len(), page));
         let version = installed.bootloader_version.to_string();
-        images.push(image("installed", "bootloader", version, installed.bootloader.len()));
+        images.push(image("installed", "bootloader", version, installed.bootloader.len(), page));
         for story in stories {
             let Told::Dfu { kind, .. } = *story else { continue };
             let sent = self.sent(kind)?;
             // Before anything is printed it shows that it cannot be.
             self.update(*story, &sent)?;
-            let (holds, version) = match kind {
-                ImageKind::Application => ("application", sent.version.map(|version| version.to_string())),
-                ImageKind::Bootloader => ("bootloader", sent.version.map(|version| version.to_string())),
-                ImageKind::Softdevice => ("SoftDevice", None),
-                ImageKind::SoftdeviceBootloader => ("SoftDevice and bootloader", None),
-            };
-            let version = version
+            let version = sent
+                .version
+                .map(|version| version.to_string())
+                .filter(|_| kind != ImageKind::Softdevice && kind != ImageKind::SoftdeviceBootloader)
                 .or_else(|| SoftdeviceInfo::parse(&sent.image).map(|info| version_text(info.version)))
                 .unwrap_or_else(|| "?".into());
-            images.push(image("update", holds, version, sent.image.len()));
+            images.push(image("update", holds(kind), version, sent.image.len(), page));
         }
         let options = self.nordic.options();
         let (mode, banks) =
             if options.single_bank { ("single-bank", "single bank") } else { ("dual-bank", "dual bank") };
-        let words = format!("Secure DFU of nRF5 SDK {}, {banks}", options.profile.name());
+        let words = format!("{}, {banks}", explain_nordic::secure(options.profile.name()));
         Ok(Heading { bootloader: "nordic-secure", mode, words, images })
     }
 
     /// A flash, explained.
     pub(super) fn explain(&self, flash: &Flash, of: Of<'_>, style: Style) -> String {
-        explain_nordic::explain(&self.target.name, &self.nordic.explain(flash), of, style)
+        let explanation = self.nordic.explain(flash);
+        let bootloader = explain_nordic::secure(explanation.profile);
+        explain_nordic::explain(&self.target.name, &bootloader, &explanation, of, style)
     }
 }
 
@@ -265,9 +187,4 @@ fn room(nordic: &Nordic, softdevice: Option<Softdevice>) -> u32 {
     let start = softdevice
         .map_or(brickproof_flash_model::boot::nordic::MBR_SIZE, |softdevice| nordic.map().align(softdevice.size));
     nordic.region_end().saturating_sub(start)
-}
-
-/// `7.2.0`.
-fn version_text(version: u32) -> String {
-    format!("{}.{}.{}", version / 1_000_000, version / 1000 % 1000, version % 1000)
 }

@@ -35,7 +35,8 @@ pub(in super::super) struct Arguments {
     #[arg(long, default_value = "fields", value_parser = tears)]
     pub(super) tears: Tears,
     /// An image file in a slot: primary=FILE[:confirmed] is installed, secondary=FILE is the update. On a target of
-    /// Nordic's: application=FILE[:VERSION] (raw, .hex, or that of a package) is installed, package=FILE.zip is the update
+    /// Nordic's: application=FILE[:VERSION] (raw, .hex, or that of a package; no VERSION with Legacy DFU) is installed,
+    /// package=FILE.zip is the update
     #[arg(long = "slot", value_name = "NAME=FILE[:STATE]", value_parser = slot)]
     pub(super) slots: Vec<SlotImage>,
     /// Size of the installed image that is made when no file is given: "96 KiB", 98304, or max
@@ -108,7 +109,7 @@ pub(super) enum StoryName {
     Upload,
     /// Likewise, and it waits for the device and goes on
     UploadGoesOn,
-    /// Nordic: an application by Secure DFU
+    /// Nordic: an application by DFU
     Application,
     /// Nordic: a SoftDevice
     Softdevice,

@@ -37,8 +37,8 @@ pub(super) fn heading(answer: &Answer, tears: Tears, style: Style) -> String {
     text
 }
 
-/// What was found in a story.
-pub(super) fn story(answer: &StoryAnswer, style: Style) -> String {
+/// What was found in a story of this bootloader.
+pub(super) fn story(bootloader: &str, answer: &StoryAnswer, style: Style) -> String {
     let mut text = format!("\n{}\n", style.bold(answer.story));
     let _ = writeln!(
         text,
@@ -59,10 +59,13 @@ pub(super) fn story(answer: &StoryAnswer, style: Style) -> String {
             number(strict.states as u64),
             number(strict.edges)
         );
-        let _ = writeln!(
-            text,
-            "  assumed    the uploader sends again what is not acknowledged; the radio, timers and queues are left out"
-        );
+        let assumed = match bootloader {
+            "nordic-secure" => "the uploader sends again what is not acknowledged",
+            _ => {
+                "the uploader begins again from the start, by cable where Bluetooth LE does not reach, by the button where an application is torn"
+            }
+        };
+        let _ = writeln!(text, "  assumed    {assumed}; the radio, timers and queues are left out");
     }
     if answer.story.starts_with("upload") {
         let _ =

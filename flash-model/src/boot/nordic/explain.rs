@@ -14,10 +14,10 @@ use super::{
 use super::{Boot, DfuReason};
 use crate::flash::{Area, Controller, Flash, Uncut};
 
-/// A flash and what a Secure DFU bootloader makes of it.
+/// A flash and what a bootloader of Nordic's makes of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Explanation {
-    /// The SDK of the bootloader.
+    /// The SDK of the bootloader, or whose it is.
     pub profile: &'static str,
     /// From the lowest address.
     pub parts: Vec<PartText>,

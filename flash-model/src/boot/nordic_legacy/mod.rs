@@ -9,6 +9,7 @@
 //! | [`mbr`] | what the master boot record does for it |
 //! | `swap` | a new SoftDevice and a new bootloader come into their places |
 //! | [`dfu`] | DFU mode: banks, init packet, data, activation |
+//! | `explain` | what is in flash, what is wrong with it and what would help, in words: [`NordicLegacy::explain`] |
 //! | [`init`] | whether an init packet and an image are accepted |
 //!
 //! Where everything lies is the same as with Secure DFU ([`MemoryMap`]); the parameters page of the MBR has no backup of
@@ -39,6 +40,7 @@
 //! A SoftDevice is received in bank 0, whatever the number of banks, and put into its place at the next boot.
 
 pub mod dfu;
+mod explain;
 pub mod init;
 pub mod mbr;
 pub mod options;

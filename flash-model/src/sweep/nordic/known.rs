@@ -1,5 +1,6 @@
 //! What is known of the bootloader: findings of a sweep that are its own, with the evidence. Any other finding is a mistake.
 
+use super::property::Property;
 use crate::boot::nordic::Profile;
 use crate::image::nordic::FwType;
 use crate::sweep::Finding;
@@ -24,33 +25,13 @@ pub struct Facts {
 }
 
 /// A property of the bootloader.
-#[derive(Debug, Clone, Copy)]
-pub struct Known {
-    /// Its name.
-    pub id: &'static str,
-    /// What happens, in a sentence.
-    pub title: &'static str,
-    /// How one knows.
-    pub evidence: &'static str,
-    /// What an initiator or a product can do about it.
-    pub remedy: &'static str,
-    /// Which invariants it breaks.
-    pub invariants: &'static [&'static str],
-    applies: fn(&Facts) -> bool,
-    /// What the last cut interrupts: the operations, or all.
-    at: &'static [&'static str],
-}
+pub type Known = Property<Facts>;
 
 impl Known {
     /// The property that a finding shows.
     #[must_use]
     pub fn of(finding: &Finding, facts: &Facts) -> Option<&'static Self> {
-        ALL.iter().find(|known| {
-            let cause = finding.cause.map(|cause| cause.to_string()).unwrap_or_default();
-            known.invariants.contains(&finding.violation.invariant)
-                && (known.applies)(facts)
-                && (known.at.is_empty() || known.at.iter().any(|part| cause.contains(part)))
-        })
+        Self::shown(ALL, finding, facts)
     }
 }
 

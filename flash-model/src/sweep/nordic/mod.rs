@@ -28,10 +28,12 @@
 mod fields;
 pub mod known;
 mod monitor;
+mod property;
 mod server;
 
 pub use known::{Facts, Known};
 pub use monitor::{Stage, State};
+pub use property::Property;
 
 pub(in crate::sweep) use monitor::Print;
 use server::{Ended, Upload};

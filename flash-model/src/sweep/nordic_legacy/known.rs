@@ -3,6 +3,7 @@
 use crate::boot::nordic_legacy::Kind;
 use crate::boot::nordic_legacy::init::{MODE_APPLICATION, MODE_BOOTLOADER, MODE_SOFTDEVICE};
 use crate::sweep::Finding;
+use crate::sweep::nordic::Property;
 
 /// What a property may depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,33 +27,13 @@ pub struct Facts {
 }
 
 /// A property of the bootloader.
-#[derive(Debug, Clone, Copy)]
-pub struct Known {
-    /// Its name.
-    pub id: &'static str,
-    /// What happens, in a sentence.
-    pub title: &'static str,
-    /// How one knows.
-    pub evidence: &'static str,
-    /// What an initiator or a product can do about it.
-    pub remedy: &'static str,
-    /// Which invariants it breaks.
-    pub invariants: &'static [&'static str],
-    applies: fn(&Facts) -> bool,
-    /// What the last cut interrupts: the operations, or all.
-    at: &'static [&'static str],
-}
+pub type Known = Property<Facts>;
 
 impl Known {
     /// The property that a finding shows.
     #[must_use]
     pub fn of(finding: &Finding, facts: &Facts) -> Option<&'static Self> {
-        ALL.iter().find(|known| {
-            let cause = finding.cause.map(|cause| cause.to_string()).unwrap_or_default();
-            known.invariants.contains(&finding.violation.invariant)
-                && (known.applies)(facts)
-                && (known.at.is_empty() || known.at.iter().any(|part| cause.contains(part)))
-        })
+        Self::shown(ALL, finding, facts)
     }
 }
 
@@ -70,8 +51,8 @@ pub const ALL: &[Known] = &[
     Known {
         id: "half-erased-application-starts",
         title: "Power lost inside the erase of the first page of bank 0 can leave its first word, and the next boot starts what is left unchecked",
-        evidence: "dfu_single_bank.c and, for a SoftDevice, dfu_dual_bank.c erase bank 0 at Start and call it invalid only when all of it is erased; bootloader.c as above",
-        remedy: "As above",
+        evidence: "dfu_single_bank.c and, for a SoftDevice, dfu_dual_bank.c erase bank 0 at Start and call it invalid only when all of it is erased; bootloader.c, bootloader_app_is_valid takes a stored CRC of 0 for \"not to be checked\"",
+        remedy: "Keep the power until the new version answers. What was torn may not be able to enter DFU mode: then only the button of the bootloader helps",
         invariants: &["known-application"],
         applies: |facts| received_in_bank_0(facts) && !facts.checked,
         at: &["torn erase in bank 0, while flash is erased for the image"],
