@@ -133,6 +133,19 @@ fn every_mutant_is_caught_and_breaks_only_what_it_names() {
     assert_eq!(caught, judge::checked_of(Family::SecureDfu).collect(), "every requirement has a mutant");
 }
 
+/// A SoftDevice that lets write requests through does not make them right: the update works, and is still a finding.
+#[test]
+fn packets_by_write_requests_are_a_finding_where_they_work_too() {
+    let (case, plan) = cases().iter().find(|(case, _)| case.scenario.id == "nordic-protocol/packet-requests").unwrap();
+    let all = mutant::all();
+    let asking = all.iter().find(|mutant| mutant.breaks == "NS-03").unwrap();
+    let mut world = case.world(plan);
+    run_nordic(case, &mut world, asking.policy, asking.reporter);
+    let judgement = judge::judge(&case.scenario, &case.images, &world.take_records(), false);
+    let findings: Vec<&str> = judgement.findings.iter().map(|finding| finding.id.as_str()).collect();
+    assert!(!findings.is_empty() && findings.iter().all(|id| *id == "NS-03"), "{findings:?}");
+}
+
 /// A scenario with this fault, on a device as this SDK has it.
 fn with_fault(sdk: &str, when: &str, what: &str) -> String {
     format!(

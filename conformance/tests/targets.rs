@@ -1,10 +1,13 @@
 //! Bundled target profiles: each one boots, updates and refuses as its name says; mistakes are explained.
 
 use brickproof::library;
+use brickproof::scenario::TimingSpec;
 use brickproof::target::{Protocol, Target};
 use brickproof_flash_model::boot::mcuboot::{Counters, Outcome, Slot};
 use brickproof_flash_model::flash::{Controller, Flash, Uncut};
 use brickproof_flash_model::image::mcuboot::ImageVersion;
+use brickproof_simulator::nordic::Writes;
+use brickproof_simulator::nordic::legacy::Sharing;
 
 /// A device of this target with version 2 installed and `update` requested for good; the version that runs.
 fn after_update(target: &Target, update: u8) -> u8 {
@@ -91,4 +94,42 @@ fn a_key_of_another_type_is_a_mistake() {
     let key = format!("keys = [\"{folder}/brickproof-development-ed25519.pem\"]");
     let text = mistake(&format!("mode = \"swap-move\"\n{key}"));
     assert!(text.contains("x.toml:8:9") && text.contains("signature = \"ed25519\""), "{text}");
+}
+
+fn nordic(kind: &str, tables: &str) -> Result<Target, String> {
+    let layout = if kind == "nordic-secure" { "nrf52840-nordic-s140" } else { "nrf52832-nordic-legacy-s132" };
+    let text = format!(
+        "schema = 1\nname = \"t\"\nabout = \"a\"\nlayout = \"{layout}\"\n[bootloader]\nkind = \"{kind}\"\n{tables}"
+    );
+    Target::parse("t.toml", None, &text).map_err(|mistake| mistake.to_string())
+}
+
+#[test]
+fn knobs_of_nordics_links_are_read() {
+    let board =
+        |kind: &str, tables: &str| nordic(kind, tables).unwrap().board(TimingSpec::default(), 0.0, vec![]).unwrap();
+    let secure = |tables: &str| board("nordic-secure", tables);
+    let own = secure("");
+    assert_eq!(own.as_nordic().unwrap().dfu.hvn_queue, Some(1));
+    assert_eq!(own.as_nordic().unwrap().dfu.writes, Writes::Strict);
+    assert!(own.as_nordic().unwrap().entry_heeds_battery);
+    let own = secure("[dfu]\nhvn-queue = 3\nwrites = \"lenient\"\n[battery]\nrefuses = \"init\"\n");
+    let own = own.as_nordic().unwrap();
+    assert_eq!((own.dfu.hvn_queue, own.dfu.writes), (Some(3), Writes::Lenient));
+    assert!(!own.entry_heeds_battery && own.dfu.low_battery.is_some());
+    let old = board("nordic-secure", "sdk = \"12.3\"\n");
+    assert_eq!(old.as_nordic().unwrap().dfu.hvn_queue, None);
+    let mistake = nordic("nordic-secure", "[dfu]\nhvn-queue = 0\n").unwrap_err();
+    assert!(mistake.contains("room for 0"), "{mistake}");
+
+    for (name, sharing) in [("none", Sharing::None), ("address", Sharing::Address), ("bond", Sharing::Bond)] {
+        let own = board("nordic-legacy", &format!("[application]\nsharing = \"{name}\"\n"));
+        assert_eq!(own.as_legacy().unwrap().sharing, sharing);
+        let pairs = own.gatt.pairing.capability.is_some();
+        assert_eq!(pairs, sharing == Sharing::Bond, "only then has it a bond to share");
+    }
+    let own = board("nordic-legacy", "[dfu]\nwrites = \"lenient\"\n[battery]\nrefuses = \"entry\"\n");
+    let own = own.as_legacy().unwrap();
+    assert_eq!((own.dfu.writes, own.dfu.packet_requests), (Writes::Lenient, false));
+    assert!(own.entry_heeds_battery && own.dfu.low_battery.is_none());
 }

@@ -9,7 +9,7 @@
 //! | 52 | 8 | what was written to Service Changed, as the SoftDevice hands it out |
 //!
 //! (nrf5 sdk 17.1: `nrf_dfu_types.h`, `nrf_dfu_peer_data_t`; `ble_gap.h`; nrf5 sdk 11: `dfu_ble_svc.h`,
-//! `dfu_ble_peer_data_t`, which has no EDIV of its own place)
+//! `dfu_ble_peer_data_t`, which has the same in another order, in RAM)
 //!
 //! Real keys are drawn by chance. Here they follow from the number of the central, so that a run can be repeated, and so
 //! that a central can be told by them. What the SoftDevice hands out of Service Changed is not documented: here it is the
