@@ -213,11 +213,12 @@ fn extended_errors_end_the_session(walk: &Walk<'_, '_>) -> CheckOutcome {
         let next = on_connection(walk, moment.at).find(|later| {
             matches!(
                 later.event,
-                Event::Request(_, Some(Request::Create { object: DATA, .. })) | Event::Inactive | Event::Ended { .. }
+                Event::Request(_, Some(Request::Create { .. })) | Event::Inactive | Event::Ended { .. }
             )
         });
         match next {
-            Some(next) if matches!(next.event, Event::Request(..)) => {
+            // With another init packet another image begins.
+            Some(next) if matches!(next.event, Event::Request(_, Some(Request::Create { object: DATA, .. }))) => {
                 seen.violated(&next.place, format!("data is created after the extended error {code:#04x}"));
             }
             Some(next) if matches!(next.event, Event::Inactive) => {
