@@ -22,7 +22,9 @@ impl Hosts {
         let mut answers = 0;
         while let Some((host, packet)) = self.ether.take() {
             match packet[0] {
-                EVENT => assert_eq!(packet.len(), 3 + usize::from(packet[2]), "an event of another length than it says"),
+                EVENT => {
+                    assert_eq!(packet.len(), 3 + usize::from(packet[2]), "an event of another length than it says")
+                }
                 DATA => assert_eq!(packet.len(), 5 + usize::from(u16::from_le_bytes([packet[3], packet[4]]))),
                 other => panic!("a packet of type {other} for a host"),
             }
@@ -60,7 +62,8 @@ impl Hosts {
         self.command(1, 0x2006, &[0x20, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0]);
         self.command(1, 0x200A, &[1]);
         let peer = [1, 0, 0, 1, 0xAA, 0];
-        let parameters = [&[0x10, 0, 0x10, 0, 0, 0][..], &peer, &[0], &[24, 0, 24, 0, 0, 0, 42, 0, 0, 0, 0, 0]].concat();
+        let parameters =
+            [&[0x10, 0, 0x10, 0, 0, 0][..], &peer, &[0], &[24, 0, 24, 0, 0, 0, 42, 0, 0, 0, 0, 0]].concat();
         self.command(0, 0x200D, &parameters);
         self.wait(500_000);
         assert_eq!((self.ether.connections(0), self.ether.connections(1)), (1, 1));

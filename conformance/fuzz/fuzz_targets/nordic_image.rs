@@ -129,9 +129,7 @@ fn settings(device: &Device, bytes: &[u8]) {
     let (page, backup) = rest.split_at(rest.len().min(SETTINGS_SIZE));
     let mut flash = device.flash.clone();
     let map = device.nordic.map();
-    for (area, bytes, sealed) in
-        [(map.settings(), page, flags & 1 != 0), (map.params(), backup, flags & 2 != 0)]
-    {
+    for (area, bytes, sealed) in [(map.settings(), page, flags & 1 != 0), (map.params(), backup, flags & 2 != 0)] {
         let mut whole = [0xff; SETTINGS_SIZE];
         if flags & 4 != 0 {
             // Over what is there: only what is given changes.

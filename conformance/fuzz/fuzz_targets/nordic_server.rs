@@ -80,7 +80,13 @@ fn secure(options: Options, reduced: bool) -> Target {
     ];
     let mut own = NordicBoard::new(nordic);
     (own.starts_in_dfu, own.dfu.reduced_protocol) = (true, reduced);
-    Target { board: quick(Board::nordic("fuzzed", layout, own)), flash, packages, legacy: false, saves: options.save_progress }
+    Target {
+        board: quick(Board::nordic("fuzzed", layout, own)),
+        flash,
+        packages,
+        legacy: false,
+        saves: options.save_progress,
+    }
 }
 
 fn legacy(options: LegacyOptions) -> Target {
@@ -182,7 +188,8 @@ fuzz_target!(|input: &[u8]| {
             }
             4 => {
                 let kind = [WriteKind::Request, WriteKind::Command, WriteKind::Long][usize::from(second) % 3];
-                strange |= bytes.len() == 14 || bytes.get(2) == Some(&1) && bytes.get(3).is_some_and(|mode| mode & 3 != 0);
+                strange |=
+                    bytes.len() == 14 || bytes.get(2) == Some(&1) && bytes.get(3).is_some_and(|mode| mode & 3 != 0);
                 stage.write(first.into(), bytes.get(2..).unwrap_or_default(), kind);
             }
             5 => stage.later(u64::from(*len) * 400),
