@@ -107,7 +107,7 @@ fn declare(
         method: if sockets && !request {
             CharacteristicWriteMethod::Io
         } else {
-            CharacteristicWriteMethod::Fun(writes(handle, asks.clone()))
+            CharacteristicWriteMethod::Fun(writes(handle, command, asks.clone()))
         },
         ..CharacteristicWrite::default()
     });
@@ -144,12 +144,14 @@ fn reads(handle: u16, asks: mpsc::UnboundedSender<Ask>) -> bluer::gatt::local::C
     })
 }
 
-fn writes(handle: u16, asks: mpsc::UnboundedSender<Ask>) -> bluer::gatt::local::CharacteristicWriteFun {
+/// `commands`: whether these are offered. A request comes without its kind from bluetoothd 5.66, and bluer takes what has
+/// none for a command.
+fn writes(handle: u16, commands: bool, asks: mpsc::UnboundedSender<Ask>) -> bluer::gatt::local::CharacteristicWriteFun {
     Box::new(move |value, request| {
         let (answer, answered) = oneshot::channel();
         let kind = match request.op_type {
-            WriteOp::Command => WriteKind::Command,
-            WriteOp::Request => WriteKind::Request,
+            WriteOp::Command if commands => WriteKind::Command,
+            WriteOp::Command | WriteOp::Request => WriteKind::Request,
             WriteOp::Reliable => WriteKind::Long,
         };
         let central = central_of(request.device_address);
