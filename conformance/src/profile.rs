@@ -32,6 +32,7 @@
 //! [[known]]                                # strict: reported when it does not happen any more
 //! scenario = "link/lost-reset-answer"       # or a list of them
 //! findings = ["RST-02"]
+//! sometimes = ["STA-08"]                   # a race in the tool decides: may fail or not
 //! reason = "the tool waits for the answer and fails"
 //! airs = ["udp"]                           # only there; everywhere if left out
 //!
@@ -82,7 +83,11 @@ pub struct Known {
     #[serde(rename = "scenario", deserialize_with = "one_or_many")]
     pub scenarios: Vec<String>,
     /// Requirements and expectations that fail there.
+    #[serde(default)]
     pub findings: Vec<String>,
+    /// Those that fail there or do not, as a race within the tool ends.
+    #[serde(default)]
+    pub sometimes: Vec<String>,
     /// Why.
     pub reason: String,
     /// Airs on which it happens; empty for all.
@@ -216,7 +221,11 @@ impl Profile {
         if read.timeout.us == 0 {
             return Err(Mistake::new(file, "a timeout of 0 lets no command end"));
         }
-        for finding in read.known.iter().flat_map(|known| &known.findings) {
+        if let Some(known) = read.known.iter().find(|known| known.findings.is_empty() && known.sometimes.is_empty()) {
+            return Err(Mistake::new(file, format!("nothing is known of {}", known.scenarios.join(", ")))
+                .remedy("`findings` has what fails there, and `sometimes` what fails now and then"));
+        }
+        for finding in read.known.iter().flat_map(|known| known.findings.iter().chain(&known.sometimes)) {
             if !crate::judge::findings().any(|id| id == finding) {
                 return Err(Mistake::new(file, format!("nothing that can be found is called `{finding}`"))
                     .remedy(format!("one of: {}", crate::judge::findings().collect::<Vec<_>>().join(", "))));

@@ -132,6 +132,25 @@ fn profiles_have_their_words_for_each_air() {
 }
 
 #[test]
+fn what_is_known_says_what_fails_always_or_sometimes() {
+    let with = |fails: &str| {
+        let known = format!("\n[[known]]\nscenario = \"update/test-confirm\"\nreason = \"x\"\n{fails}\n");
+        Profile::parse("tool.toml", &format!("{PROFILE}{known}"))
+    };
+    let raced = with("sometimes = [\"STA-08\"]").unwrap();
+    let known = raced.known_for("update/test-confirm", Air::Udp);
+    assert_eq!((known[0].findings.len(), known[0].sometimes.as_slice()), (0, &["STA-08".to_owned()][..]));
+    for (fails, said) in [
+        ("", "nothing is known of update/test-confirm"),
+        ("findings = []", "nothing is known of update/test-confirm"),
+        ("sometimes = [\"STA-99\"]", "nothing that can be found is called `STA-99`"),
+    ] {
+        let mistake = with(fails).expect_err(fails).to_string();
+        assert!(mistake.contains(said), "{fails}: {mistake}");
+    }
+}
+
+#[test]
 fn mistakes_in_the_words_of_an_air_are_explained() {
     let refuse =
         |from: &str, to: &str| Profile::parse("tool.toml", &PROFILE.replacen(from, to, 1)).expect_err(to).to_string();

@@ -411,8 +411,11 @@ impl Case {
                     InitiatorChoice::Builtin(personality) => personality.known_for(&self.scenario.id, &result.findings),
                     InitiatorChoice::Person(_) => Vec::new(),
                 };
-                let ids: Vec<&str> = known.iter().flat_map(|known| known.findings.iter().map(String::as_str)).collect();
-                result.status = status(&result.findings, &ids);
+                let always: Vec<&str> =
+                    known.iter().flat_map(|known| known.findings.iter().map(String::as_str)).collect();
+                let sometimes: Vec<&str> =
+                    known.iter().flat_map(|known| known.sometimes.iter().map(String::as_str)).collect();
+                result.status = status(&result.findings, &always, &sometimes);
                 result.known = known.iter().map(|known| known.reason.clone()).collect();
                 if result.status == Status::Passed && !never_fired.is_empty() {
                     result.status = Status::Inconclusive;

@@ -84,6 +84,7 @@ pub(super) fn known_for(personality: &str, scenario: &str, findings: &[Finding])
         scenarios: vec![scenario.to_owned()],
         findings: habit.findings.iter().filter(found).cloned().collect(),
         reason: format!("{} ({})", habit.reason, habit.source),
+        sometimes: Vec::new(),
         airs: Vec::new(),
     });
     let here = file.known.iter().filter(|entry| entry.scenarios.iter().any(|id| id == scenario));
@@ -91,6 +92,7 @@ pub(super) fn known_for(personality: &str, scenario: &str, findings: &[Finding])
         scenarios: vec![scenario.to_owned()],
         findings: entry.findings.clone(),
         reason: format!("{} ({})", entry.reason, entry.source),
+        sometimes: Vec::new(),
         airs: Vec::new(),
     })
     .chain(habits.filter(|known| !known.findings.is_empty()))
