@@ -54,6 +54,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::air::Air;
+use crate::runner::verdict::Finding;
 use crate::target::Protocol;
 use crate::units::Duration;
 
@@ -93,6 +94,14 @@ pub struct Known {
     /// Airs on which it happens; empty for all.
     #[serde(default)]
     pub airs: Vec<KnownAir>,
+}
+
+impl Known {
+    /// Whether it is to be told with these findings: not where all that it knows happens only sometimes, and did not.
+    #[must_use]
+    pub fn concerns(&self, findings: &[Finding]) -> bool {
+        !self.findings.is_empty() || findings.iter().any(|finding| self.sometimes.contains(&finding.id))
+    }
 }
 
 fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {

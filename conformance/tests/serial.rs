@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use brickproof::air::Air;
 use brickproof::profile::Profile;
+use brickproof::runner::verdict::{Finding, Weight};
 
 use binary::{brickproof, folder, text};
 
@@ -140,6 +141,18 @@ fn what_is_known_says_what_fails_always_or_sometimes() {
     let raced = with("sometimes = [\"STA-08\"]").unwrap();
     let known = raced.known_for("update/test-confirm", Air::Udp);
     assert_eq!((known[0].findings.len(), known[0].sometimes.as_slice()), (0, &["STA-08".to_owned()][..]));
+    // The reason of a race that was won is not told.
+    let found = |id: &str| Finding {
+        id: id.into(),
+        weight: Weight::Must,
+        expected: String::new(),
+        happened: String::new(),
+        at_us: None,
+        record: None,
+    };
+    assert!(known[0].concerns(&[found("STA-08")]) && !known[0].concerns(&[found("STA-07")]));
+    let always = with("findings = [\"STA-08\"]").unwrap();
+    assert!(always.known_for("update/test-confirm", Air::Udp)[0].concerns(&[]));
     for (fails, said) in [
         ("", "nothing is known of update/test-confirm"),
         ("findings = []", "nothing is known of update/test-confirm"),

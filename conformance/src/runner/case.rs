@@ -416,7 +416,8 @@ impl Case {
                 let sometimes: Vec<&str> =
                     known.iter().flat_map(|known| known.sometimes.iter().map(String::as_str)).collect();
                 result.status = status(&result.findings, &always, &sometimes);
-                result.known = known.iter().map(|known| known.reason.clone()).collect();
+                let told = known.iter().filter(|known| known.concerns(&result.findings));
+                result.known = told.map(|known| known.reason.clone()).collect();
                 if result.status == Status::Passed && !never_fired.is_empty() {
                     result.status = Status::Inconclusive;
                     result.reason = Some(format!(
