@@ -7,7 +7,7 @@
  *   run                 power comes; resets by software follow by themselves
  * and, while an AppLoader waits:
  *   connect, start, finish, disconnect
- *   send CHUNK          the rest of the file, CHUNK bytes at a time; `send CHUNK N` only N chunks
+ *   send CHUNK          the rest of the file, CHUNK bytes at a time, up to an error; `send CHUNK N` only N chunks
  *   power               power is lost
  */
 #define _GNU_SOURCE
@@ -69,7 +69,11 @@ uint32_t btl_crc32Stream(const uint8_t *data, size_t len, uint32_t crc)
 }
 static uint32_t crc32(const uint8_t *data, size_t len) { return ~btl_crc32Stream(data, len, 0xffffffff); }
 
-static void left(void) { out("flash %08x", crc32(MEMORY + FLASH_BASE, FLASH_SIZE)); }
+/* What lies behind the bootloader, which is not one that could run. */
+static void left(void)
+{
+    out("flash %08x", crc32(MEMORY + BTL_APPLICATION_BASE, FLASH_BASE + FLASH_SIZE - BTL_APPLICATION_BASE));
+}
 
 static struct msc msc; struct msc *MSC = &msc;
 static struct emu emu; struct emu *EMU = &emu;
@@ -121,8 +125,7 @@ void sli_se_mailbox_command_add_parameter(sli_se_mailbox_command_t *command, uin
 }
 void sli_se_mailbox_execute_command(sli_se_mailbox_command_t *command)
 {
-    out("%s %08x %u", command->command == SLI_SE_COMMAND_APPLY_HOST_IMAGE ? "bootloader" : "secure-engine",
-        command->parameters[0], command->count > 1 ? command->parameters[1] : 0);
+    out("%s", command->command == SLI_SE_COMMAND_APPLY_HOST_IMAGE ? "bootloader" : "secure-engine");
     left();
     _exit(POWER);
 }
@@ -205,7 +208,10 @@ static void send(const char *line)
         memcpy(piece, file + shared->sent, len);
         int32_t answer = bootloader_apploader_parse_gbl((uint8_t *)piece, len);
         shared->sent += len;
-        if (answer) out("d %zu %04x", shared->sent, answer);
+        if (answer) {
+            out("d %zu %04x", shared->sent, answer);
+            break;
+        }
     }
 }
 
@@ -301,10 +307,8 @@ int main(int argc, char **argv)
                 runs = true;
                 by_software = false;
                 memset(MEMORY + SRAM_BASE, 0, 4);
-            } else {
-                fprintf(stderr, "what is `%s`?\n", line);
-                return 1;
             }
+            /* The rest is for an AppLoader that does not wait any more. */
             continue;
         }
         resets++;
