@@ -136,6 +136,7 @@ const PRESETS: &[(&str, &str)] = presets![
     "nordic-legacy17",
     "gecko40-apploader",
     "gecko40-storage",
+    "gecko64-series-1",
 ];
 
 #[cfg(test)]

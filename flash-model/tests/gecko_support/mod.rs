@@ -2,7 +2,7 @@
 
 use std::iter::Peekable;
 
-use brickproof_flash_model::boot::gecko::{AppLoader, Entry, Gecko, Options, Outcome, ResetInfo, Stop};
+use brickproof_flash_model::boot::gecko::{AppLoader, Cause, Entry, Gecko, Options, Outcome, ResetInfo, Stop, reason};
 use brickproof_flash_model::flash::{
     Controller, Flash, Hook, Interruption, Operation, OperationKind, Tear, Verdict,
 };
@@ -17,8 +17,9 @@ const RESETS_MAX: usize = 20;
 struct Scribe {
     said: Vec<String>,
     base: u32,
-    /// Below is the bootloader.
+    /// Below is the bootloader, which begins there.
     from: u32,
+    main_stage: u32,
     operations: u64,
     cut: Option<(u64, u32)>,
     copies: bool,
@@ -27,7 +28,8 @@ struct Scribe {
 impl Hook for Scribe {
     fn before(&mut self, operation: &Operation<'_>, _: &Flash) -> Verdict {
         let address = self.base + operation.offset;
-        if address < self.from {
+        // The bootloader is erased from its start on; versions that were started are at its end.
+        if address < self.from && (self.copies || address == self.main_stage) {
             if !std::mem::replace(&mut self.copies, true) {
                 self.said.push("bootloader".into());
             }
@@ -79,7 +81,8 @@ impl Player {
         let mut flash = layout.blank_flash();
         flash.load(layout.area("bootloader").unwrap(), 0, bootloader).unwrap();
         let base = gecko.map().flash_base();
-        let scribe = Scribe { base, from: gecko.map().application_start(), ..Scribe::default() };
+        let (from, main_stage) = (gecko.map().application_start(), gecko.map().main_stage());
+        let scribe = Scribe { base, from, main_stage, ..Scribe::default() };
         Self { gecko, flash, entry: Entry::default(), scribe, file: Vec::new(), sent: 0 }
     }
 
@@ -89,15 +92,17 @@ impl Player {
         let mut runs = false;
         let mut resets = 0;
         self.scribe.said.push("recorded".into());
-        loop {
-            if !runs || resets == RESETS_MAX {
+        while resets < RESETS_MAX {
+            if !runs {
                 let Some(line) = lines.next() else { break };
                 match line.split_whitespace().collect::<Vec<_>>()[..] {
                     ["flash", address, bytes] => {
                         let address = u32::from_str_radix(address, 16).unwrap();
                         let bytes = hex(bytes);
-                        let (area, offset) = self.gecko.map().place(address, bytes.len() as u32).unwrap();
-                        self.flash.load(area, offset, &bytes).unwrap();
+                        // The keys of Series 1 are in no flash of the model.
+                        if let Some((area, offset)) = self.gecko.map().place(address, bytes.len() as u32) {
+                            self.flash.load(area, offset, &bytes).unwrap();
+                        }
                     }
                     ["file", bytes] => (self.file, self.sent) = (hex(bytes), 0),
                     ["cut", at, tear] => {
@@ -107,6 +112,12 @@ impl Player {
                     ["run"] => {
                         runs = true;
                         self.entry = Entry::default();
+                    }
+                    ["run", reason, signature] => {
+                        let [reason, signature] = [reason, signature].map(|n| u16::from_str_radix(n, 16).unwrap());
+                        runs = true;
+                        self.entry =
+                            Entry { cause: Cause::Software, info: ResetInfo { reason, signature }, ..Entry::default() };
                     }
                     // The rest is for an AppLoader that does not wait any more.
                     _ => {}
@@ -133,6 +144,14 @@ impl Player {
                 self.scribe.cut = None;
             }
             runs = matches!(end, End::Reset);
+            // There is no first stage where it is recorded.
+            if runs && self.entry.info.reason == reason::UPGRADE {
+                self.scribe.said.push("bootloader".into());
+                self.left();
+                self.scribe.said.push("power".into());
+                self.scribe.cut = None;
+                runs = false;
+            }
         }
         self.scribe.said
     }
@@ -154,7 +173,11 @@ impl Player {
         match boot.map(|boot| boot.outcome) {
             Err(_) => End::Power,
             Ok(Outcome::Application) => End::Application,
-            Ok(Outcome::Reset { .. } | Outcome::Fault { .. }) => End::Reset,
+            Ok(Outcome::Reset { .. }) => End::Reset,
+            Ok(Outcome::Fault { .. }) => {
+                self.scribe.said.push("fault".into());
+                End::Reset
+            }
             Ok(Outcome::Halted { .. }) => End::Halt,
             Ok(Outcome::Brick { reason }) => panic!("{reason}"),
             Ok(Outcome::AppLoader) => self.apploader(lines),
@@ -162,9 +185,7 @@ impl Player {
     }
 
     fn apploader<'s>(&mut self, lines: &mut Peekable<impl Iterator<Item = &'s str>>) -> End {
-        let bootloader = self.gecko.bootloader_version(&self.flash).unwrap();
-        let application = self.gecko.application_version(&self.flash).unwrap_or_default().unwrap_or(0);
-        self.scribe.said.push(format!("apploader {bootloader:08x} {application:08x}"));
+        self.scribe.said.push("apploader".into());
         let mut loader = AppLoader::default();
         if lines.next() != Some("connect") {
             self.left();
@@ -204,6 +225,11 @@ impl Player {
                     }
                     return if ended.is_ok() { End::Reset } else { End::Power };
                 }
+                ["versions"] => {
+                    let bootloader = self.gecko.bootloader_version(&self.flash).unwrap();
+                    let application = self.gecko.application_version(&self.flash).unwrap().unwrap_or(0);
+                    self.scribe.said.push(format!("v {bootloader:08x} {application:08x}"));
+                }
                 ["power"] => return End::Power,
                 _ => panic!("what is `{line}`?"),
             }
@@ -224,7 +250,11 @@ impl Player {
                     break;
                 }
                 Err(Stop::Interrupted(_)) => return Err(End::Power),
-                Err(Stop::Fault(_)) => return Err(End::Reset),
+                Err(Stop::Fault(_)) => {
+                    self.scribe.said.push("fault".into());
+                    self.entry.reset(reason::FATAL);
+                    return Err(End::Reset);
+                }
                 Err(Stop::Hang(_)) => return Err(End::Halt),
             }
         }

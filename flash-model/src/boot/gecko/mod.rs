@@ -124,8 +124,9 @@ impl Gecko {
     /// if that could be overwritten.
     fn program_upgrade(&self, flash: &mut Controller<'_>, offset: u32, data: &[u8]) -> Result<(), Stop> {
         let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        // The last page of the flash may have keys in it.
-        let end = self.map.flash_end() - self.map.page();
+        // The last page of the flash has the keys in it; those of Series 1 are elsewhere.
+        let keys = if self.options.series_2 { self.map.page() } else { 0 };
+        let end = self.map.flash_end() - keys;
         let Some(address) = self.upgrade_location().checked_add(offset).filter(|address| *address < end) else {
             return Ok(());
         };
@@ -158,17 +159,34 @@ impl Gecko {
         unless_interrupted(flash.erase(area, offset, self.map.page()))
     }
 
-    /// Programs aligned words (`flash_writeBuffer`); Series 1 takes half words.
+    /// Programs aligned words (`flash_writeBuffer`). Series 1 takes half words: one at the start or the end is programmed by
+    /// itself.
     fn store(&self, flash: &mut Controller<'_>, address: u32, data: &[u8]) -> Result<(), FlashError> {
         let unit = if self.options.series_2 { 4 } else { 2 };
         let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        if len == 0 || !address.is_multiple_of(unit) || !len.is_multiple_of(unit) {
+        if !address.is_multiple_of(unit) || !len.is_multiple_of(unit) {
             return Ok(());
         }
-        let (before, after) = (address % 4, (4 - (address.wrapping_add(len)) % 4) % 4);
-        let words = [vec![0xff; before as usize], data.to_vec(), vec![0xff; after as usize]].concat();
-        let Some((area, offset)) = self.map.place(address - before, before + len + after) else { return Ok(()) };
-        unless_interrupted(flash.program(area, offset, &words))
+        let first = data.len().min((address % 4) as usize);
+        let (half, data) = data.split_at(first);
+        let (words, last) = data.split_at(data.len() / 4 * 4);
+        let after = address.wrapping_add(first as u32);
+        if let [one, other] = half {
+            self.store_words(flash, address - 2, &[0xff, 0xff, *one, *other])?;
+        }
+        self.store_words(flash, after, words)?;
+        if let [one, other] = last {
+            self.store_words(flash, after.wrapping_add(words.len() as u32), &[*one, *other, 0xff, 0xff])?;
+        }
+        Ok(())
+    }
+
+    fn store_words(&self, flash: &mut Controller<'_>, address: u32, words: &[u8]) -> Result<(), FlashError> {
+        let len = u32::try_from(words.len()).unwrap_or(u32::MAX);
+        match self.map.place(address, len) {
+            Some((area, offset)) if len > 0 => unless_interrupted(flash.program(area, offset, words)),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -42,7 +42,7 @@ build() {
     *) sources="$sources communication/apploader/btl_apploader_common.c communication/apploader/btl_apploader.c" ;;
     esac
     case " $* " in
-    *APP_VERSION*) sources="$sources app_version/btl_parser_app_version_check.c" ;;
+    *VALIDATION_CALLBACK*) sources="$sources app_version/btl_parser_app_version_check.c" ;;
     esac
     (cd "$BOOT" && gcc -m32 -O1 -w -g -fno-strict-aliasing -fno-delete-null-pointer-checks -std=gnu99 -no-pie -fno-pie "$@" \
         -DMBEDTLS_CONFIG_FILE='"golden_mbedtls.h"' -DBTL_CONFIG_FILE='"config.h"' -DBOOTLOADER_HAS_GBL \
@@ -53,11 +53,22 @@ build() {
         -Wl,-Ttext-segment=0x40000000 -o "$WORK/$out")
 }
 APPLOADER="-DBOOTLOADER_APPLOADER -DBOOTLOADER_SUPPORT_COMMUNICATION=1"
-STORAGE="-DBOOTLOADER_SUPPORT_STORAGE=1"
+STORAGE="-DBOOTLOADER_SUPPORT_STORAGE=1 -DBOOTLOADER_SUPPORT_INTERNAL_STORAGE=1"
 ALL="-DBTL_PARSER_SUPPORT_LZ4 -DBTL_PARSER_SUPPORT_LZMA -DBTL_PARSER_SUPPORT_CUSTOM_TAGS"
+DEPENDS=-DBTL_PARSER_SUPPORT_VERSION_DEPENDENCY_TAG
 # shellcheck disable=SC2086
 {
-    build apploader $APPLOADER $ALL -DBTL_PARSER_SUPPORT_VERSION_DEPENDENCY_TAG
+    build apploader $APPLOADER $ALL $DEPENDS
+    build plain $APPLOADER -DBTL_PARSER_NO_SUPPORT_ENCRYPTION
+    build strict $APPLOADER $ALL -DBOOTLOADER_ENFORCE_SIGNED_UPGRADE=1 -DBOOTLOADER_ENFORCE_ENCRYPTED_UPGRADE=1
+    build signed $APPLOADER $ALL $DEPENDS -DBOOTLOADER_ENFORCE_SIGNED_UPGRADE=1 -DBOOTLOADER_ENFORCE_SECURE_BOOT=1
+    build certificates $APPLOADER $ALL -DBOOTLOADER_ENFORCE_SIGNED_UPGRADE=1 -DBOOTLOADER_SUPPORT_CERTIFICATES=1 \
+        -DBOOTLOADER_ENFORCE_SECURE_BOOT=1
+    build versions $APPLOADER $ALL -DPARSER_HAS_APPLICATION_UPGRADE_VALIDATION_CALLBACK=1
+    build rollback $APPLOADER $ALL -DBOOTLOADER_ENFORCE_SECURE_BOOT=1 -DBOOTLOADER_ROLLBACK_PROTECTION=1
+    build storage $STORAGE $ALL $DEPENDS -DBTL_UPGRADE_LOCATION_BASE=0x8000UL
+    build storage-overlap $STORAGE $ALL -DBTL_UPGRADE_LOCATION_BASE=0x2C000UL
+    build series-1 -DSERIES_1 $STORAGE $ALL
 }
 for folder in "$SCRIPTS"/*; do
     for script in "$folder"/*; do

@@ -5,8 +5,9 @@
  *   file HEX            the bytes that `send` sends
  *   cut N TEAR          power is lost at operation N: 0 not begun, 1 half done
  *   run                 power comes; resets by software follow by themselves
+ *   run REASON SIGN     the software has reset the device, and that is what it has left in RAM
  * and, while an AppLoader waits:
- *   connect, start, finish, disconnect
+ *   connect, start, finish, disconnect, versions
  *   send CHUNK          the rest of the file, CHUNK bytes at a time, up to an error; `send CHUNK N` only N chunks
  *   power               power is lost
  */
@@ -25,6 +26,7 @@
 #include "api/application_properties.h"
 #include "core/btl_bootload.h"
 #include "core/btl_parse.h"
+#include "core/btl_reset.h"
 #include "mbedtls/ecdsa.h"
 #include "mbedtls/sha256.h"
 #include "security/sha/btl_sha256.h"
@@ -231,6 +233,8 @@ void sl_apploader_run(void)
         out("f %04x", bootloader_apploader_parser_finish());
     } else if (!strcmp(line, "disconnect")) {
         bootloader_apploader_disconnection_complete();
+    } else if (!strcmp(line, "versions")) {
+        out("v %08x %08x", bootloader_apploader_get_bootloader_version(), bootloader_apploader_get_application_version());
     } else if (!strcmp(line, "power")) {
         _exit(POWER);
     } else {
@@ -243,7 +247,7 @@ void sl_apploader_run(void)
 sl_status_t sl_apploader_enable_advertising(bool enable)
 {
     char *line = next();
-    out("apploader %08x %08x", bootloader_apploader_get_bootloader_version(), bootloader_apploader_get_application_version());
+    out("apploader");
     if (!line || strcmp(line, "connect")) {
         left();
         _exit(WAITS);
@@ -254,6 +258,13 @@ sl_status_t sl_apploader_enable_advertising(bool enable)
 #endif
 
 static void stuck(int signal) { _exit(HALT); }
+
+/* What `HardFault_Handler` does. */
+static void fault(int signal)
+{
+    out("fault");
+    reset_resetWithReason(BOOTLOADER_RESET_REASON_FATAL);
+}
 
 int main(int argc, char **argv)
 {
@@ -271,6 +282,9 @@ int main(int argc, char **argv)
         perror("mmap");
         return 1;
     }
+#ifdef SERIES_1
+    if (mmap(MEMORY + LOCKBITS_BASE, FLASH_PAGE_SIZE * 2, protect, flags, -1, 0) == MAP_FAILED) return 1;
+#endif
     memset(MEMORY + FLASH_BASE, 0xff, FLASH_SIZE);
     /* The bootloader: its table, and the properties behind word 13. */
     BareBootTable_t *vectors = (BareBootTable_t *)BTL_MAIN_STAGE_BASE;
@@ -288,6 +302,7 @@ int main(int argc, char **argv)
 #endif
     (void)vectors;
     signal(SIGALRM, stuck);
+    signal(SIGSEGV, fault);
     printf("{\"case\":\"%s\",\"said\":[\"recorded\"", argv[1]);
     fflush(stdout);
     bool runs = false, by_software = false;
@@ -303,10 +318,12 @@ int main(int argc, char **argv)
                 shared->sent = 0;
             } else if (sscanf(line, "cut %ld %d", &shared->cut, &shared->tear) == 2) {
                 shared->ops = 0;
-            } else if (!strcmp(line, "run")) {
+            } else if (!strncmp(line, "run", 3)) {
+                unsigned reason = 0, signature = 0;
                 runs = true;
-                by_software = false;
-                memset(MEMORY + SRAM_BASE, 0, 4);
+                by_software = sscanf(line, "run %x %x", &reason, &signature) == 2;
+                ((uint16_t *)SRAM_BASE)[0] = reason;
+                ((uint16_t *)SRAM_BASE)[1] = signature;
             }
             /* The rest is for an AppLoader that does not wait any more. */
             continue;
@@ -331,7 +348,17 @@ int main(int argc, char **argv)
         by_software = true;
         switch (WEXITSTATUS(status)) {
         case APP: out("app"); left(); break;
-        case RESET: out("reset %04x %04x", ((uint16_t *)SRAM_BASE)[0], ((uint16_t *)SRAM_BASE)[1]); break;
+        case RESET:
+            out("reset %04x %04x", ((uint16_t *)SRAM_BASE)[0], ((uint16_t *)SRAM_BASE)[1]);
+            /* There is no first stage here. */
+            if (((uint16_t *)SRAM_BASE)[0] == BOOTLOADER_RESET_REASON_UPGRADE) {
+                out("bootloader");
+                left();
+                out("power");
+                shared->cut = -1;
+                runs = false;
+            }
+            break;
         case POWER: out("power"); shared->cut = -1; break;
         case HALT: out("halt"); left(); break;
         case WAITS: out("waits"); break;

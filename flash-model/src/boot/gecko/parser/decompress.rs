@@ -66,8 +66,10 @@ impl Decompressor {
         match &mut self.decoder {
             Decoder::None => Ok(Err(Code::Unexpected)),
             Decoder::Lz4(decoder) => {
-                let data = if first { data.get(4..).unwrap_or_default() } else { data };
-                decoder.decode(data, to).map(Ok)
+                let data = if first { data.get(4..) } else { Some(data) };
+                // The number of bytes that are left wraps.
+                let over = || Stop::Fault("an LZ4 tag without an address is read over the end of the memory".into());
+                decoder.decode(data.ok_or_else(over)?, to).map(Ok)
             }
             Decoder::Lzma(decoder) => {
                 let mut rest = Some(data);
