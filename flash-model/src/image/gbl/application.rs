@@ -226,7 +226,11 @@ pub fn check_application(image: &[u8], base: u32, rules: &BootRules) -> Result<B
     let pointer = Some(vectors.properties).filter(|address| (lowest..=rules.flash.end).contains(address));
     let properties = pointer.and_then(|address| ApplicationProperties::at(image, base, address));
     let Some(properties) = properties else {
-        return if rules.secure_boot { Err(BootFault::NoProperties(vectors.properties)) } else { Ok(BootGround::Vectors) };
+        return if rules.secure_boot {
+            Err(BootFault::NoProperties(vectors.properties))
+        } else {
+            Ok(BootGround::Vectors)
+        };
     };
     if properties.struct_version & 0xff > 1 {
         return Err(BootFault::StructVersion(properties.struct_version));

@@ -177,7 +177,8 @@ impl GblBuilder {
         let mut body = self.body.clone();
         body.sort_by_key(|part| part.kind().map_or(8, TagKind::rank));
         let certificate = self.certificate.iter();
-        let tail = certificate.map(|certificate| Part::new(TagKind::Certificate, certificate.emit().to_vec())).collect();
+        let tail =
+            certificate.map(|certificate| Part::new(TagKind::Certificate, certificate.emit().to_vec())).collect();
         let encryption = self.encryption.clone();
         let padding = self.padding.map_or(Padding::Word, |bytes| Padding::Bytes(vec![0xff; bytes]));
         Parts { head, body, encryption, tail, signing, end: true, padding }.emit()

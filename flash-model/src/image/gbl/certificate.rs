@@ -107,8 +107,10 @@ pub fn read_public_key(file: &str, text: &str) -> Result<PublicKey, Mistake> {
         key.p256_point().map_err(unfit)?;
         return Ok(key);
     }
-    let [x, y]: [[u8; 32]; 2] =
-        [token::value(file, text, "MFG_SIGNED_BOOTLOADER_KEY_X")?, token::value(file, text, "MFG_SIGNED_BOOTLOADER_KEY_Y")?];
+    let [x, y]: [[u8; 32]; 2] = [
+        token::value(file, text, "MFG_SIGNED_BOOTLOADER_KEY_X")?,
+        token::value(file, text, "MFG_SIGNED_BOOTLOADER_KEY_Y")?,
+    ];
     let mut point = [0; 64];
     point.iter_mut().zip(x.into_iter().chain(y)).for_each(|(to, from)| *to = from);
     PublicKey::from_p256_point(&point).map_err(unfit)

@@ -84,7 +84,9 @@ pub enum CompressionFault {
     #[error("the LZ4 block does not end in literals: it is cut off or damaged, compress it again")]
     Lz4End,
     /// No header.
-    #[error("{0} bytes where the header of LZMA-alone has 13, with which a device runs past its buffer: compress it again")]
+    #[error(
+        "{0} bytes where the header of LZMA-alone has 13, with which a device runs past its buffer: compress it again"
+    )]
     LzmaShort(usize),
     /// A byte that says nothing.
     #[error("the LZMA properties byte is {0:#04x}, at most 0xe0 has a meaning: compress it again")]
@@ -115,7 +117,9 @@ impl CompressionFault {
     #[must_use]
     pub fn code(&self) -> Option<u16> {
         match self {
-            Self::TooLarge { .. } | Self::Lz4OffsetZero { .. } | Self::Lz4BeforeStart { .. } | Self::LzmaShort(_) => None,
+            Self::TooLarge { .. } | Self::Lz4OffsetZero { .. } | Self::Lz4BeforeStart { .. } | Self::LzmaShort(_) => {
+                None
+            }
             Self::Lz4End | Self::LzmaNoEnd => Some(codes::COMPRESSION_STATE),
             Self::LzmaProperties(_) | Self::LzmaMemory { .. } => Some(codes::COMPRESSION_MEM),
             Self::LzmaData(_) => Some(codes::COMPRESSION_DATA),
@@ -250,10 +254,12 @@ impl LzmaHeader {
     /// [`CompressionFault::LzmaShort`], [`CompressionFault::LzmaProperties`].
     pub fn parse(data: &[u8]) -> Result<Self, CompressionFault> {
         let short = CompressionFault::LzmaShort(data.len());
-        let (Some([properties, ..]), Some(dictionary)) = (data.first_chunk::<LZMA_HEADER_LEN>(), u32_at(data, 1)) else {
+        let (Some([properties, ..]), Some(dictionary)) = (data.first_chunk::<LZMA_HEADER_LEN>(), u32_at(data, 1))
+        else {
             return Err(short);
         };
-        let size = data.get(5..).and_then(|rest| rest.first_chunk()).map(|size| u64::from_le_bytes(*size)).ok_or(short)?;
+        let size =
+            data.get(5..).and_then(|rest| rest.first_chunk()).map(|size| u64::from_le_bytes(*size)).ok_or(short)?;
         if *properties >= 9 * 5 * 5 {
             return Err(CompressionFault::LzmaProperties(*properties));
         }
@@ -419,7 +425,9 @@ mod tests {
 
     #[test]
     fn memory_of_a_device() {
-        for (lc, lp, dictionary, fits) in [(2, 0, 8192, true), (0, 2, 4096, true), (3, 0, 8192, false), (1, 1, 8193, false)] {
+        for (lc, lp, dictionary, fits) in
+            [(2, 0, 8192, true), (0, 2, 4096, true), (3, 0, 8192, false), (1, 1, 8193, false)]
+        {
             let header = LzmaHeader { lc, lp, dictionary, ..LzmaHeader::DEVICE };
             assert_eq!(header.device_fault().is_none(), fits, "{header:?}");
             let data = application_binary(3, 30_000);
@@ -451,7 +459,7 @@ mod tests {
             let data: Vec<u8> = if copies { data.iter().map(|byte| byte & 0x13).collect() } else { data };
             let theirs = lz4_flex::block::decompress(&data, 1 << 16);
             match decompress(Compression::Lz4, &data, 1 << 16) {
-                Ok(ours) => prop_assert_eq!(Ok(ours.bytes), theirs),
+                Ok(ours) => prop_assert_eq!(Some(ours.bytes), theirs.ok()),
                 // The other decoder is less strict about offset 0 alone.
                 Err(CompressionFault::Lz4OffsetZero { .. }) => {}
                 Err(_) => prop_assert!(theirs.is_err()),

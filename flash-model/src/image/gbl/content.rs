@@ -180,8 +180,7 @@ impl<'a> Content<'a> {
     pub fn read(tag: &Tag, stream: &'a [u8]) -> Result<Self, GblError> {
         let payload = stream.get(tag.payload.clone()).unwrap_or_default();
         let fault = |fault| GblError::new(tag.place, fault);
-        let wrong =
-            |expected| fault(GblFault::Length { tag: tag.name(), expected, found: payload.len() });
+        let wrong = |expected| fault(GblFault::Length { tag: tag.name(), expected, found: payload.len() });
         let word = |at, expected| u32_at(payload, at).ok_or_else(|| wrong(expected));
         let behind = |at: usize| payload.get(at..).unwrap_or_default();
         let Some(kind) = tag.kind else { return Ok(Self::Other(payload)) };

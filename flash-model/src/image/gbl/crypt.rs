@@ -228,10 +228,7 @@ mod tests {
             ("000102030405060708090a0b0c0d0e0x", "key.txt:1:32: `x` is no hexadecimal digit"),
             ("a\nb", "key.txt:2:1: more than one value"),
             ("# nothing\nTOKEN_MFG_EUI_64: 00", "key.txt: no token MFG_SECURE_BOOTLOADER_KEY"),
-            (
-                "TOKEN_MFG_SECURE_BOOTLOADER_KEY: !ERASE!",
-                "key.txt:1:34: the token is to be erased, which is no value",
-            ),
+            ("TOKEN_MFG_SECURE_BOOTLOADER_KEY: !ERASE!", "key.txt:1:34: the token is to be erased, which is no value"),
             (
                 "\nMFG_SECURE_BOOTLOADER_KEY: 00\nMFG_SECURE_BOOTLOADER_KEY: 01",
                 "key.txt:3:1: a second token MFG_SECURE_BOOTLOADER_KEY",

@@ -230,7 +230,9 @@ impl Condition {
         let text = entry.to_string();
         let (connective, negated) = entry.connective().unwrap_or((Connective::And, false));
         let joined = match (self, connective) {
-            (Self::Constant(true), Connective::And) | (Self::Constant(false), Connective::Or) => Self::Text(text, false),
+            (Self::Constant(true), Connective::And) | (Self::Constant(false), Connective::Or) => {
+                Self::Text(text, false)
+            }
             (Self::Constant(value), _) => Self::Constant(value),
             (Self::Text(so_far, several), connective) => {
                 let word = if connective == Connective::And { "and" } else { "or" };
@@ -354,7 +356,10 @@ mod tests {
         // The highest byte of the secure engine is not compared.
         let se = Dependency::new(ImageType::Se, Comparison::Equal, 0x0001_0203);
         assert!(holds(&[application(Comparison::Equal, 3), bootloader, se]));
-        assert_eq!(evaluate(&[application(Comparison::Less, 3), bootloader], &RUNNING).unwrap().of, [false, true, true]);
+        assert_eq!(
+            evaluate(&[application(Comparison::Less, 3), bootloader], &RUNNING).unwrap().of,
+            [false, true, true]
+        );
         assert!(holds(&[]));
         let series_1 = Running { se: None, ..RUNNING };
         assert_eq!(evaluate(&[se], &series_1), None);

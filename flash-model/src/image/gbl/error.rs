@@ -81,7 +81,9 @@ pub enum GblFault {
     )]
     NotGbl([u8; 4]),
     /// The format before.
-    #[error("an EBL file, for the bootloaders before the Gecko bootloader, not a GBL file: make one with `commander gbl create`")]
+    #[error(
+        "an EBL file, for the bootloaders before the Gecko bootloader, not a GBL file: make one with `commander gbl create`"
+    )]
     Ebl,
     /// The format after.
     #[error(

@@ -57,3 +57,10 @@ pub use read::Gbl;
 pub use sabotage::{Sabotage, SabotageError, SabotageKeys};
 pub use tag::{Tag, TagKind};
 pub use verify::{Finding, Report, Severity, verify};
+
+#[cfg(test)]
+mod read_tests;
+#[cfg(test)]
+mod sabotage_tests;
+#[cfg(test)]
+mod verify_tests;

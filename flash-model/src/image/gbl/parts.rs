@@ -221,4 +221,3 @@ pub(super) fn program_of(part: &Part) -> Option<(u32, &[u8])> {
     let address = super::content::u32_at(&part.payload, 0)?;
     Some((address, part.payload.get(4..)?))
 }
-

@@ -198,7 +198,9 @@ impl Sabotage {
         }
         match self {
             Self::Signature => {
-                let Signing::Bytes(bytes) = &mut parts.signing else { return Err(SabotageError::NothingThere("signature")) };
+                let Signing::Bytes(bytes) = &mut parts.signing else {
+                    return Err(SabotageError::NothingThere("signature"));
+                };
                 bytes[63] ^= 0x01;
                 return Ok(parts.emit()?);
             }
@@ -292,7 +294,9 @@ impl Sabotage {
             Self::LzmaMemory => set_program(parts, Compression::Lzma, |data| {
                 compress_lzma(data, &LzmaHeader { lc: 3, lp: 0, dictionary: 1 << 16, ..LzmaHeader::DEVICE }).ok()
             })?,
-            Self::Bomb => set_program(parts, Compression::Lzma, |_| compress(Compression::Lzma, &vec![0xff; BOMB_LEN]).ok())?,
+            Self::Bomb => {
+                set_program(parts, Compression::Lzma, |_| compress(Compression::Lzma, &vec![0xff; BOMB_LEN]).ok())?
+            }
             Self::CorruptLz4 => set_program(parts, Compression::Lz4, |data| {
                 let mut packed = compress(Compression::Lz4, data).ok()?;
                 packed.pop();
@@ -411,7 +415,8 @@ fn set_program(
 /// Makes the last program longer than the file, or of an encrypted file the piece that it is in.
 fn lengthened(file: &[u8], parts: &Parts) -> Result<Vec<u8>, SabotageError> {
     let gbl = Gbl::read(file)?;
-    let of = |kind: TagKind| if parts.encryption.is_some() { kind == TagKind::EncryptionData } else { kind.is_program() };
+    let of =
+        |kind: TagKind| if parts.encryption.is_some() { kind == TagKind::EncryptionData } else { kind.is_program() };
     let last = gbl.tags().iter().rfind(|tag| tag.kind.is_some_and(of)).ok_or(SabotageError::NothingThere("program"))?;
     let mut broken = file.to_vec();
     let length = broken.get_mut(last.start().saturating_add(4)..).and_then(|rest| rest.first_chunk_mut::<4>());

@@ -64,7 +64,8 @@ fn bytes<const N: usize>(file: &str, text: &str, offset: usize, digits: &str) ->
         return Err(mistake.at(text, offset + at).remedy("write digits only, without a prefix or blanks"));
     }
     let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
-    let value: Vec<u8> = pairs.iter().map(|pair| pair.iter().fold(0, |value, digit| value << 4 | nibble(*digit))).collect();
+    let value: Vec<u8> =
+        pairs.iter().map(|pair| pair.iter().fold(0, |value, digit| value << 4 | nibble(*digit))).collect();
     match <[u8; N]>::try_from(value) {
         Ok(value) if rest.is_empty() => Ok(value),
         _ => {

@@ -201,7 +201,12 @@ impl Check<'_> {
         let Some(slot) = self.device.slot_size else { return };
         if usize::try_from(slot).is_ok_and(|slot| slot < len) {
             let message = format!("the file has {len} bytes, the slot {slot}: compress it, or use a larger slot");
-            self.error("slot-size", Place::File(usize::try_from(slot).unwrap_or(0)), Some(codes::STORAGE_ADDRESS), message);
+            self.error(
+                "slot-size",
+                Place::File(usize::try_from(slot).unwrap_or(0)),
+                Some(codes::STORAGE_ADDRESS),
+                message,
+            );
         }
     }
 
@@ -291,7 +296,8 @@ impl Check<'_> {
             self.note("trailing", place, message);
         }
         if !self.gbl.bytes().len().is_multiple_of(4) {
-            let message = "the file does not fill whole words: an uploader that cuts it into pieces may not send the rest";
+            let message =
+                "the file does not fill whole words: an uploader that cuts it into pieces may not send the rest";
             self.note("not-whole-words", place, message.to_owned());
         }
     }

@@ -220,13 +220,15 @@ impl<'a> Check<'a> {
             return self.error("dependency-invalid", place(index), Some(codes::UNEXPECTED), message.to_owned());
         }
         if self.results.is_some() && !self.device.communication {
-            let message = "a second version dependency tag: a bootloader with storage forgets the first, put all into one";
+            let message =
+                "a second version dependency tag: a bootloader with storage forgets the first, put all into one";
             self.warn("dependency-tags", tag.place, message.to_owned());
         }
         let Some(running) = &self.device.running else { return };
         match evaluate(entries, running) {
             None => {
-                let message = "a version of a secure engine is asked for, and there is none: make the file for this chip";
+                let message =
+                    "a version of a secure engine is asked for, and there is none: make the file for this chip";
                 self.error("dependency-invalid", tag.place, Some(codes::UNEXPECTED), message.to_owned());
             }
             Some(results) => {
@@ -243,7 +245,8 @@ impl<'a> Check<'a> {
         let running = self.device.running.unwrap_or_default();
         let application = running.application.map_or("none".to_owned(), |version| version.to_string());
         let bootloader = bootloader_version_words(running.bootloader);
-        let message = format!("asks for {asked}; application {application} and bootloader {bootloader} run: update them first");
+        let message =
+            format!("asks for {asked}; application {application} and bootloader {bootloader} run: update them first");
         self.error("dependency-not-met", place, Some(codes::VERSION), message);
     }
 
@@ -251,8 +254,10 @@ impl<'a> Check<'a> {
         self.programs.has_application = true;
         let Some(installed) = self.device.installed else { return };
         if data.version <= installed.version {
-            let message =
-                format!("version {} is not newer than {}, which is installed: raise it", data.version, installed.version);
+            let message = format!(
+                "version {} is not newer than {}, which is installed: raise it",
+                data.version, installed.version
+            );
             self.error("not-newer", tag.place, Some(codes::REJECTED), message);
         }
         if data.product_id != installed.product_id {
@@ -265,12 +270,14 @@ impl<'a> Check<'a> {
         self.programs.has_bootloader = true;
         self.programs.runs_already |= self.device.running.is_some_and(|running| running.bootloader == version);
         if let Some(expected) = self.device.bootloader_address.filter(|expected| *expected != address) {
-            let message = format!("a bootloader for {address:#x}, that of the device is at {expected:#x}: make it for this chip");
+            let message =
+                format!("a bootloader for {address:#x}, that of the device is at {expected:#x}: make it for this chip");
             self.error("bootloader-address", tag.place, Some(codes::UNEXPECTED), message);
         }
         let crc = image.split_last_chunk::<4>().map(|(image, crc)| crc32(image, 0) == u32::from_le_bytes(*crc));
         if crc != Some(true) {
-            let message = "the bootloader does not end with its CRC-32: the device will not install it, make the file again";
+            let message =
+                "the bootloader does not end with its CRC-32: the device will not install it, make the file again";
             self.error("bootloader-crc", tag.place, None, message.to_owned());
         }
     }
@@ -291,7 +298,8 @@ impl<'a> Check<'a> {
             None => data.len(),
             Some(compression) => {
                 let found = decompress(compression, data, self.device.decompress_limit);
-                let memory = (compression == Compression::Lzma).then(|| LzmaHeader::parse(data).ok()?.device_fault()).flatten();
+                let memory =
+                    (compression == Compression::Lzma).then(|| LzmaHeader::parse(data).ok()?.device_fault()).flatten();
                 if let Some(fault) = memory.as_ref().or(found.as_ref().err()) {
                     let message = format!("{fault}; found when it is programmed, not before");
                     self.error(fault.id(), tag.place, fault.code(), message);
@@ -335,14 +343,16 @@ impl<'a> Check<'a> {
         for pair in sorted.windows(2) {
             let [(before, _), (range, place)] = pair else { continue };
             if range.start < before.end {
-                let message = format!("a program at {:#x} is inside another one: the flash is programmed twice", range.start);
+                let message =
+                    format!("a program at {:#x} is inside another one: the flash is programmed twice", range.start);
                 self.warn("programs-overlap", *place, message);
             }
         }
         if let (Some(area), Some((_, place))) = (&self.device.application_area, sorted.first()) {
             let start = u64::from(area.start);
             if !sorted.iter().any(|(range, _)| range.contains(&start)) && !self.programs.has_delta {
-                let message = format!("no program at {start:#x}, where the vectors of the application are: it will not start");
+                let message =
+                    format!("no program at {start:#x}, where the vectors of the application are: it will not start");
                 self.warn("no-vectors", *place, message);
             }
         }
