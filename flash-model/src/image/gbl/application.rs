@@ -279,7 +279,7 @@ fn signing_key(
 ) -> Result<Option<PublicKey>, BootFault> {
     let Some(own) = &rules.certificate else {
         return Ok(match &rules.trust {
-            Trust::Key(key) => Some(key.clone()),
+            Trust::Key(key) => Some(key.as_ref().clone()),
             Trust::Unknown | Trust::Nothing => None,
         });
     };

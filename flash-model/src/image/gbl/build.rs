@@ -1,5 +1,6 @@
 //! Making files.
 
+use super::application::ApplicationProperties;
 use super::certificate::Certificate;
 use super::compress::{Compression, compress};
 use super::content::{ApplicationData, Header, file_type};
@@ -81,6 +82,17 @@ impl GblBuilder {
         self.part(TagKind::Metadata, bytes.to_vec())
     }
 
+    /// Adds firmware for the flash, and application info as its properties say, if it has any.
+    #[must_use]
+    pub fn firmware(self, base: u32, image: &[u8]) -> Self {
+        let properties = ApplicationProperties::read(image, base).or_else(|| ApplicationProperties::find(image, base));
+        let builder = match properties {
+            Some(properties) => self.application(&properties.application),
+            None => self,
+        };
+        builder.program(base, image)
+    }
+
     /// Adds bytes for the flash, in the tag that Silicon Labs' tool uses.
     #[must_use]
     pub fn program(self, address: u32, data: &[u8]) -> Self {
@@ -151,7 +163,7 @@ impl GblBuilder {
     /// # Errors
     /// [`GblError`] when the key is not of ECDSA P-256, a tag is too long, or pieces have no bytes.
     pub fn sign(&self, key: &SigningKey) -> Result<Vec<u8>, GblError> {
-        self.emit(Signing::By(key.clone()))
+        self.emit(Signing::By(Box::new(key.clone())))
     }
 
     /// The file without a signature.

@@ -446,6 +446,20 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
+        fn damaged_streams_stay_within_their_limit(data in text(), flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
+            for compression in [Compression::Lz4, Compression::Lzma] {
+                let mut packed = compress(compression, &data).unwrap();
+                for (at, byte) in &flips {
+                    let at = at.index(packed.len());
+                    packed[at] = *byte;
+                }
+                if let Ok(found) = decompress(compression, &packed, 1500) {
+                    prop_assert!(found.bytes.len() <= 1500);
+                }
+            }
+        }
+
+        #[test]
         fn anything_goes_there_and_back(data in text()) {
             for compression in [Compression::Lz4, Compression::Lzma] {
                 let packed = compress(compression, &data).unwrap();

@@ -36,6 +36,12 @@ impl Header {
         self.version >> 24 == 3
     }
 
+    /// What its flags say: `signed`, `encrypted`, both, unknown bits as a number, or `none`.
+    #[must_use]
+    pub fn flag_words(&self) -> String {
+        bit_words(self.flags, &[(file_type::ENCRYPTED, "encrypted"), (file_type::SIGNED, "signed")])
+    }
+
     /// The payload of its tag.
     #[must_use]
     pub fn emit(&self) -> [u8; 8] {
@@ -95,13 +101,7 @@ impl ApplicationData {
     /// Names of the bits of its type, with unknown ones as a number; `none` for none.
     #[must_use]
     pub fn type_words(&self) -> String {
-        let named = APPLICATION_TYPES.iter().filter(|(bit, _)| self.kind & bit != 0);
-        let mut words: Vec<String> = named.map(|(_, name)| (*name).to_owned()).collect();
-        let unknown = APPLICATION_TYPES.iter().fold(self.kind, |left, (bit, _)| left & !bit);
-        if unknown != 0 {
-            words.push(format!("{unknown:#x}"));
-        }
-        if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+        bit_words(self.kind, &APPLICATION_TYPES)
     }
 }
 
@@ -242,6 +242,17 @@ impl<'a> Content<'a> {
     }
 }
 
+/// Names of bits, unknown ones as a number; `none` for none.
+fn bit_words(bits: u32, names: &[(u32, &str)]) -> String {
+    let named = names.iter().filter(|(bit, _)| bits & bit != 0);
+    let mut words: Vec<String> = named.map(|(_, name)| (*name).to_owned()).collect();
+    let unknown = names.iter().fold(bits, |left, (bit, _)| left & !bit);
+    if unknown != 0 {
+        words.push(format!("{unknown:#x}"));
+    }
+    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+}
+
 /// The little-endian word at an offset.
 pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|word| u32::from_le_bytes(*word))
@@ -258,6 +269,7 @@ mod tests {
         assert_eq!(ApplicationData::parse(&data.emit()), data);
         assert_eq!(data.type_words(), "bluetooth, bluetooth-app, 0x100");
         assert_eq!(ApplicationData::default().type_words(), "none");
+        assert_eq!(Header { version: 0, flags: 0x105 }.flag_words(), "encrypted, signed, 0x4");
     }
 
     #[test]

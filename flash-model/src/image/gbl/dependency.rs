@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::content::bootloader_version_words;
+use super::error::DEPENDENCIES_MAX;
 
 /// Bytes of an entry.
 pub const DEPENDENCY_LEN: usize = 8;
@@ -209,11 +210,13 @@ impl fmt::Display for Dependency {
     }
 }
 
-/// What all entries together ask for, one condition for each type of image that they are about; entries of no type are left out.
+/// What all entries together ask for, one condition for each type of image that they are about. Entries of no type are left
+/// out, and those behind the first [`DEPENDENCIES_MAX`].
 #[must_use]
 pub fn words(entries: &[Dependency]) -> Vec<String> {
     let conditions = ImageType::ALL.into_iter().filter_map(|image| {
-        let mut of_image = entries.iter().filter(|entry| entry.image() == Some(image)).peekable();
+        let mut of_image =
+            entries.iter().take(DEPENDENCIES_MAX).filter(|entry| entry.image() == Some(image)).peekable();
         of_image.peek()?;
         Some(of_image.fold(Condition::Constant(true), |so_far, entry| so_far.join(entry)).words(image))
     });

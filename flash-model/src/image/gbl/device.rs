@@ -16,7 +16,13 @@ pub enum Trust {
     /// There is none: no signature holds.
     Nothing,
     /// It is this one.
-    Key(PublicKey),
+    Key(Box<PublicKey>),
+}
+
+impl From<PublicKey> for Trust {
+    fn from(key: PublicKey) -> Self {
+        Self::Key(Box::new(key))
+    }
 }
 
 /// The certificate of a bootloader.
@@ -67,7 +73,7 @@ pub struct Device {
     pub bootloader_address: Option<u32>,
     /// Bytes of the storage slot, if there is one.
     pub slot_size: Option<u32>,
-    /// Most bytes of one program, decompressed.
+    /// Most bytes of all programs together, decompressed.
     pub decompress_limit: usize,
 }
 

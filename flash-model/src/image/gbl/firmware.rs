@@ -186,7 +186,7 @@ mod tests {
             ram: 0x2000_0000..0x2001_0000,
             application_start: BASE,
             secure_boot: false,
-            trust: Trust::Key(key("sign").public().clone()),
+            trust: Trust::from(key("sign").public().clone()),
             certificate: None,
             crc32: true,
         }

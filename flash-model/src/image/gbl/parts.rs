@@ -60,7 +60,7 @@ pub(super) struct Encryption {
 pub(super) enum Signing {
     Not,
     Bytes([u8; SIGNATURE_LEN]),
-    By(SigningKey),
+    By(Box<SigningKey>),
 }
 
 /// What is behind the end.
@@ -133,8 +133,9 @@ impl Parts {
                 Part { id: tag.id, payload: payload.to_vec() }
             }));
             let pieces: Vec<_> = inside.pieces().collect();
+            let tags = inside.tags().iter().map(|tag| tag.start()..tag.payload.end);
             let pieces = match pieces.as_slice() {
-                pieces if pieces.len() == inside.tags().len() => Pieces::PerTag,
+                pieces if pieces.iter().cloned().eq(tags) => Pieces::PerTag,
                 [] | [_] => Pieces::One,
                 [first, ..] => Pieces::Bytes(first.len().max(1)),
             };

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use super::content::{Content, Header, SIGNATURE_LEN, file_type, u32_at};
 use super::crypt::{Decrypted, EncryptionInit, EncryptionKey};
 use super::dependency::Dependency;
-use super::error::{FILE_MAX, GblError, GblFault, Place};
+use super::error::{DEPENDENCIES_MAX, FILE_MAX, GblError, GblFault, Place};
 use super::tag::{ROOT_V4, Tag, TagKind, walk};
 use crate::image::mcuboot::PublicKey;
 use crate::image::nordic::crc32;
@@ -146,7 +146,7 @@ impl<'a> Gbl<'a> {
         Sha256::digest(self.bytes.get(..end).unwrap_or_default()).into()
     }
 
-    /// Whether the signature is of this key, which is not asked for by a certificate; `None` without a signature.
+    /// Whether the signature is of this key, whatever certificate there is; `None` without a signature.
     #[must_use]
     pub fn verify(&self, key: &PublicKey) -> Option<bool> {
         let (signed, signature) = self.signature()?;
@@ -185,7 +185,8 @@ impl<'a> Gbl<'a> {
         }
     }
 
-    /// All version dependencies in clear, in the order of the file; those that cannot be read are left out.
+    /// The version dependencies in clear, in the order of the file, the first [`DEPENDENCIES_MAX`]; those that cannot be read
+    /// are left out.
     #[must_use]
     pub fn dependencies(&self) -> Vec<Dependency> {
         let tags = self.tags.iter().filter(|tag| tag.kind == Some(TagKind::VersionDependency));
@@ -193,10 +194,10 @@ impl<'a> Gbl<'a> {
             Ok(Content::Dependencies(entries)) => Some(entries),
             _ => None,
         });
-        read.flatten().collect()
+        read.flatten().take(DEPENDENCIES_MAX).collect()
     }
 
-    /// Where a tag of the file is.
+    /// Where the last tag ends.
     #[must_use]
     pub fn end_place(&self) -> Place {
         Place::File(self.end)

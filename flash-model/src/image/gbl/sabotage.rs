@@ -208,7 +208,7 @@ impl Sabotage {
                 if matches!(parts.signing, Signing::Not) {
                     return Err(SabotageError::NothingThere("signature"));
                 }
-                parts.signing = Signing::By(SigningKey::stranger(SignatureType::EcdsaP256)?);
+                parts.signing = Signing::By(Box::new(SigningKey::stranger(SignatureType::EcdsaP256)?));
                 return Ok(parts.emit()?);
             }
             Self::NoSignature => {
@@ -229,7 +229,7 @@ impl Sabotage {
         }
         if let Signing::Bytes(_) = parts.signing {
             let key = keys.signing.ok_or(SabotageError::KeyMissing("a signed file"))?;
-            parts.signing = Signing::By(key.clone());
+            parts.signing = Signing::By(Box::new(key.clone()));
         }
         let broken = parts.emit()?;
         if self == Self::TagLength { lengthened(&broken, &parts) } else { Ok(broken) }
@@ -295,7 +295,7 @@ impl Sabotage {
                 compress_lzma(data, &LzmaHeader { lc: 3, lp: 0, dictionary: 1 << 16, ..LzmaHeader::DEVICE }).ok()
             })?,
             Self::Bomb => {
-                set_program(parts, Compression::Lzma, |_| compress(Compression::Lzma, &vec![0xff; BOMB_LEN]).ok())?
+                set_program(parts, Compression::Lzma, |_| compress(Compression::Lzma, &vec![0xff; BOMB_LEN]).ok())?;
             }
             Self::CorruptLz4 => set_program(parts, Compression::Lz4, |data| {
                 let mut packed = compress(Compression::Lz4, data).ok()?;

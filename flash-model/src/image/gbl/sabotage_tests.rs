@@ -22,7 +22,10 @@ fn firmware() -> FirmwareBuilder {
 }
 
 fn plain() -> GblBuilder {
-    GblBuilder::new().application(&firmware().data()).program(BASE, &firmware().build())
+    let builder = GblBuilder::new().firmware(BASE, &firmware().build());
+    let by_hand = GblBuilder::new().application(&firmware().data()).program(BASE, &firmware().build());
+    assert_eq!(builder.unsigned(), by_hand.unsigned());
+    builder
 }
 
 fn certified() -> GblBuilder {
@@ -32,7 +35,7 @@ fn certified() -> GblBuilder {
 /// Takes what is signed or not, encrypted or not.
 fn device() -> Device {
     Device {
-        trust: Trust::Key(key("sign").public().clone()),
+        trust: Trust::from(key("sign").public().clone()),
         decryption: Some(secret()),
         running: Some(Running { application: Some(4), bootloader: 0x0204_0000, se: Some(0x0001_0203) }),
         installed: Some(ApplicationData { version: 4, ..firmware().data() }),

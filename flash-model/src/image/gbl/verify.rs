@@ -139,6 +139,8 @@ pub fn verify(bytes: &[u8], device: &Device) -> Report {
         results: None,
         certificate: None,
         programs: Programs::default(),
+        decompress_left: device.decompress_limit,
+        decompress_faults: 0,
         findings: Vec::new(),
     };
     check.slot();
@@ -176,10 +178,14 @@ pub(super) struct Check<'a> {
     /// The tag that set it.
     pub(super) before: Option<TagKind>,
     /// Of the last version dependency tag.
-    pub(super) results: Option<(Results, Place)>,
+    pub(super) results: Option<(Results, Place, String)>,
     /// Whether the certificate holds.
     pub(super) certificate: Option<bool>,
     pub(super) programs: Programs,
+    /// How much may still come out of compressed programs.
+    pub(super) decompress_left: usize,
+    /// Programs that could not be decompressed. After a few the rest is left alone, as each may cost as much as a good file.
+    pub(super) decompress_faults: u32,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -248,7 +254,8 @@ impl Check<'_> {
             }
             _ => {}
         }
-        if self.gbl.tag(TagKind::Signature).is_none() {
+        // Without an end nobody gets there.
+        if self.gbl.tag(TagKind::Signature).is_none() && self.gbl.tag(TagKind::End).is_some() {
             let says = self.gbl.says_signed();
             let message = "the header says that the file is signed, but there is no signature: sign it";
             if says && self.device.require_signature {
@@ -265,9 +272,9 @@ impl Check<'_> {
 
     /// A bootloader with storage comes to this in the end, and not at all when what it brings runs already.
     fn dependencies_at_end(&mut self) {
-        let Some((results, place)) = self.results.filter(|_| !self.device.communication) else { return };
+        let Some((results, place, asked)) = self.results.take().filter(|_| !self.device.communication) else { return };
         if !results.all() && !self.programs.runs_already {
-            self.dependency_not_met(place);
+            self.dependency_not_met(place, &asked);
         }
     }
 

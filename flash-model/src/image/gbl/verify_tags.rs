@@ -14,6 +14,9 @@ use super::verify::Check;
 use crate::image::mcuboot::PublicKey;
 use crate::image::nordic::crc32;
 
+/// After so many programs that cannot be decompressed the rest is left alone.
+const DECOMPRESS_FAULTS_MAX: u32 = 4;
+
 /// What a file brings.
 #[derive(Debug, Default)]
 pub(super) struct Programs {
@@ -204,8 +207,9 @@ impl<'a> Check<'a> {
                 self.programs.has_delta = true;
                 self.aligned(tag, address);
             }
-            Content::Certificate(certificate) => self.certificate(tag, &certificate),
-            Content::Signature(_) => self.signature(tag),
+            // A second one is in the wrong order.
+            Content::Certificate(certificate) if self.gbl.tag(kind) == Some(tag) => self.certificate(tag, &certificate),
+            Content::Signature(_) if self.gbl.tag(kind) == Some(tag) => self.signature(tag),
             _ => {}
         }
     }
@@ -232,16 +236,20 @@ impl<'a> Check<'a> {
                 self.error("dependency-invalid", tag.place, Some(codes::UNEXPECTED), message.to_owned());
             }
             Some(results) => {
-                self.results = Some((results, tag.place));
-                if self.device.communication && !results.all() {
-                    self.dependency_not_met(tag.place);
+                // Enough to know what is meant.
+                let mut asked = words(entries.get(..16).unwrap_or(entries)).join(", ");
+                if entries.len() > 16 {
+                    asked.push_str(", and more");
                 }
+                if self.device.communication && !results.all() {
+                    self.dependency_not_met(tag.place, &asked);
+                }
+                self.results = Some((results, tag.place, asked));
             }
         }
     }
 
-    pub(super) fn dependency_not_met(&mut self, place: Place) {
-        let asked = words(&self.gbl.dependencies()).join(", ");
+    pub(super) fn dependency_not_met(&mut self, place: Place, asked: &str) {
         let running = self.device.running.unwrap_or_default();
         let application = running.application.map_or("none".to_owned(), |version| version.to_string());
         let bootloader = bootloader_version_words(running.bootloader);
@@ -297,7 +305,11 @@ impl<'a> Check<'a> {
         let len = match Compression::of(kind) {
             None => data.len(),
             Some(compression) => {
-                let found = decompress(compression, data, self.device.decompress_limit);
+                if self.decompress_faults == DECOMPRESS_FAULTS_MAX {
+                    return;
+                }
+                let found = decompress(compression, data, self.decompress_left);
+                self.decompress_faults = self.decompress_faults.saturating_add(u32::from(found.is_err()));
                 let memory =
                     (compression == Compression::Lzma).then(|| LzmaHeader::parse(data).ok()?.device_fault()).flatten();
                 if let Some(fault) = memory.as_ref().or(found.as_ref().err()) {
@@ -305,6 +317,7 @@ impl<'a> Check<'a> {
                     self.error(fault.id(), tag.place, fault.code(), message);
                 }
                 let Ok(found) = found else { return };
+                self.decompress_left = self.decompress_left.saturating_sub(found.bytes.len());
                 if found.trailing > DEVICE_TRAILING {
                     let message = format!("{} bytes behind the end marker: compress it again", found.trailing);
                     self.error("lzma-trailing", tag.place, Some(codes::COMPRESSION_DATALEN), message);
@@ -392,7 +405,7 @@ impl<'a> Check<'a> {
             (_, Some(false)) => return,
             (Some(own), None) => Some(own.key.clone()),
             (None, None) => match &self.device.trust {
-                Trust::Key(key) => Some(key.clone()),
+                Trust::Key(key) => Some(key.as_ref().clone()),
                 Trust::Nothing => None,
                 Trust::Unknown => {
                     let message = "the signature is not checked: give the public key";

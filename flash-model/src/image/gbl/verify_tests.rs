@@ -133,6 +133,23 @@ fn programs_have_to_make_one_application() {
 }
 
 #[test]
+fn many_bombs_cost_no_more_than_a_few() {
+    let bomb = compress(Compression::Lzma, &vec![0; 100_000]).unwrap();
+    let payload = [&0x6000u32.to_le_bytes(), bomb.as_slice()].concat();
+    let builder = |count: usize| {
+        let tags = (0..count).fold(plain(), |builder, _| builder.part(TagKind::ProgramLzma, payload.clone()));
+        tags.unsigned().unwrap()
+    };
+    let device = Device { decompress_limit: 99_999, ..Device::default() };
+    assert_eq!(ids(&builder(1), &device), ["decompressed-size"]);
+    assert_eq!(ids(&builder(100), &device), ["decompressed-size"; 4]);
+    // The limit is for all together.
+    let two = Device { decompress_limit: 200_000, ..Device::default() };
+    let too_large = |count: usize| ids(&builder(count), &two).iter().filter(|id| **id == "decompressed-size").count();
+    assert_eq!((too_large(2), too_large(3)), (0, 1));
+}
+
+#[test]
 fn bootloaders() {
     let device = Device { bootloader_address: Some(0x0800_0000), ..Device::default() };
     let good = GblBuilder::new().bootloader(1, 0x0800_0000, &[7; 100]);
@@ -177,7 +194,7 @@ fn certificates_have_versions() {
     assert!(ids(&file, &device(3)).is_empty());
     assert_eq!(ids(&file, &device(4)), ["certificate-version"]);
     assert_eq!(ids(&file, &Device::default()), ["certificate-not-checked"]);
-    let key_only = Device { trust: Trust::Key(key("sign").public().clone()), ..Device::default() };
+    let key_only = Device { trust: Trust::from(key("sign").public().clone()), ..Device::default() };
     assert_eq!(ids(&file, &key_only), ["certificate-not-supported"]);
     // Without one, the key of the bootloader's own counts.
     assert!(ids(&plain().sign(&key("root")).unwrap(), &device(9)).is_empty());
