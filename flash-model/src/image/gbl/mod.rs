@@ -23,6 +23,24 @@
 //! | [`application`] | firmware of EFR32 chips: its properties, and what is checked at boot |
 //! | [`firmware`] | [`FirmwareBuilder`]: synthetic firmware |
 //! | [`error`] | what may be wrong, limits, error codes |
+//!
+//! ```
+//! use brickproof_flash_model::image::gbl::{Device, FirmwareBuilder, GblBuilder, Sabotage, SabotageKeys, Trust, verify};
+//! use brickproof_flash_model::image::mcuboot::SigningKey;
+//!
+//! let key = SigningKey::from_seed(b"an example")?;
+//! let base = 0x0801_2000;
+//! let firmware = FirmwareBuilder::new(base).version(2).build();
+//! let file = GblBuilder::new().firmware(base, &firmware).sign(&key)?;
+//!
+//! let device = Device { trust: Trust::from(key.public().clone()), require_signature: true, ..Device::default() };
+//! assert!(verify(&file, &device).is_good());
+//!
+//! let keys = SabotageKeys { signing: Some(&key), encryption: None };
+//! let report = verify(&Sabotage::Key.apply(&file, keys)?, &device);
+//! assert_eq!(report.first_error().map(|finding| finding.code), Some(Some(0x1006)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod application;
 pub mod build;
@@ -40,6 +58,7 @@ pub mod sabotage;
 pub mod tag;
 mod token;
 pub mod verify;
+mod verify_programs;
 mod verify_tags;
 
 pub use application::{ApplicationProperties, BootFault, BootRules, VectorTable, check_application};
@@ -58,6 +77,8 @@ pub use sabotage::{Sabotage, SabotageError, SabotageKeys};
 pub use tag::{Tag, TagKind};
 pub use verify::{Finding, Report, Severity, verify};
 
+#[cfg(test)]
+mod compress_tests;
 #[cfg(test)]
 mod read_tests;
 #[cfg(test)]

@@ -41,7 +41,7 @@ use super::device::Device;
 use super::error::{GblError, GblFault, Place, codes};
 use super::read::Gbl;
 use super::tag::TagKind;
-use super::verify_tags::Programs;
+use super::verify_programs::Programs;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

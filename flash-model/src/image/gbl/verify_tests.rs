@@ -200,6 +200,9 @@ fn certificates_have_versions() {
     assert!(ids(&plain().sign(&key("root")).unwrap(), &device(9)).is_empty());
     assert_eq!(ids(&plain().sign(&key("sign")).unwrap(), &device(9)), ["signature"]);
     assert_eq!(ids(&plain().sign(&key("sign")).unwrap(), &Device::default()), ["signature-not-checked"]);
+    // A signature counts, whatever the header says.
+    let silent = plain().header_flags(0).sign(&key("root")).unwrap();
+    assert_eq!(ids(&silent, &key_only), ["signature"]);
     let nothing = Device { trust: Trust::Nothing, ..Device::default() };
     assert_eq!(ids(&plain().sign(&key("sign")).unwrap(), &nothing), ["signature-key"]);
 }
