@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use brickproof_flash_model::image::gbl::device::DeviceCertificate;
 use brickproof_flash_model::image::gbl::{
-    ApplicationData, Certificate, Comparison, Compression, Connective, Content, Dependency, Device, EncryptionKey,
-    FirmwareBuilder, Gbl, GblBuilder, GblFault, ImageType, Pieces, Report, TagKind, Trust, decompress, dependency,
+    ApplicationData, Certificate, Comparison, Compression, CompressionFault, Connective, Content, Dependency, Device,
+    EncryptionKey, FirmwareBuilder, Gbl, GblBuilder, GblFault, ImageType, Pieces, Report, TagKind, Trust, dependency,
     public_key_token_file, read_public_key, verify,
 };
 use brickproof_flash_model::image::mcuboot::{PublicKey, SigningKey};
@@ -109,18 +109,14 @@ fn signed_files_are_good_and_certificates_hold() {
 
 #[test]
 fn compressed_files_have_the_same_program_inside() {
-    for (name, compression) in
-        [("lzma.gbl", Compression::Lzma), ("lz4.gbl", Compression::Lz4), ("lzma-encrypted.gbl", Compression::Lzma)]
-    {
+    for name in ["plain.gbl", "lzma.gbl", "lz4.gbl", "lzma-encrypted.gbl"] {
         let file = read(name);
         let gbl = Gbl::read(&file).unwrap();
-        let inside = gbl.decrypt(&secret()).ok();
-        let (tags, stream) =
-            inside.as_ref().map_or((gbl.tags(), gbl.bytes()), |inside| (inside.tags(), inside.bytes()));
-        let program = tags.iter().find(|tag| tag.kind == Some(compression.tag_kind())).unwrap();
-        let Ok(Content::Program { address, data }) = Content::read(program, stream) else { panic!("{name}") };
-        let found = decompress(compression, data, 509).unwrap();
-        assert_eq!((address, found.trailing, found.bytes), (BASE, 0, read("code.bin")), "{name}");
+        let key = secret();
+        assert_eq!(gbl.programs(Some(&key), 509).unwrap(), [(BASE, read("code.bin"))], "{name}");
+        let bomb = GblFault::Compressed(CompressionFault::TooLarge { limit: 508 });
+        assert_eq!(gbl.programs(Some(&key), 508).unwrap_err().fault, bomb, "{name}");
+        assert_eq!(gbl.programs(None, 509).is_err(), gbl.is_encrypted(), "{name}");
         assert_eq!(verify(&file, &device()), Report::default(), "{name}");
     }
 }
@@ -252,6 +248,7 @@ fn files_of_every_combination_are_good() {
                 let certificate = signing.ends_with("certificate").then_some(own);
                 let report = verify(&file, &Device { certificate, ..device() });
                 let name = format!("{name}{encryption}{signing}");
+                assert_eq!(&Gbl::read(&file).unwrap().programs(Some(&secret()), 8000).unwrap(), programs, "{name}");
                 let errors: Vec<_> = report
                     .findings
                     .iter()

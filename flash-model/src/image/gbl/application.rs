@@ -53,19 +53,19 @@ impl VectorTable {
 pub struct ApplicationProperties {
     /// Where it says so.
     pub address: u32,
-    /// Lowest byte major version, the rest minor version. Before 1.1 there is no certificate.
+    /// Lowest byte major version, the rest minor version.
     pub struct_version: u32,
     /// See [`signature_type`].
     pub signature_type: u32,
-    /// Address of the signature or CRC.
+    /// Address of the signature or CRC; all ones for neither.
     pub signature_location: u32,
     /// What it is.
     pub application: ApplicationData,
-    /// Address of a certificate; 0 for none.
+    /// Address of a certificate; 0 for none, and before version 1.1.
     pub certificate: u32,
-    /// Address of long tokens; 0 for none.
+    /// Address of long tokens; 0 for none, and before version 1.2.
     pub long_tokens: u32,
-    /// Key that decrypts files, in a bootloader; zero or ones for none.
+    /// Key that decrypts files, in a bootloader; zero for none, and before version 1.2.
     pub decrypt_key: [u8; 16],
 }
 
@@ -85,15 +85,19 @@ impl ApplicationProperties {
         let offset = usize::try_from(address.checked_sub(base)?).ok()?;
         let bytes = image.get(offset..).filter(|bytes| bytes.starts_with(&PROPERTIES_MAGIC))?;
         let word = |at| u32_at(bytes, at);
-        let key = bytes.get(64..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default();
+        let struct_version = word(16)?;
+        // What is behind an older structure is something else.
+        let later =
+            bytes.get(60..).filter(|_| struct_version & 0xff > 1 || struct_version >> 8 >= 2).unwrap_or_default();
+        let key = later.get(4..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default();
         Some(Self {
             address,
-            struct_version: word(16)?,
+            struct_version,
             signature_type: word(20)?,
             signature_location: word(24)?,
             application: ApplicationData::parse(bytes.get(28..)?.first_chunk()?),
-            certificate: word(56).unwrap_or(0),
-            long_tokens: word(60).unwrap_or(0),
+            certificate: word(56).filter(|_| struct_version >> 8 >= 1).unwrap_or(0),
+            long_tokens: u32_at(later, 0).unwrap_or(0),
             decrypt_key: key,
         })
     }

@@ -6,7 +6,7 @@ use super::compress::{Compression, compress};
 use super::content::{ApplicationData, Header, file_type};
 use super::crypt::{EncryptionKey, NONCE_LEN};
 use super::dependency::Dependency;
-use super::error::{GblError, GblFault, Place};
+use super::error::{GblError, GblFault};
 use super::parts::{Encryption, Padding, Part, Parts, Pieces, Signing};
 use super::tag::TagKind;
 use crate::image::mcuboot::SigningKey;
@@ -108,10 +108,9 @@ impl GblBuilder {
     /// Adds bytes for the flash, compressed.
     ///
     /// # Errors
-    /// [`GblFault::Compression`] never, as things are.
+    /// [`GblFault::Compressed`] never, as things are.
     pub fn compressed_program(self, compression: Compression, address: u32, data: &[u8]) -> Result<Self, GblError> {
-        let packed = compress(compression, data)
-            .map_err(|fault| GblError::new(Place::File(0), GblFault::Compression(fault.to_string())))?;
+        let packed = compress(compression, data).map_err(GblFault::Compressed)?;
         Ok(self.part(compression.tag_kind(), [&address.to_le_bytes(), packed.as_slice()].concat()))
     }
 

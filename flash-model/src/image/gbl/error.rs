@@ -4,6 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use super::compress::CompressionFault;
 use super::tag::TagKind;
 use crate::image::mcuboot::KeyError;
 
@@ -140,9 +141,12 @@ pub enum GblFault {
     /// A payload that no length field holds.
     #[error("tag {0} would be longer than 4 GiB: make it shorter")]
     TooLong(TagName),
-    /// Compression failed.
-    #[error("the program cannot be compressed: {0}")]
-    Compression(String),
+    /// A compressed program that is none.
+    #[error(transparent)]
+    Compressed(#[from] CompressionFault),
+    /// Nothing can be seen inside.
+    #[error("the file is encrypted: give the key")]
+    KeyNeeded,
     /// A key that cannot sign.
     #[error(transparent)]
     Key(#[from] KeyError),

@@ -147,7 +147,7 @@ impl FirmwareBuilder {
             address: address(PROPERTIES),
             struct_version: PROPERTIES_VERSION,
             signature_type,
-            signature_location: address(u32::try_from(len).unwrap_or(u32::MAX)),
+            signature_location: if last == 0 { u32::MAX } else { address(u32::try_from(len).unwrap_or(u32::MAX)) },
             application: self.data,
             certificate: self.certificate.map_or(0, |_| address(CERTIFICATE)),
             long_tokens: 0,
@@ -208,7 +208,13 @@ mod tests {
         let properties = ApplicationProperties::read(&image, BASE).unwrap();
         assert_eq!(properties.application, builder.data());
         assert_eq!(properties.emit(), image[0x140..0x190]);
+        assert_eq!((properties.struct_version, properties.signature_location), (0x201, u32::MAX));
         assert_eq!(ApplicationProperties::find(&image, BASE), Some(properties));
+        let bootloader = builder.clone().decrypt_key(EncryptionKey::new([8; 16])).build();
+        assert_eq!(ApplicationProperties::read(&bootloader, BASE).unwrap().decrypt_key, [8; 16]);
+        let mut older = bootloader;
+        older[0x151] = 1;
+        assert_eq!(ApplicationProperties::read(&older, BASE).unwrap().decrypt_key, [0; 16]);
         assert_eq!(ApplicationProperties::read(&image, BASE + 0x1000), None);
         assert_eq!(ApplicationProperties::find(&image[..0x150], BASE), None);
         assert_eq!(FirmwareBuilder::new(BASE).size(0).build().len(), FirmwareBuilder::MIN_SIZE);

@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::compress::{Compression, CompressionFault, decompress};
 use super::content::{Content, Header, SIGNATURE_LEN, file_type, u32_at};
 use super::crypt::{Decrypted, EncryptionInit, EncryptionKey};
 use super::dependency::Dependency;
@@ -183,6 +184,39 @@ impl<'a> Gbl<'a> {
             (decrypted, None) => Ok(decrypted),
             (_, Some(error)) => Err(error),
         }
+    }
+
+    /// What the programs have for the flash, decrypted with `key` and decompressed to at most `limit` bytes together: addresses
+    /// and bytes, in the order of the file. Patches are left out.
+    ///
+    /// # Errors
+    /// [`GblFault::KeyNeeded`], what [`Gbl::decrypt`] says, [`GblFault::Length`], [`GblFault::Compressed`].
+    pub fn programs(&self, key: Option<&EncryptionKey>, limit: usize) -> Result<Vec<(u32, Vec<u8>)>, GblError> {
+        let mut programs = Vec::new();
+        let mut left = limit;
+        let inside = match (self.tag(TagKind::EncryptionInit), key) {
+            (Some(_), Some(key)) => Some(self.decrypt(key)?),
+            (Some(tag), None) => return Err(GblError::new(tag.place, GblFault::KeyNeeded)),
+            (None, _) => None,
+        };
+        let in_clear = self.tags.iter().map(|tag| (tag, self.bytes));
+        let inside = inside.iter().flat_map(|inside| inside.tags().iter().map(|tag| (tag, inside.bytes())));
+        for (tag, stream) in in_clear.chain(inside) {
+            let Some(kind) = tag.kind.filter(|kind| kind.is_program()) else { continue };
+            let Content::Program { address, data } = Content::read(tag, stream)? else { continue };
+            let data = match Compression::of(kind) {
+                None => data.to_vec(),
+                Some(compression) => {
+                    let found = decompress(compression, data, left);
+                    found.map_err(|fault| GblError::new(tag.place, GblFault::Compressed(fault)))?.bytes
+                }
+            };
+            left = left
+                .checked_sub(data.len())
+                .ok_or_else(|| GblError::new(tag.place, GblFault::Compressed(CompressionFault::TooLarge { limit })))?;
+            programs.push((address, data));
+        }
+        Ok(programs)
     }
 
     /// The version dependencies in clear, in the order of the file, the first [`DEPENDENCIES_MAX`]; those that cannot be read
