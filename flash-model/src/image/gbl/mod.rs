@@ -15,7 +15,7 @@
 //! | [`dependency`] | versions that have to run, as words and on a device |
 //! | [`crypt`] | [`EncryptionKey`], [`Decrypted`] |
 //! | [`certificate`] | [`Certificate`]; files with public keys |
-//! | [`compress`] | compressed programs, and what a device has memory for |
+//! | [`mod@compress`] | compressed programs, and what a device has memory for |
 //! | [`mod@verify`] | [`verify()`]: all that a device would find, in its order |
 //! | [`device`] | [`Device`]: the device that is asked |
 //! | [`build`] | [`GblBuilder`] |

@@ -124,11 +124,12 @@ impl<'a> Gbl<'a> {
         self.end
     }
 
-    /// The CRC, over everything before it; `None` without an end tag of 4 bytes.
+    /// The CRC, over everything before it: the 4 bytes behind the header of the end tag, whatever length it says; `None` when
+    /// they are not there.
     #[must_use]
     pub fn crc(&self) -> Option<FileCrc> {
         let end = self.tags.last().filter(|tag| tag.kind == Some(TagKind::End))?;
-        let stored = u32_at(self.bytes.get(end.payload.clone())?, 0)?;
+        let stored = u32_at(self.bytes, end.payload.start)?;
         Some(FileCrc { stored, computed: crc32(self.bytes.get(..end.payload.start)?, 0) })
     }
 

@@ -11,7 +11,7 @@
 //! | `unknown-tag`, `unsupported-tag` | 0x1008 | an id that nobody, or this device does not know |
 //! | `tag-order` | 0x100E | behind a tag that has to come later, or there twice |
 //! | `tag-in-clear`, `tag-inside` | 0x1001 | on the wrong side of the encryption |
-//! | `tag-length` | by kind | not as long as its kind is |
+//! | `tag-length` | by kind | not as long as its kind is; where that is one length a device reads so many bytes all the same |
 //! | `encryption-not-announced`, `encryption-init-missing`, `encryption-length` | | the parts of the encryption disagree |
 //! | `not-decrypted` | | no key to look inside with |
 //! | `wrong-encryption-key` | 0x1008 | encrypted with another key |
@@ -160,8 +160,7 @@ fn unreadable(error: &GblError) -> Finding {
         GblFault::TooLarge(_) => ("too-large", None),
         GblFault::TooManyTags => ("too-many-tags", None),
         GblFault::NoEnd => ("no-end", None),
-        GblFault::Length { .. } => ("tag-length", Some(codes::UNKNOWN_TAG)),
-        GblFault::WrongKey(_) => ("wrong-encryption-key", Some(codes::UNKNOWN_TAG)),
+        GblFault::Length { .. } => ("tag-length", None),
         _ => ("truncated", None),
     };
     Finding { id, severity: Severity::Error, place: error.place, code, message: error.fault.to_string() }
@@ -251,6 +250,10 @@ impl Check<'_> {
                     crc.computed, crc.stored
                 );
                 self.error("crc", end, Some(codes::CRC), message);
+            }
+            None if self.gbl.tag(TagKind::End).is_some() => {
+                let message = "no 4 bytes of a CRC behind the end tag: the file is truncated, copy it again";
+                self.error("truncated", end, None, message.to_owned());
             }
             _ => {}
         }

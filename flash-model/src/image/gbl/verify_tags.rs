@@ -32,15 +32,20 @@ impl<'a> Check<'a> {
                 for inner in decrypted.tags().iter().filter(starts) {
                     self.tag(inner, decrypted.bytes(), Some(&piece));
                 }
+                self.inside_fault(&piece);
             }
         }
-        if let Some(GblError { place, fault }) = self.inside_fault.take() {
-            let (id, code) = match fault {
-                GblFault::WrongKey(_) => ("wrong-encryption-key", Some(codes::UNKNOWN_TAG)),
-                _ => ("truncated", None),
-            };
-            self.error(id, place, code, fault.to_string());
-        }
+    }
+
+    /// What is wrong inside, where the device comes to it.
+    fn inside_fault(&mut self, piece: &Range<usize>) {
+        let is_here = |error: &mut GblError| matches!(error.place, Place::Inside(offset) if piece.contains(&offset));
+        let Some(GblError { place, fault }) = self.inside_fault.take_if(is_here) else { return };
+        let (id, code) = match fault {
+            GblFault::WrongKey(_) => ("wrong-encryption-key", Some(codes::UNKNOWN_TAG)),
+            _ => ("truncated", None),
+        };
+        self.error(id, place, code, fault.to_string());
     }
 
     fn first_piece(&mut self, tag: &Tag, has_init: bool) {
@@ -74,12 +79,15 @@ impl<'a> Check<'a> {
             self.order(tag, kind);
         }
         self.side(tag, kind, piece.is_some());
+        let content = Content::read(tag, stream);
+        if let Err(error) = &content {
+            self.length(kind, error, tag.length);
+        }
         if let Some(piece) = piece {
             self.piece(tag, kind, piece);
         }
-        match Content::read(tag, stream) {
-            Ok(content) => self.content(tag, kind, content),
-            Err(error) => self.length(kind, &error, tag.length),
+        if let Ok(content) = content {
+            self.content(tag, kind, content);
         }
     }
 
@@ -148,16 +156,21 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Where a kind has one length the device reads that many bytes, whatever the tag says.
     fn length(&mut self, kind: TagKind, error: &GblError, length: u32) {
         let message = error.fault.to_string();
         let code = match kind {
             TagKind::End => return self.warn("tag-length", error.place, message),
-            // Up to the buffer of the parser: what is missing is zero, what is too much is left out.
+            // Up to the buffer of the parser: what is missing is zero, what is too much is left out. Above, the code depends on
+            // how the file is cut into writes.
             TagKind::Application if length <= 64 => return self.warn("tag-length", error.place, message),
-            TagKind::Application | TagKind::VersionDependency => Some(codes::UNEXPECTED),
-            TagKind::ProgramLz4 | TagKind::ProgramLzma => None,
-            _ => Some(codes::UNKNOWN_TAG),
+            TagKind::VersionDependency => Some(codes::UNEXPECTED),
+            // The parser reads on into the next tag.
+            TagKind::Program | TagKind::EraseProgram | TagKind::SeUpgrade | TagKind::Bootloader => {
+                Some(codes::UNKNOWN_TAG)
+            }
+            // Where a kind has one length the device reads that many bytes, whatever the tag says, and takes what is behind
+            // them for the next tag.
+            _ => None,
         };
         self.error("tag-length", error.place, code, message);
     }
