@@ -1,11 +1,11 @@
 //! Scripts for the recorder of the real bootloader (`golden/gecko`), played on the model.
 
+pub(crate) mod scripts;
+
 use std::iter::Peekable;
 
 use brickproof_flash_model::boot::gecko::{AppLoader, Cause, Entry, Gecko, Options, Outcome, ResetInfo, Stop, reason};
-use brickproof_flash_model::flash::{
-    Controller, Flash, Hook, Interruption, Operation, OperationKind, Tear, Verdict,
-};
+use brickproof_flash_model::flash::{Controller, Flash, Hook, Interruption, Operation, OperationKind, Tear, Verdict};
 use brickproof_flash_model::image::nordic::crc32;
 use brickproof_flash_model::layout::Layout;
 
@@ -173,7 +173,7 @@ impl Player {
         match boot.map(|boot| boot.outcome) {
             Err(_) => End::Power,
             Ok(Outcome::Application) => End::Application,
-            Ok(Outcome::Reset { .. }) => End::Reset,
+            Ok(Outcome::Reset { reason }) => self.reset(reason),
             Ok(Outcome::Fault { .. }) => {
                 self.scribe.said.push("fault".into());
                 End::Reset
@@ -182,6 +182,16 @@ impl Player {
             Ok(Outcome::Brick { reason }) => panic!("{reason}"),
             Ok(Outcome::AppLoader) => self.apploader(lines),
         }
+    }
+
+    /// Only the secure engine brings the device back to the bootloader by itself.
+    fn reset(&mut self, reason: u16) -> End {
+        if reason != reason::BOOTLOAD {
+            return End::Reset;
+        }
+        self.scribe.said.push("secure-engine".into());
+        self.left();
+        End::Power
     }
 
     fn apploader<'s>(&mut self, lines: &mut Peekable<impl Iterator<Item = &'s str>>) -> End {
@@ -223,7 +233,10 @@ impl Player {
                         self.left();
                         return End::Power;
                     }
-                    return if ended.is_ok() { End::Reset } else { End::Power };
+                    return match ended {
+                        Ok(Outcome::Reset { reason }) => self.reset(reason),
+                        _ => End::Power,
+                    };
                 }
                 ["versions"] => {
                     let bootloader = self.gecko.bootloader_version(&self.flash).unwrap();

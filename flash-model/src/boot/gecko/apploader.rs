@@ -52,12 +52,7 @@ impl AppLoader {
     ///
     /// # Errors
     /// [`Stop`]: power is lost, or the device hangs. Inside, why the file is refused.
-    pub fn data(
-        &mut self,
-        gecko: &Gecko,
-        flash: &mut Controller<'_>,
-        piece: &[u8],
-    ) -> Result<Result<(), Code>, Stop> {
+    pub fn data(&mut self, gecko: &Gecko, flash: &mut Controller<'_>, piece: &[u8]) -> Result<Result<(), Code>, Stop> {
         let Some(parser) = &mut self.parser else { return Ok(Err(Code::Unexpected)) };
         self.started = true;
         let mut taker = Taker {

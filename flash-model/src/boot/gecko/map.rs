@@ -74,7 +74,10 @@ impl MemoryMap {
         let block = |device: u8| {
             let spec = layout.devices.get(usize::from(device)).ok_or_else(|| wrong("no device".into()))?;
             if spec.geometry.erased_value() != 0xff || spec.geometry.program_unit() > 4 {
-                return Err(wrong(format!("`{}` must be written in words of 4 bytes or less, erased to 0xff", spec.name)));
+                return Err(wrong(format!(
+                    "`{}` must be written in words of 4 bytes or less, erased to 0xff",
+                    spec.name
+                )));
             }
             if spec.base.checked_add(spec.geometry.len()).is_none() {
                 return Err(wrong(format!("`{}` ends behind the last address", spec.name)));

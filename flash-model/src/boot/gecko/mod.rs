@@ -12,8 +12,8 @@
 //! | `upgrade` | a new bootloader comes into its place |
 //! | [`codes`] | what it answers |
 
-pub mod apploader;
 mod application;
+pub mod apploader;
 pub mod codes;
 pub mod map;
 pub mod options;
@@ -26,8 +26,8 @@ use crate::flash::{Controller, FlashError, Interruption};
 use crate::layout::Layout;
 use crate::source::Mistake;
 
-pub use apploader::AppLoader;
 pub use application::{Properties, Unbootable};
+pub use apploader::AppLoader;
 pub use codes::Code;
 pub use map::{MemoryMap, Slot};
 pub use options::{Options, OwnCertificate, PublicKey};
@@ -71,7 +71,10 @@ impl Gecko {
         let map = MemoryMap::new(layout)?;
         let wrong = |message: String, remedy: &str| Err(Mistake::new("bootloader options", message).remedy(remedy));
         if options.storage && map.slots().is_empty() {
-            return wrong(format!("a storage bootloader needs a slot, and `{}` has none", layout.name), "a partition `slot-0`");
+            return wrong(
+                format!("a storage bootloader needs a slot, and `{}` has none", layout.name),
+                "a partition `slot-0`",
+            );
         }
         let upgrade = map.flash_base().checked_add(options.upgrade_offset);
         let end = upgrade.and_then(|upgrade| upgrade.checked_add(options.upgrade_size));

@@ -276,7 +276,9 @@ impl Gecko {
                 }
                 if entry.info.signature & 0xf >= RESETS_MAX {
                     entry.info.signature = INVALID;
-                    return Ok(Outcome::Halted { reason: "it was reset in a circle, and found nothing to install".into() });
+                    return Ok(Outcome::Halted {
+                        reason: "it was reset in a circle, and found nothing to install".into(),
+                    });
                 }
                 entry.info.signature += 1;
                 Ok(entry.reset(reason::BADIMAGE))

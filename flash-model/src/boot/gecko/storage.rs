@@ -16,7 +16,8 @@
 //! wrong under a good CRC is found when the old application is gone.
 
 use super::{
-    Callbacks, Code, Contents, Decision, Decompressor, Entry, Gecko, ImageProperties, Outcome, Parser, Slot, Stop, Taker,
+    Callbacks, Code, Contents, Decision, Decompressor, Entry, Gecko, ImageProperties, Outcome, Parser, Slot, Stop,
+    Taker,
 };
 use crate::flash::{Controller, FlashError};
 
@@ -100,13 +101,8 @@ impl Verification {
         let len = READ_BUFFER.min(self.slot.len.saturating_sub(self.offset));
         let mut bytes = vec![0; len as usize];
         gecko.map().read(flash.flash(), self.slot.address.wrapping_add(self.offset), &mut bytes)?;
-        let mut taker = Taker {
-            gecko,
-            flash,
-            callbacks,
-            properties: &mut self.properties,
-            decompressor: &mut self.decompressor,
-        };
+        let mut taker =
+            Taker { gecko, flash, callbacks, properties: &mut self.properties, decompressor: &mut self.decompressor };
         self.code = self.parser.parse(&bytes, &mut taker)?.err();
         self.offset = self.offset.saturating_add(READ_BUFFER);
         Ok(())

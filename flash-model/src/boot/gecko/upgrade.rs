@@ -29,7 +29,8 @@ impl Gecko {
             return Ok(None);
         }
         let size = self.map().word(flash, location.wrapping_add(24))?;
-        let Some(size) = size.checked_add(4).filter(|size| *size <= max && self.map().place(at, *size).is_some()) else {
+        let Some(size) = size.checked_add(4).filter(|size| *size <= max && self.map().place(at, *size).is_some())
+        else {
             return Ok(None);
         };
         Ok((self.crc(flash, at, size)? == CRC_RESIDUE).then_some(size))

@@ -322,8 +322,7 @@ impl Parser {
             let left = usize::try_from(self.tag_length - self.tag_offset).unwrap_or(usize::MAX);
             let bytes = self.take(input, left.min(BUFFER).min(available), BUFFER, true, Some(taker.gecko))?;
             if decompresses {
-                let mut writer =
-                    Writer { programming: &mut self.programming, gecko: taker.gecko, flash: taker.flash };
+                let mut writer = Writer { programming: &mut self.programming, gecko: taker.gecko, flash: taker.flash };
                 taker.decompressor.parse(&bytes, &mut writer)?.map_err(Break::Refused)?;
             }
         }
