@@ -3,24 +3,20 @@
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use sha2::{Digest, Sha256};
 
-use super::{ApplicationData, Gecko, PublicKey};
+use super::{Gecko, PublicKey};
 use crate::flash::{Controller, Flash, FlashError};
+use crate::image::gbl::application::{PROPERTIES_MAGIC, signature_type};
+use crate::image::gbl::{ApplicationData, ApplicationProperties};
 use crate::image::nordic::crc32;
 
-/// What application properties begin with.
-pub(super) const MAGIC: [u8; 16] =
-    [0x13, 0xb7, 0x79, 0xfa, 0xc9, 0x25, 0xdd, 0xb7, 0xad, 0xf3, 0xcf, 0xe0, 0xf1, 0xb6, 0x14, 0xb8];
 /// Where the vector table points to the properties.
 const PROPERTIES_POINTER: u32 = 52;
-/// Bytes of the properties that are read.
-const PROPERTIES_LEN: usize = 60;
+/// Bytes of the properties that are read at least.
+const PROPERTIES_MIN: usize = 60;
 /// The major version of the properties.
 const MAJOR_VERSION: u32 = 1;
 /// Bytes of a vector table, which lies in front of everything.
 const VECTORS_LEN: u32 = 64;
-const SIGNATURE_NONE: u32 = 0;
-const SIGNATURE_ECDSA: u32 = 1;
-const SIGNATURE_CRC32: u32 = 2;
 /// The CRC-32 of anything with its own CRC-32 behind it.
 const CRC_RESIDUE: u32 = 0x2144_df1c;
 /// Words for versions that were started (`SL_GBL_APPLICATION_VERSION_STORAGE_CAPACITY`).
@@ -29,21 +25,6 @@ const VERSIONS: u32 = 6;
 const MAX_MAGIC: u32 = 0x1234_dcba;
 /// The versions are to be forgotten.
 const RESET_MAGIC: u32 = 0x5839_fbac;
-
-/// The properties of an application, as far as the bootloader looks at them (`ApplicationProperties_t`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Properties {
-    /// Version of the structure.
-    pub struct_version: u32,
-    /// 0 none, 1 ECDSA P-256, 2 CRC-32.
-    pub signature_type: u32,
-    /// Where the signature is.
-    pub signature_location: u32,
-    /// What the application is.
-    pub application: ApplicationData,
-    /// Where its certificate is.
-    pub certificate: u32,
-}
 
 /// Why an application is not started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,31 +56,25 @@ impl Gecko {
     ///
     /// # Errors
     /// [`FlashError::ReadFault`].
-    pub fn properties(&self, flash: &Flash, vectors: u32) -> Result<Option<Properties>, FlashError> {
+    pub fn properties(&self, flash: &Flash, vectors: u32) -> Result<Option<ApplicationProperties>, FlashError> {
         let at = self.map().word(flash, vectors.wrapping_add(PROPERTIES_POINTER))?;
         self.properties_at(flash, at)
     }
 
     /// Where there is nothing to read, the processor takes a fault.
-    fn properties_at(&self, flash: &Flash, at: u32) -> Result<Option<Properties>, FlashError> {
+    fn properties_at(&self, flash: &Flash, at: u32) -> Result<Option<ApplicationProperties>, FlashError> {
         if at == 0 || at == u32::MAX || at < self.map().flash_base() {
             return Ok(None);
         }
-        let mut magic = [0; 16];
+        let mut magic = [0; PROPERTIES_MAGIC.len()];
         self.map().read(flash, at, &mut magic)?;
-        if magic != MAGIC {
+        if magic != PROPERTIES_MAGIC {
             return Ok(None);
         }
-        let mut bytes = [0; PROPERTIES_LEN];
+        let whole = self.map().place(at, ApplicationProperties::LEN as u32).is_some();
+        let mut bytes = vec![0; if whole { ApplicationProperties::LEN } else { PROPERTIES_MIN }];
         self.map().read(flash, at, &mut bytes)?;
-        let word = |at: usize| bytes.get(at..).and_then(|b| b.first_chunk()).map_or(0, |w| u32::from_le_bytes(*w));
-        Ok(Some(Properties {
-            struct_version: word(16),
-            signature_type: word(20),
-            signature_location: word(24),
-            application: ApplicationData::parse(&bytes[28..56]),
-            certificate: word(56),
-        }))
+        Ok(ApplicationProperties::at(&bytes, at, at))
     }
 
     /// The version of the application (`bootload_getApplicationVersion`).
@@ -165,8 +140,8 @@ impl Gecko {
             return Ok(Some(Unbootable::PropertiesVersion(properties.struct_version)));
         }
         match properties.signature_type {
-            SIGNATURE_NONE => Ok(None),
-            SIGNATURE_CRC32 => {
+            signature_type::NONE => Ok(None),
+            signature_type::CRC32 => {
                 let len = properties.signature_location.wrapping_add(4).wrapping_sub(start);
                 let mut crc = 0;
                 map.visit(flash, start, len, |piece| crc = crc32(piece, crc))?;
@@ -209,7 +184,7 @@ impl Gecko {
             }
         }
         let location = properties.signature_location;
-        if properties.signature_type != SIGNATURE_ECDSA || location < start || location > map.flash_end() {
+        if properties.signature_type != signature_type::ECDSA_P256 || location < start || location > map.flash_end() {
             return Ok(Some(Unbootable::NoSignature));
         }
         let mut hash = Sha256::new();

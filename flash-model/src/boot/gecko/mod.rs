@@ -26,12 +26,12 @@ use crate::flash::{Controller, FlashError, Interruption};
 use crate::layout::Layout;
 use crate::source::Mistake;
 
-pub use application::{Properties, Unbootable};
+pub use application::Unbootable;
 pub use apploader::AppLoader;
 pub use codes::Code;
 pub use map::{MemoryMap, Slot};
 pub use options::{Options, OwnCertificate, PublicKey};
-pub use parser::{ApplicationData, Callbacks, Contents, Decompressor, ImageProperties, Parser, Taker};
+pub use parser::{Callbacks, Contents, Decompressor, ImageProperties, Parser, Taker};
 pub use run::{Boot, Cause, Decision, Entry, Outcome, ResetInfo, reason};
 pub use storage::{SlotError, Verification};
 

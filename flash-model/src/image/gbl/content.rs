@@ -63,7 +63,7 @@ pub const APPLICATION_TYPES: [(u32, &str); 8] = [
 ];
 
 /// What an application is, in its tag and in the properties inside the firmware.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct ApplicationData {
     /// Bits, see [`APPLICATION_TYPES`].
     pub kind: u32,

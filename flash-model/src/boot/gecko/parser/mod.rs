@@ -29,7 +29,7 @@ use crate::image::gbl::TagKind;
 use crate::image::nordic::crc32;
 
 pub use decompress::Decompressor;
-pub use tags::{ApplicationData, Contents, ImageProperties};
+pub use tags::{Contents, ImageProperties};
 use writer::Programming;
 
 /// Most bytes that are held back, and read at once (`GBL_PARSER_BUFFER_SIZE`).

@@ -4,6 +4,7 @@ use super::super::{Code, Gecko, Stop};
 use super::writer::Writer;
 use super::{BUFFER, Break, Data, Parser, State, Taker, word};
 use crate::flash::FlashError;
+use crate::image::gbl::{ApplicationData, TagKind};
 
 /// Major version of the format.
 const MAJOR_VERSION: u32 = 3;
@@ -49,28 +50,6 @@ pub struct ImageProperties {
     pub se_version: u32,
     /// What its application is.
     pub application: ApplicationData,
-}
-
-/// What an application is (`ApplicationData_t`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct ApplicationData {
-    /// What is in it, by bit.
-    pub kind: u32,
-    /// Its version.
-    pub version: u32,
-    /// What it can do, by bit.
-    pub capabilities: u32,
-    /// What product it is for.
-    pub product_id: [u8; 16],
-}
-
-impl ApplicationData {
-    /// Reads it; what is not there is 0.
-    #[must_use]
-    pub fn parse(bytes: &[u8]) -> Self {
-        let product_id = bytes.get(12..).and_then(|bytes| bytes.first_chunk()).copied().unwrap_or_default();
-        Self { kind: word(bytes, 0), version: word(bytes, 4), capabilities: word(bytes, 8), product_id }
-    }
 }
 
 impl Parser {
@@ -174,7 +153,9 @@ impl Parser {
         if self.tag_offset < self.tag_length {
             let len = usize::try_from(self.tag_length).unwrap_or(usize::MAX);
             let bytes = self.take(input, len, BUFFER, true, Some(taker.gecko))?;
-            let application = ApplicationData::parse(&bytes);
+            let mut data = [0; ApplicationData::LEN];
+            data.iter_mut().zip(&bytes).for_each(|(to, from)| *to = *from);
+            let application = ApplicationData::parse(&data);
             taker.properties.application = application;
             taker.properties.contents.application = true;
             let flash = taker.flash.flash();
@@ -204,7 +185,7 @@ impl Parser {
                 self.address = 0;
                 self.received_se = true;
                 if taker.callbacks.bootloader {
-                    let id = crate::image::gbl::TagKind::SeUpgrade.id();
+                    let id = TagKind::SeUpgrade.id();
                     taker.gecko.program_upgrade(taker.flash, 0, &id.to_le_bytes())?;
                     taker.gecko.program_upgrade(taker.flash, 8, &bytes)?;
                     self.address = 16;
