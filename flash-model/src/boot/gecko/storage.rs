@@ -238,13 +238,13 @@ impl Gecko {
         }
         if se && properties.se_version > self.options().se_version {
             let wanted = Contents { se: true, ..Contents::default() };
-            if self.run_slot(flash, slot, wanted, Callbacks { application: false, bootloader: true })?.is_ok() {
+            if self.run_slot(flash, (n, slot), wanted, false, entry)?.is_ok() {
                 return Ok(Installed::Reset(self.commit_se(entry)));
             }
         }
         if bootloader && properties.bootloader_version > self.bootloader_version(flash.flash())? {
             let wanted = Contents { bootloader: true, ..Contents::default() };
-            let put_aside = self.run_slot(flash, slot, wanted, Callbacks { application: false, bootloader: true })?;
+            let put_aside = self.run_slot(flash, (n, slot), wanted, false, entry)?;
             decisions.push(Decision::PutAside { slot: n, result: put_aside });
             if put_aside.is_ok()
                 && let Some(outcome) = self.commit_bootloader(flash, entry, properties.bootloader_size)?
@@ -257,21 +257,29 @@ impl Gecko {
             return Ok(Installed::Nothing);
         }
         let wanted = Contents { application: true, ..Contents::default() };
-        let installed = self.run_slot(flash, slot, wanted, Callbacks { application: true, bootloader: false })?;
+        let installed = self.run_slot(flash, (n, slot), wanted, true, entry)?;
         decisions.push(Decision::Installed { slot: n, result: installed });
         Ok(if installed.is_ok() { Installed::Application } else { Installed::Nothing })
     }
 
-    /// Reads a slot once more, with an effect (`bootloadFromSlot`).
+    /// Reads a slot once more, with an effect: its application is programmed, or what is for elsewhere put aside
+    /// (`bootloadFromSlot`).
     fn run_slot(
         &self,
         flash: &mut Controller<'_>,
-        slot: Slot,
+        (n, slot): (usize, Slot),
         wanted: Contents,
-        callbacks: Callbacks,
+        application: bool,
+        entry: &Entry,
     ) -> Result<Result<(), Code>, Stop> {
+        let callbacks = Callbacks { application, bootloader: !application };
         let mut run = Verification::new(slot, true, wanted);
+        let what = u32::from(wanted.application) | u32::from(wanted.bootloader) << 1 | u32::from(wanted.se) << 2;
+        let what = what | u32::try_from(n).unwrap_or(u32::MAX) << 8;
         while run.code.is_none() && run.offset < slot.len {
+            // Of what has been read, which is still there, only this depended on what was elsewhere.
+            let known = what | run.parser.unmet() << 16;
+            flash.checkpoint("storage: a piece of a slot", [run.offset, known, entry.code(), 0])?;
             run.advance(self, flash, callbacks)?;
         }
         Ok(if run.good() { Ok(()) } else { Err(run.code.unwrap_or(Code::ImageError)) })

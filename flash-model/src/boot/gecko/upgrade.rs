@@ -58,7 +58,7 @@ impl Gecko {
             return Ok(Some(entry.reset(reason::UPGRADE)));
         }
         let outcome = entry.reset(reason::BOOTLOAD);
-        self.copy_bootloader(flash, size)?;
+        self.copy_bootloader(flash, size, entry.code())?;
         Ok(Some(outcome))
     }
 
@@ -83,15 +83,16 @@ impl Gecko {
         }
         let Some(size) = self.bootloader_size(flash.flash(), self.upgrade_location())? else { return Ok(whole) };
         decisions.push(Decision::CopiesBootloader { size });
-        self.copy_bootloader(flash, size)?;
+        self.copy_bootloader(flash, size, u32::from(asked))?;
         Ok(true)
     }
 
-    fn copy_bootloader(&self, flash: &mut Controller<'_>, size: u32) -> Result<(), Stop> {
+    /// `then`: what tells apart who goes on behind it.
+    fn copy_bootloader(&self, flash: &mut Controller<'_>, size: u32, then: u32) -> Result<(), Stop> {
         let (base, max) = self.map().bootloader();
         let page = self.map().page();
         for offset in (0..max).step_by(page as usize) {
-            flash.checkpoint("upgrade: a page of the bootloader", [offset, 0, 0, 0])?;
+            flash.checkpoint("upgrade: a page of the bootloader", [offset, size, then, 0])?;
             self.erase_page(flash, base + offset)?;
             let len = page.min(size.next_multiple_of(4).saturating_sub(offset));
             let mut bytes = vec![0; len as usize];

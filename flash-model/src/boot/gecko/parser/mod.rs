@@ -162,6 +162,11 @@ impl Parser {
         }
     }
 
+    /// Which version dependencies are not met so far, one bit for each type of image.
+    pub(super) fn unmet(&self) -> u32 {
+        self.met.iter().enumerate().map(|(kind, met)| u32::from(!met) << kind).sum()
+    }
+
     /// Reads the next piece of a file (`parser_parse`).
     ///
     /// # Errors
