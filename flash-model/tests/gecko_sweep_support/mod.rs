@@ -283,8 +283,7 @@ impl Case {
 
     pub fn update(&self) -> Update<'_> {
         let flash = self.kind.layout().blank_flash();
-        let installed =
-            Installed { bootloader: &self.bootloader, application: &self.application, slot: &self.slot };
+        let installed = Installed { bootloader: &self.bootloader, application: &self.application, slot: &self.slot };
         let package = Package {
             file: &self.file,
             bootloader: &self.new_bootloader,
@@ -301,7 +300,7 @@ impl Case {
 
 /// All that is swept: the columns of the table, and what they are called there.
 pub fn cases() -> Vec<Case> {
-    use Content::{Application, Both, Bootloader, Corrupt, Dependent};
+    use Content::{Application, Bootloader, Both, Corrupt, Dependent};
     let (apploader, storage, series_1) = (Kind::apploader, Kind::storage, Kind::series_1);
     vec![
         Case::new("AL", apploader(), Application),

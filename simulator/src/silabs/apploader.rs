@@ -12,13 +12,15 @@
 
 use std::collections::VecDeque;
 
-use brickproof_flash_model::boot::gecko::{AppLoader, Code, Entry, Outcome, Stop};
+use brickproof_flash_model::boot::gecko::{AppLoader, Code, Entry, Outcome, ResetInfo, Stop};
 use brickproof_flash_model::flash::{Controller, Interruption};
 
 use super::config::{AfterEnd, SilabsBoard};
 use super::gatt::{Control, result};
-use super::program::{Input, Output, Surroundings};
+use crate::device::Endpoint;
+use crate::device::program::{Input, Output, Surroundings};
 use crate::gatt::AttError;
+use crate::trace::Cause;
 
 /// Most bytes of padding behind the end of a file.
 const PADDING_MAX: usize = 3;
@@ -27,7 +29,10 @@ const PADDING_MAX: usize = 3;
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Waiting {
     Control(Vec<u8>),
-    Data { value: Vec<u8>, acked: bool },
+    Data {
+        value: Vec<u8>,
+        acked: bool,
+    },
     /// The connection has ended.
     Gone,
 }
@@ -86,11 +91,18 @@ impl AppLoaderMode {
 
     /// Whether something waits that the flash is needed for.
     pub(super) fn has_flash_work(&self) -> bool {
-        self.worked.is_none() && self.halted.is_none() && matches!(self.waiting.front(), Some(Waiting::Data { .. } | Waiting::Gone))
+        self.worked.is_none()
+            && self.halted.is_none()
+            && matches!(self.waiting.front(), Some(Waiting::Data { .. } | Waiting::Gone))
     }
 
     /// Does it. What it comes to is kept until the time for it is over: a power loss before does it again.
-    pub(super) fn do_flash_work(&mut self, board: &SilabsBoard, flash: &mut Controller<'_>, around: &Surroundings<'_>) -> Result<(), Interruption> {
+    pub(super) fn do_flash_work(
+        &mut self,
+        board: &SilabsBoard,
+        flash: &mut Controller<'_>,
+        info: ResetInfo,
+    ) -> Result<(), Interruption> {
         let mut session = self.session.clone();
         let worked = match self.waiting.front() {
             Some(Waiting::Data { value, .. }) => {
@@ -98,13 +110,15 @@ impl AppLoaderMode {
                 Worked::Data(Box::new(session), result)
             }
             Some(Waiting::Gone) => {
-                let mut entry = around.entry();
+                let mut entry = Entry { info, ..Entry::default() };
                 let outcome = session.disconnect(&board.bootloader, flash, &mut entry);
                 Worked::Gone(entry, outcome)
             }
             Some(Waiting::Control(_)) | None => return Ok(()),
         };
-        if let Worked::Data(_, Err(Stop::Interrupted(interruption))) | Worked::Gone(_, Err(Stop::Interrupted(interruption))) = &worked {
+        if let Worked::Data(_, Err(Stop::Interrupted(interruption)))
+        | Worked::Gone(_, Err(Stop::Interrupted(interruption))) = &worked
+        {
             return Err(*interruption);
         }
         self.worked = Some(worked);
@@ -113,23 +127,27 @@ impl AppLoaderMode {
 
     pub(super) fn input(&mut self, board: &SilabsBoard, input: Input<'_>, around: &mut Surroundings<'_>, low: bool) {
         match input {
-            Input::Connected => self.connected = true,
+            Input::Connected { .. } => self.connected = true,
             Input::Disconnected => {
                 self.connected = false;
                 // What waits is lost, but for what is under way.
                 self.waiting.truncate(usize::from(self.worked.is_some()));
                 self.waiting.push_back(Waiting::Gone);
             }
-            Input::Control { value } => self.waiting.push_back(Waiting::Control(value.to_vec())),
-            Input::Data { value, acked } => self.data_written(board, value, acked),
-            Input::Flashed => self.flashed(board, around),
-            Input::Due => {}
+            Input::Asked { to: Endpoint::OtaControl, value } => {
+                self.waiting.push_back(Waiting::Control(value.to_vec()))
+            }
+            Input::Asked { value, .. } => self.data_written(board, value, true),
+            Input::Written { value, .. } => self.data_written(board, value, false),
+            Input::Flashed { .. } => self.flashed(board, around),
+            Input::Bonded | Input::AskedBy(_) | Input::Confirmed | Input::Due => {}
         }
         self.go_on(board, low);
     }
 
     fn data_written(&mut self, board: &SilabsBoard, value: &[u8], acked: bool) {
-        let unanswered = self.waiting.iter().filter(|waiting| matches!(waiting, Waiting::Data { acked: false, .. })).count();
+        let unanswered =
+            self.waiting.iter().filter(|waiting| matches!(waiting, Waiting::Data { acked: false, .. })).count();
         if !acked && unanswered >= board.ota.queue {
             self.lost = true;
             self.say(Output::Dropped {
@@ -238,8 +256,8 @@ impl AppLoaderMode {
             }
             Some(Worked::Gone(entry, _)) => {
                 self.waiting.clear();
-                around.resets(entry);
-                self.say(Output::Reset);
+                around.retained.reset_info = entry.info;
+                self.say(Output::Reset(Cause::SoftReset));
             }
             None => {}
         }

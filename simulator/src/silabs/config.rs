@@ -161,6 +161,12 @@ impl SilabsBoard {
         Self { bootloader, scheme, ota: OtaConfig::default(), access: Security::Plain, starts_in_bootloader: false }
     }
 
+    /// The interval of its connections, in microseconds.
+    #[must_use]
+    pub fn interval_us(&self) -> u64 {
+        u64::from(self.link().parameters.interval_max) * 1250
+    }
+
     /// What its links are like.
     #[must_use]
     pub fn link(&self) -> GattConfig {

@@ -8,11 +8,12 @@
 
 use std::collections::VecDeque;
 
-use brickproof_flash_model::boot::gecko::{Cause as BootCause, Entry, ResetInfo, reason};
+use brickproof_flash_model::boot::gecko::{ResetInfo, reason};
 
 use super::config::SilabsBoard;
-use super::program::{Input, Output, Surroundings};
+use crate::device::program::{Input, Output, Surroundings};
 use crate::gatt::AttError;
+use crate::trace::Cause;
 
 /// Write request rejected: what an application that wants a bond answers.
 const REJECTED: AttError = AttError(0xfc);
@@ -38,14 +39,14 @@ impl InPlace {
 
     pub(super) fn input(&mut self, board: &SilabsBoard, input: Input<'_>, around: &mut Surroundings<'_>, low: bool) {
         match input {
-            Input::Control { .. } if board.ota.bonding_required => self.outputs.push_back(Output::Answer(Err(REJECTED))),
-            Input::Control { .. } => match board.ota.low_battery.filter(|_| low) {
+            Input::Asked { .. } if board.ota.bonding_required => self.outputs.push_back(Output::Answer(Err(REJECTED))),
+            Input::Asked { .. } => match board.ota.low_battery.filter(|_| low) {
                 Some(error) => self.outputs.push_back(Output::Answer(Err(error))),
                 None => {
                     self.outputs.push_back(Output::Answer(Ok(())));
                     self.outputs.push_back(Output::Note("enters the AppLoader".into()));
                     self.asked = true;
-                    let intervals = around.interval_us.saturating_mul(board.ota.reboot_intervals);
+                    let intervals = board.interval_us().saturating_mul(board.ota.reboot_intervals);
                     self.leaves_at = Some(around.now_us.saturating_add(board.ota.reboot_us.max(intervals)));
                 }
             },
@@ -55,11 +56,10 @@ impl InPlace {
             }
             Input::Disconnected if self.asked => {
                 self.leaves_at = None;
-                let info = ResetInfo { reason: reason::BOOTLOAD, signature: ResetInfo::VALID };
-                around.resets(Entry { cause: BootCause::Software, info, ..Entry::default() });
-                self.outputs.push_back(Output::Reset);
+                around.retained.reset_info = ResetInfo::new(reason::BOOTLOAD);
+                self.outputs.push_back(Output::Reset(Cause::SoftReset));
             }
-            Input::Connected | Input::Disconnected | Input::Data { .. } | Input::Flashed | Input::Due => {}
+            _ => {}
         }
     }
 }

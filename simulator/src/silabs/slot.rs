@@ -30,13 +30,15 @@
 
 use std::collections::VecDeque;
 
-use brickproof_flash_model::boot::gecko::{Cause as BootCause, Code, Entry, ResetInfo, SlotError, Stop, Verification, reason};
-use brickproof_flash_model::flash::{Controller, Interruption};
+use brickproof_flash_model::boot::gecko::{Code, Gecko, ResetInfo, SlotError, Stop, Verification, reason};
+use brickproof_flash_model::flash::{Controller, Interruption, Uncut};
 
 use super::config::{Erasing, SilabsBoard};
 use super::gatt::{Control, result};
-use super::program::{Input, Output, Surroundings};
+use crate::device::Endpoint;
+use crate::device::program::{Input, Output, Surroundings};
 use crate::gatt::AttError;
+use crate::trace::Cause;
 
 /// Slot that files are stored in (`SL_BT_APP_OTA_DFU_USED_SLOT`).
 const SLOT: usize = 0;
@@ -94,8 +96,6 @@ pub struct SlotUpdate {
     owned: bool,
     connected: bool,
     position: u32,
-    /// A page of the slot that is erased next.
-    page: u32,
     waiting: VecDeque<Waiting>,
     worked: Option<Worked>,
     verified_at: Option<(u64, Result<(), Option<Code>>)>,
@@ -137,7 +137,11 @@ impl SlotUpdate {
         self.worked.is_none() && (self.erases() || self.writes())
     }
 
-    pub(super) fn do_flash_work(&mut self, board: &SilabsBoard, flash: &mut Controller<'_>) -> Result<(), Interruption> {
+    pub(super) fn do_flash_work(
+        &mut self,
+        board: &SilabsBoard,
+        flash: &mut Controller<'_>,
+    ) -> Result<(), Interruption> {
         let stopped = |stop| match stop {
             Stop::Interrupted(interruption) => Err(interruption),
             Stop::Fault(_) | Stop::Hang(_) => Ok(Err(SlotError::InvalidAddress)),
@@ -171,28 +175,34 @@ impl SlotUpdate {
 
     pub(super) fn input(&mut self, board: &SilabsBoard, input: Input<'_>, around: &mut Surroundings<'_>, low: bool) {
         match input {
-            Input::Connected => self.connected = true,
+            Input::Connected { .. } => self.connected = true,
             Input::Disconnected => {
                 self.connected = false;
                 self.waiting.push_back(Waiting::Gone);
             }
-            Input::Control { value } => self.waiting.push_back(Waiting::Control(value.to_vec())),
-            Input::Data { value, acked } => {
-                let waits = self.waiting.iter().filter(|waiting| matches!(waiting, Waiting::Data { acked: false, .. })).count();
-                if !acked && waits >= board.ota.queue {
-                    self.outputs.push_back(Output::Dropped {
-                        pool: "ota-data",
-                        size: board.ota.queue as u64,
-                        what: format!("{} bytes without a response", value.len()),
-                    });
-                } else {
-                    self.waiting.push_back(Waiting::Data { value: value.to_vec(), acked });
-                }
+            Input::Asked { to: Endpoint::OtaControl, value } => {
+                self.waiting.push_back(Waiting::Control(value.to_vec()))
             }
-            Input::Flashed => self.flashed(),
+            Input::Asked { value, .. } => self.waiting.push_back(Waiting::Data { value: value.to_vec(), acked: true }),
+            Input::Written { value, .. } => self.unasked(board, value),
+            Input::Flashed { .. } => self.flashed(),
             Input::Due => self.verified(around),
+            Input::Bonded | Input::AskedBy(_) | Input::Confirmed => {}
         }
         self.go_on(board, around, low);
+    }
+
+    /// Data without a response, which is lost when too much of it waits.
+    fn unasked(&mut self, board: &SilabsBoard, value: &[u8]) {
+        let waits = |waiting: &&Waiting| matches!(waiting, Waiting::Data { acked: false, .. });
+        if self.waiting.iter().filter(waits).count() < board.ota.queue {
+            return self.waiting.push_back(Waiting::Data { value: value.to_vec(), acked: false });
+        }
+        self.outputs.push_back(Output::Dropped {
+            pool: "ota-data",
+            size: board.ota.queue as u64,
+            what: format!("{} bytes without a response", value.len()),
+        });
     }
 
     fn answer(&mut self, acked: bool, answer: Result<(), AttError>) {
@@ -238,16 +248,25 @@ impl SlotUpdate {
             match self.state {
                 State::Init => self.state = State::Read,
                 State::Read => {
-                    let dirty = board.bootloader.map().slots().get(SLOT).copied().is_some_and(|slot| {
-                        board.bootloader.slot_holds_anything(around.flash, slot).unwrap_or(true)
-                    });
+                    let dirty = board
+                        .bootloader
+                        .map()
+                        .slots()
+                        .get(SLOT)
+                        .copied()
+                        .is_some_and(|slot| board.bootloader.slot_is_dirty(around.flash, slot).unwrap_or(true));
                     self.state = if dirty { State::Erase } else { State::Ready };
                     if dirty {
                         self.note("erases its slot");
                     }
                 }
                 State::Verify if self.verified_at.is_none() => self.verify(board, around),
-                _ if self.worked.is_some() || (self.erases() && board.ota.erasing == Erasing::Blocks) || self.writes() => return,
+                _ if self.worked.is_some()
+                    || (self.erases() && board.ota.erasing == Erasing::Blocks)
+                    || self.writes() =>
+                {
+                    return;
+                }
                 _ => match self.waiting.pop_front() {
                     Some(waiting) => self.handle(board, waiting, low),
                     None => return,
@@ -299,7 +318,11 @@ impl SlotUpdate {
     /// Reads the slot as the bootloader will; what comes of it is known when the time for it is over.
     fn verify(&mut self, board: &SilabsBoard, around: &mut Surroundings<'_>) {
         let outcome = match board.bootloader.verify_slot(SLOT) {
-            Ok(verification) => around.verify(&board.bootloader, verification),
+            Ok(verification) => {
+                // Nothing is written; a controller is what the bootloader reads by.
+                let mut flash = around.flash.clone();
+                verify(&board.bootloader, verification, &mut Controller::new(&mut flash, &mut Uncut))
+            }
             Err(_) => Err(None),
         };
         let blocks = board.bootloader.map().slots().get(SLOT).map_or(0, |slot| u64::from(slot.len)) / VERIFIED;
@@ -316,9 +339,8 @@ impl SlotUpdate {
             Ok(()) => {
                 self.state = State::Reboot;
                 self.note("the slot is verified: the bootloader is to install it");
-                let info = ResetInfo { reason: reason::BOOTLOAD, signature: ResetInfo::VALID };
-                around.resets(Entry { cause: BootCause::Software, info, ..Entry::default() });
-                self.outputs.push_back(Output::Reset);
+                around.retained.reset_info = ResetInfo::new(reason::BOOTLOAD);
+                self.outputs.push_back(Output::Reset(Cause::SoftReset));
             }
             Err(Some(code)) => self.fails(&format!("the slot is refused: {code}")),
             Err(None) => self.fails("the slot has no whole file"),
@@ -327,11 +349,7 @@ impl SlotUpdate {
 }
 
 /// Reads a slot to its end.
-pub(super) fn verify(
-    gecko: &brickproof_flash_model::boot::gecko::Gecko,
-    mut verification: Verification,
-    flash: &mut Controller<'_>,
-) -> Result<(), Option<Code>> {
+fn verify(gecko: &Gecko, mut verification: Verification, flash: &mut Controller<'_>) -> Result<(), Option<Code>> {
     loop {
         match verification.step(gecko, flash) {
             Ok(None) => {}

@@ -7,6 +7,7 @@
 //! | [`parser`] | a GBL file, in pieces, on its way to flash |
 //! | `application` | whether an application may be started; versions that were started |
 //! | `run` | a boot: [`Gecko::boot`] |
+//! | `report` | what it did, in words |
 //! | `storage` | installing from a storage slot, and what an application does with a slot |
 //! | [`apploader`] | an update in place |
 //! | `upgrade` | a new bootloader comes into its place |
@@ -18,6 +19,7 @@ pub mod codes;
 pub mod map;
 pub mod options;
 pub mod parser;
+mod report;
 mod run;
 mod storage;
 mod upgrade;
@@ -32,6 +34,7 @@ pub use codes::Code;
 pub use map::{MemoryMap, Slot};
 pub use options::{Options, OwnCertificate, PublicKey};
 pub use parser::{Callbacks, Contents, Decompressor, ImageProperties, Parser, Taker};
+pub use report::reason_name;
 pub use run::{Boot, Cause, Decision, Entry, Outcome, ResetInfo, reason};
 pub use storage::{SlotError, Verification};
 

@@ -33,8 +33,6 @@ pub mod reason {
     pub const UPGRADE: u16 = 0x0209;
 }
 
-/// Signature of a reset reason that counts.
-const VALID: u16 = 0xf00f;
 /// One that does not.
 const INVALID: u16 = 0xc33c;
 /// The upper 12 bits while resets are counted; the lower 4 are the count.
@@ -54,6 +52,15 @@ pub struct ResetInfo {
 }
 
 impl ResetInfo {
+    /// Signature of a reason that counts.
+    pub const VALID: u16 = 0xf00f;
+
+    /// A reason that counts.
+    #[must_use]
+    pub fn new(reason: u16) -> Self {
+        Self { reason, signature: Self::VALID }
+    }
+
     fn counts_resets(self) -> bool {
         self.signature & 0xfff0 == COUNTER
     }
@@ -62,14 +69,14 @@ impl ResetInfo {
     fn set(&mut self, reason: u16) {
         self.reason = reason;
         if !self.counts_resets() {
-            self.signature = VALID;
+            self.signature = Self::VALID;
         }
     }
 
     /// `reset_classifyReset`.
     fn classify(self) -> u16 {
         match (self.signature, self.reason) {
-            (VALID, reason) => reason,
+            (Self::VALID, reason) => reason,
             (0, OLD_STACK) => reason::BOOTLOAD,
             _ => reason::UNKNOWN,
         }
@@ -251,7 +258,7 @@ impl Gecko {
         }
         if enters {
             if self.options().storage && entry.info.counts_resets() {
-                entry.info.signature = VALID;
+                entry.info.signature = ResetInfo::VALID;
             }
             return Ok(Outcome::Application);
         }
@@ -266,7 +273,7 @@ impl Gecko {
             Installed::Reset(outcome) => Ok(outcome),
             Installed::Application => {
                 if entry.info.counts_resets() {
-                    entry.info.signature = VALID;
+                    entry.info.signature = ResetInfo::VALID;
                 }
                 Ok(entry.reset(reason::GO))
             }

@@ -19,7 +19,7 @@ use super::{
     Callbacks, Code, Contents, Decision, Decompressor, Entry, Gecko, ImageProperties, Outcome, Parser, Slot, Stop,
     Taker,
 };
-use crate::flash::{Controller, FlashError};
+use crate::flash::{Controller, Flash, FlashError};
 
 /// Bytes of a slot that are read at once (`BTL_STORAGE_READ_BUFFER_SIZE`).
 const READ_BUFFER: u32 = 128;
@@ -138,9 +138,9 @@ impl Gecko {
     ///
     /// # Errors
     /// [`FlashError::ReadFault`].
-    pub fn slot_is_dirty(&self, flash: &Controller<'_>, slot: Slot) -> Result<bool, FlashError> {
+    pub fn slot_is_dirty(&self, flash: &Flash, slot: Slot) -> Result<bool, FlashError> {
         let mut dirty = false;
-        self.map().visit(flash.flash(), slot.address, slot.len, |piece| {
+        self.map().visit(flash, slot.address, slot.len, |piece| {
             dirty |= piece.iter().any(|byte| *byte != 0xff);
         })?;
         Ok(dirty)

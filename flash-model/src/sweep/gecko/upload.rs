@@ -101,7 +101,7 @@ impl Upload<'_> {
         state: &mut State,
         cutter: &mut Cutter<'_, State>,
     ) -> Result<(), Ended> {
-        if !self.gecko.slot_is_dirty(&Controller::new(flash, cutter), slot)? {
+        if !self.gecko.slot_is_dirty(flash, slot)? {
             return Ok(());
         }
         state.stage = Stage::Erase;
