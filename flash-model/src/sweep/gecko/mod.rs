@@ -8,6 +8,7 @@
 //! | invariant | what must hold |
 //! |---|---|
 //! | `starts` | every boot that is not cut ends in an application, in an AppLoader or in a reset |
+//! | `faults` | neither a boot nor an upload makes the processor take a fault |
 //! | `application` | an application can be started |
 //! | `known-application` | it is the old or the new one, whole |
 //! | `bootloader` | the bootloader area holds the old or the new bootloader, whole |
@@ -145,6 +146,7 @@ impl<'a> Update<'a> {
             secure_boot: options.secure_boot,
             crc: applications.iter().filter(|image| !image.is_empty()).all(has_crc),
             version_check: options.version_check,
+            rollback_protection: options.rollback_protection,
             depends: !gbl.dependencies().is_empty(),
             corrupt: !gbl.is_encrypted() && gbl.programs(None, PROGRAMS_MAX).is_err(),
             covers_staging: start.saturating_add(len(package.application)) > gecko.upgrade_location(),
@@ -212,26 +214,38 @@ impl<'a> Update<'a> {
         holds(self.gecko.map(), flash, address, image)
     }
 
+    /// Whether an application is in its place. What has no program counter is not read any further: a run that does not
+    /// start it does not depend on it.
+    fn has(&self, flash: &Flash, application: &[u8]) -> bool {
+        let start = self.gecko.map().application_start();
+        let counter = application.get(4..).and_then(|rest| rest.first_chunk()).map(|word| u32::from_le_bytes(*word));
+        counter.is_some_and(|counter| self.gecko.map().word(flash, start + 4) == Ok(counter))
+            && self.holds(flash, start, application)
+    }
+
     /// Which of the two applications is in its place.
     fn application(&self, flash: &Flash) -> Runs {
-        let is = |image: &[u8]| !image.is_empty() && self.holds(flash, self.gecko.map().application_start(), image);
         match self.applications {
-            [_, new] if is(new) => Runs::New,
-            [old, _] if is(old) => Runs::Old,
+            [_, new] if self.has(flash, new) => Runs::New,
+            [old, _] if self.has(flash, old) => Runs::Old,
             _ => Runs::Torn,
         }
     }
 
     /// Whether the update is in its place.
     fn is_installed(&self, flash: &Flash) -> bool {
-        let [start, main_stage] = [self.gecko.map().application_start(), self.gecko.map().main_stage()];
-        self.holds(flash, start, self.package.application) && self.holds(flash, main_stage, self.package.bootloader)
+        let application = !self.facts.application || self.has(flash, self.package.application);
+        application && self.holds(flash, self.gecko.map().main_stage(), self.package.bootloader)
     }
 
-    /// Whether the initiator is content: it looks at the version of the application, or without one at that of the bootloader.
-    fn is_done(&self, flash: &Flash, state: &State) -> bool {
-        let application = self.facts.application && self.application(flash) == Runs::New;
-        state.installed || state.acknowledged && application
+    /// Whether the initiator is content with an application that runs: it looks at its version.
+    fn is_done(&self, runs: Runs, state: &State) -> bool {
+        state.installed || state.acknowledged && runs == Runs::New
+    }
+
+    /// Whether the application would be started.
+    fn starts(&self, flash: &Flash) -> bool {
+        self.gecko.unbootable(flash).is_ok_and(|why| why.is_none())
     }
 
     /// What a boot must leave.
@@ -248,7 +262,7 @@ impl<'a> Update<'a> {
         match &boot.outcome {
             Outcome::Reset { .. } => return Ok(()),
             // Which fault, and with what numbers, is in the replay.
-            Outcome::Fault { .. } => return broken("starts", "the bootloader takes a fault, at every start"),
+            Outcome::Fault { .. } => return broken("faults", "the bootloader takes a fault, at every start"),
             Outcome::Halted { .. } => {
                 return broken("starts", "the bootloader halts, at every start: nothing can be installed or started");
             }
@@ -275,8 +289,7 @@ impl<'a> Update<'a> {
         if state.acknowledged && !installed {
             return broken("acknowledged", "the initiator was told that the file is good, and it is not in its place");
         }
-        let startable = || self.gecko.unbootable(flash).is_ok_and(|why| why.is_none());
-        if boot.outcome == Outcome::AppLoader && !startable() {
+        if boot.outcome == Outcome::AppLoader && !self.starts(flash) {
             return broken("application", "no application can be started");
         }
         Ok(())
@@ -304,12 +317,12 @@ impl<'a> Update<'a> {
         if runs == Runs::Torn {
             // Only the button helps.
             entry.button = true;
-            return Ok("a torn application runs");
+            return Ok(TORN);
         }
         if let Some(slot) = slot {
             upload.erase(flash, *slot, state, cutter)?;
         }
-        if self.is_done(flash, state) {
+        if self.is_done(runs, state) {
             return Ok(if runs == Runs::New { "the new application runs" } else { "the old application runs" });
         }
         if slot.is_some() {
@@ -329,7 +342,7 @@ impl<'a> Update<'a> {
         cutter: &mut Cutter<'_, State>,
     ) -> Result<&'static str, Ended> {
         *entry = Entry::default();
-        if self.is_done(flash, state) {
+        if state.installed && (!self.facts.application || self.starts(flash)) {
             // The initiator looks what is there, and leaves.
             AppLoader::default().disconnect(self.gecko, &mut Controller::new(flash, cutter), entry)?;
             return Ok("the AppLoader waits for an application");
@@ -369,6 +382,12 @@ impl Machine for Update<'_> {
             cutter.remember(u64::from(entry.code()) | u64::from(entry.button) << 32);
             match cutter.reset(flash) {
                 Reset::New => {}
+                Reset::Idle if rest == TORN => {
+                    return violation(
+                        "known-application",
+                        "a torn application runs, and stays whatever is done".into(),
+                    );
+                }
                 Reset::Idle => return End::Rest(rest),
                 Reset::Merged => return End::Interrupted,
                 Reset::Again => return violation("rest", "boots change flash for ever".into()),
@@ -381,7 +400,8 @@ impl Machine for Update<'_> {
             state.stage = Stage::Runs;
             cutter.enter(state);
             cutter.tell(|| told(&boot));
-            let runs = self.application(flash);
+            let starts = boot.outcome == Outcome::Application;
+            let runs = if starts { self.application(flash) } else { Runs::Torn };
             if let Err(broken) = self.judge(&boot, runs, flash, &mut state) {
                 return End::Violation(broken);
             }
@@ -405,7 +425,7 @@ impl Machine for Update<'_> {
                 Err(Ended::Refused(code)) => return violation("upload", format!("refused: {code}")),
                 Err(Ended::Stuck(why)) => {
                     cutter.tell(|| why);
-                    return violation("upload", "the device takes a fault, or hangs".into());
+                    return violation("faults", "the AppLoader takes a fault, whenever the file is sent".into());
                 }
             }
         }
@@ -442,6 +462,9 @@ pub fn told(boot: &Boot) -> String {
     };
     line
 }
+
+/// How a run ends when not even a button helps.
+const TORN: &str = "a torn application runs";
 
 /// Which application is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
