@@ -307,7 +307,7 @@ impl Case {
         Update::new(&self.gecko, flash, &installed, package).unwrap()
     }
 
-    /// How it is swept. Where the bootloader trusts a CRC, erases are split at every field: it hangs on single words.
+    /// How it is swept. Where the bootloader trusts a CRC, erases are split at every field, as that hangs on single words.
     pub fn settings(&self) -> Settings {
         let tears = if self.kind.crc { Tears::Adversarial } else { Tears::Fields };
         Settings { tears, ..Settings::default() }
@@ -331,7 +331,7 @@ pub fn sized(sizes: [usize; 2]) -> Vec<Case> {
     vec![
         of("AL", apploader(), Application),
         Case::sized("AL shrinks", apploader(), Application, [sizes[1], sizes[0]]),
-        of("AL crc", apploader().crc(), Application),
+        Case::sized("AL crc", apploader().crc(), Application, SMALLEST),
         of("AL secure", apploader().secure_boot(), Application),
         of("AL version", apploader().version_check(), Application),
         of("AL rollback", apploader().rollback_protection(), Application),
@@ -342,7 +342,7 @@ pub fn sized(sizes: [usize; 2]) -> Vec<Case> {
         of("AL corrupt", apploader(), Corrupt),
         of("slot", storage(), Application),
         Case::sized("slot shrinks", storage(), Application, [sizes[1], sizes[0]]),
-        of("slot crc", storage().crc(), Application),
+        Case::sized("slot crc", storage().crc(), Application, SMALLEST),
         of("slot secure", storage().secure_boot(), Application),
         of("slot version", storage().version_check(), Application),
         of("slot rollback", storage().rollback_protection(), Application),
