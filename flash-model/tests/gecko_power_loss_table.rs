@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use brickproof_flash_model::sweep::gecko::Known;
 use brickproof_flash_model::sweep::gecko::known::ALL;
 use brickproof_flash_model::sweep::label::Cut;
-use brickproof_flash_model::sweep::{Label, Settings};
+use brickproof_flash_model::sweep::Label;
 use gecko_sweep_support::{Case, cases};
 use table_support::{check, table, wrapped};
 
@@ -75,7 +75,7 @@ fn column(case: &Case, all: &mut Shown) -> Column {
     let mut column = Column::from([(NONE.to_owned(), BTreeSet::new()), (MORE.to_owned(), BTreeSet::new())]);
     let facts = case.update().facts();
     for strict in [false, true] {
-        let sweep = case.sweep(strict, Settings { ..case.settings() });
+        let sweep = case.sweep(strict, case.settings());
         assert_eq!(sweep.left_out, 0);
         for (_, label, _) in &sweep.first {
             column.entry(row(*label)).or_default();

@@ -119,7 +119,7 @@ pub const ALL: &[Known] = &[
         id: "request-in-ram",
         title: "That the slot is to be installed is in RAM only: power lost before the first page of the application is erased forgets it, and the old application starts with the whole file in its slot",
         evidence: "btl_reset.c keeps the reset reason in the first word of the RAM; btl_main.c installs only when that asks for it or no application can be started",
-        remedy: "An application that finds a good file in its slot at start asks again, instead of erasing it; the initiator looks which version runs, and sends the file again",
+        remedy: "An application that finds a good and newer file in its slot at start asks again, instead of erasing it; the initiator looks which version runs, and sends the file again",
         invariants: &["resumes"],
         applies: |facts| facts.storage,
         at: &["before the erase in"],

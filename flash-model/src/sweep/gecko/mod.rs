@@ -326,7 +326,7 @@ impl<'a> Update<'a> {
             return Ok(if runs == Runs::New { "the new application runs" } else { "the old application runs" });
         }
         if slot.is_some() {
-            upload.into_slot(flash, entry, state, cutter)?;
+            upload.fill_slot(flash, entry, state, cutter)?;
         } else {
             entry.reset(reason::BOOTLOAD);
         }
