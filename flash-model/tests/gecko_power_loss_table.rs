@@ -7,10 +7,10 @@ mod table_support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use brickproof_flash_model::sweep::Label;
 use brickproof_flash_model::sweep::gecko::Known;
 use brickproof_flash_model::sweep::gecko::known::ALL;
 use brickproof_flash_model::sweep::label::Cut;
-use brickproof_flash_model::sweep::Label;
 use gecko_sweep_support::{Case, cases};
 use table_support::{check, table, wrapped};
 
