@@ -9,7 +9,7 @@ use brickproof_flash_model::image::mcuboot::SigningKey;
 use brickproof_flash_model::image::nordic::crc32;
 use brickproof_flash_model::layout::Layout;
 use brickproof_flash_model::sweep::gecko::{Installed, Package, Update};
-use brickproof_flash_model::sweep::{Settings, Sweep, explore};
+use brickproof_flash_model::sweep::{Settings, Sweep, Tears, explore};
 
 /// Pages of 1 KiB; what is put aside comes 3 pages behind the start of the application, as on a chip.
 const APPLOADER: &str = r#"
@@ -19,7 +19,7 @@ name = "small-apploader"
 [[device]]
 name = "internal"
 base = 0x8000000
-sectors = [[11, 1024]]
+sectors = [[80, 1024]]
 program-unit = 4
 
 [[partition]]
@@ -37,7 +37,7 @@ size = 0x2000
 [[partition]]
 name = "lock-bits"
 device = "internal"
-offset = 0x2800
+offset = 0x13c00
 size = 0x400
 "#;
 
@@ -49,7 +49,7 @@ name = "small-storage"
 [[device]]
 name = "internal"
 base = 0x8000000
-sectors = [[14, 1024]]
+sectors = [[80, 1024]]
 program-unit = 4
 
 [[partition]]
@@ -73,7 +73,7 @@ size = 0x1400
 [[partition]]
 name = "lock-bits"
 device = "internal"
-offset = 0x3400
+offset = 0x13c00
 size = 0x400
 "#;
 
@@ -83,7 +83,7 @@ name = "small-series-1"
 
 [[device]]
 name = "internal"
-sectors = [[14, 1024]]
+sectors = [[80, 1024]]
 program-unit = 4
 
 [[partition]]
@@ -114,6 +114,8 @@ size = 0x1400
 /// Sizes of the applications.
 pub const OLD: usize = 0x700;
 pub const NEW: usize = 0x900;
+/// The smallest that there are: one page, and two.
+pub const SMALLEST: [usize; 2] = [0x2c0, 0x440];
 
 pub fn key() -> SigningKey {
     SigningKey::from_seed(b"gecko").unwrap()
@@ -140,7 +142,7 @@ impl Kind {
     }
 
     pub fn apploader() -> Self {
-        Self::small(APPLOADER, Options { upgrade_offset: 0x1400, ..Options::apploader() })
+        Self::small(APPLOADER, Options { upgrade_offset: 0x1400, lzma: true, ..Options::apploader() })
     }
 
     pub fn storage() -> Self {
@@ -165,6 +167,12 @@ impl Kind {
 
     pub fn secure_boot(mut self) -> Self {
         self.options = Options { secure_boot: true, public_key: Some(public_key()), ..self.options };
+        self
+    }
+
+    pub fn rollback_protection(mut self) -> Self {
+        self = self.secure_boot();
+        self.options.rollback_protection = true;
         self
     }
 
@@ -282,7 +290,13 @@ impl Case {
     }
 
     pub fn update(&self) -> Update<'_> {
-        let flash = self.kind.layout().blank_flash();
+        let layout = self.kind.layout();
+        let mut flash = layout.blank_flash();
+        if self.kind.options.rollback_protection {
+            // The old application has been started before.
+            let bootloader = layout.area("bootloader").unwrap();
+            flash.load(bootloader, bootloader.len - 4, &1u32.to_le_bytes()).unwrap();
+        }
         let installed = Installed { bootloader: &self.bootloader, application: &self.application, slot: &self.slot };
         let package = Package {
             file: &self.file,
@@ -293,6 +307,12 @@ impl Case {
         Update::new(&self.gecko, flash, &installed, package).unwrap()
     }
 
+    /// How it is swept. Where the bootloader trusts a CRC, erases are split at every field, as that hangs on single words.
+    pub fn settings(&self) -> Settings {
+        let tears = if self.kind.crc { Tears::Adversarial } else { Tears::Fields };
+        Settings { tears, ..Settings::default() }
+    }
+
     pub fn sweep(&self, strict: bool, settings: Settings) -> Sweep {
         explore(&self.update().strict(strict), settings, |_| true)
     }
@@ -300,29 +320,39 @@ impl Case {
 
 /// All that is swept: the columns of the table, and what they are called there.
 pub fn cases() -> Vec<Case> {
+    sized([OLD, NEW])
+}
+
+/// The same with applications of other sizes.
+pub fn sized(sizes: [usize; 2]) -> Vec<Case> {
     use Content::{Application, Bootloader, Both, Corrupt, Dependent};
     let (apploader, storage, series_1) = (Kind::apploader, Kind::storage, Kind::series_1);
+    let of = |name, kind, content| Case::sized(name, kind, content, sizes);
     vec![
-        Case::new("AL", apploader(), Application),
-        Case::sized("AL shrinks", apploader(), Application, [NEW, OLD]),
-        Case::new("AL crc", apploader().crc(), Application),
-        Case::new("AL secure", apploader().secure_boot(), Application),
-        Case::new("AL version", apploader().version_check(), Application),
-        Case::new("AL depends", depends(apploader()), Dependent),
-        Case::new("AL BL", apploader(), Bootloader),
-        Case::new("AL BL+app", apploader(), Both),
-        Case::sized("AL BL+app over", apploader(), Both, [OLD, 0xf00]),
-        Case::new("slot", storage(), Application),
-        Case::sized("slot shrinks", storage(), Application, [NEW, OLD]),
-        Case::new("slot crc", storage().crc(), Application),
-        Case::new("slot secure", storage().secure_boot(), Application),
-        Case::new("slot version", storage().version_check(), Application),
-        Case::new("slot depends", depends(storage()), Dependent),
-        Case::new("slot BL", storage(), Bootloader),
-        Case::new("slot BL+app", storage(), Both),
-        Case::new("slot corrupt", storage(), Corrupt),
-        Case::new("S1", series_1(), Application),
-        Case::new("S1 BL+app", series_1(), Both),
+        of("AL", apploader(), Application),
+        Case::sized("AL shrinks", apploader(), Application, [sizes[1], sizes[0]]),
+        Case::sized("AL crc", apploader().crc(), Application, SMALLEST),
+        of("AL secure", apploader().secure_boot(), Application),
+        of("AL version", apploader().version_check(), Application),
+        of("AL rollback", apploader().rollback_protection(), Application),
+        of("AL depends", depends(apploader()), Dependent),
+        of("AL BL", apploader(), Bootloader),
+        of("AL BL+app", apploader(), Both),
+        Case::sized("AL BL+app over", apploader(), Both, [sizes[0], 0xf00]),
+        of("AL corrupt", apploader(), Corrupt),
+        of("slot", storage(), Application),
+        Case::sized("slot shrinks", storage(), Application, [sizes[1], sizes[0]]),
+        Case::sized("slot crc", storage().crc(), Application, SMALLEST),
+        of("slot secure", storage().secure_boot(), Application),
+        of("slot version", storage().version_check(), Application),
+        of("slot rollback", storage().rollback_protection(), Application),
+        of("slot depends", depends(storage()), Dependent),
+        of("slot BL", storage(), Bootloader),
+        of("slot BL+app", storage(), Both),
+        of("slot corrupt", storage(), Corrupt),
+        of("S1", series_1(), Application),
+        of("S1 BL", series_1(), Bootloader),
+        of("S1 BL+app", series_1(), Both),
     ]
 }
 

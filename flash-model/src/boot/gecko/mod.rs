@@ -149,7 +149,7 @@ impl Gecko {
     fn program(&self, flash: &mut Controller<'_>, address: u32, data: &[u8]) -> Result<(), Stop> {
         let page = self.map.page();
         let end = address.wrapping_add(u32::try_from(data.len()).unwrap_or(0));
-        if address % page == 0 {
+        if address.is_multiple_of(page) {
             self.erase_page(flash, address)?;
         }
         let mut next = address.wrapping_add(page) / page * page;

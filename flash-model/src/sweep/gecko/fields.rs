@@ -7,14 +7,22 @@ use crate::sweep::{FieldKind, FieldSpan, Region};
 
 const APPLICATION: &str = "the application";
 const BOOTLOADER: &str = "the bootloader area";
+const VERSIONS: &str = "the versions that were started";
+/// Bytes of these, at the end of the bootloader area: six versions, the highest there is, and that they are to be forgotten.
+const VERSIONS_LEN: u32 = 8 * 4;
 const STAGED: &str = "the staged bootloader";
 /// Where a vector table points to the properties, and the length of that.
 const PROPERTIES_POINTER: (u32, u32) = (52, 4);
 
-/// Where the properties of an image are, from its start, and their length.
-fn properties(image: &[u8], base: u32) -> Option<(u32, u32)> {
-    let found = ApplicationProperties::read(image, base)?;
-    Some((found.address.checked_sub(base)?, ApplicationProperties::LEN as u32))
+/// Where parts of the properties end: magic, version, type and place of the signature, application, the rest.
+const PROPERTIES_ENDS: [u32; 6] = [16, 20, 24, 28, 56, ApplicationProperties::LEN as u32];
+
+/// Where the parts of the properties of an image are, from its start, and their length.
+fn properties(image: &[u8], base: u32) -> Vec<(u32, u32)> {
+    let found = ApplicationProperties::read(image, base);
+    let Some(start) = found.and_then(|found| found.address.checked_sub(base)) else { return Vec::new() };
+    let starts = std::iter::once(0).chain(PROPERTIES_ENDS);
+    starts.zip(PROPERTIES_ENDS).map(|(from, to)| (start.saturating_add(from), to - from)).collect()
 }
 
 /// The words of a vector table that are looked at, and the properties, of the application, of the bootloader, and of one that
@@ -32,14 +40,20 @@ pub(super) fn fields(gecko: &Gecko, applications: &[&[u8]], bootloaders: &[&[u8]
     add(application, (0, 4), FieldKind::Part, APPLICATION);
     add(application, (4, 4), FieldKind::Pointer, APPLICATION);
     add(application, PROPERTIES_POINTER, FieldKind::Part, APPLICATION);
-    for found in applications.iter().filter_map(|image| properties(image, application)) {
+    for found in applications.iter().flat_map(|image| properties(image, application)) {
         add(application, found, FieldKind::Part, APPLICATION);
     }
     let bootloader = map.main_stage();
     for (base, name) in [(bootloader, BOOTLOADER), (gecko.upgrade_location(), STAGED)] {
         add(base, PROPERTIES_POINTER, FieldKind::Part, name);
-        for found in bootloaders.iter().filter_map(|image| properties(image, bootloader)) {
+        for found in bootloaders.iter().flat_map(|image| properties(image, bootloader)) {
             add(base, found, FieldKind::Part, name);
+        }
+    }
+    if gecko.options().rollback_protection {
+        let versions = map.bootloader().1.saturating_sub(VERSIONS_LEN);
+        for word in (0..VERSIONS_LEN).step_by(4) {
+            add(bootloader, (versions + word, 4), FieldKind::Number, VERSIONS);
         }
     }
     fields.sort_by_key(|field| (field.device, field.start));

@@ -8,6 +8,7 @@
 //! | invariant | what must hold |
 //! |---|---|
 //! | `starts` | every boot that is not cut ends in an application, in an AppLoader or in a reset |
+//! | `faults` | neither a boot nor an upload makes the processor take a fault |
 //! | `application` | an application can be started |
 //! | `known-application` | it is the old or the new one, whole |
 //! | `bootloader` | the bootloader area holds the old or the new bootloader, whole |
@@ -25,6 +26,7 @@
 #![doc = include_str!("../../../POWER-LOSS-SILABS.md")]
 
 mod fields;
+mod judge;
 pub mod known;
 mod monitor;
 mod upload;
@@ -32,7 +34,7 @@ mod upload;
 pub use known::{Facts, Known};
 pub use monitor::{Stage, State};
 
-use monitor::holds;
+use judge::Runs;
 use upload::{Ended, Upload};
 
 use super::cutter::Reset;
@@ -145,6 +147,7 @@ impl<'a> Update<'a> {
             secure_boot: options.secure_boot,
             crc: applications.iter().filter(|image| !image.is_empty()).all(has_crc),
             version_check: options.version_check,
+            rollback_protection: options.rollback_protection,
             depends: !gbl.dependencies().is_empty(),
             corrupt: !gbl.is_encrypted() && gbl.programs(None, PROGRAMS_MAX).is_err(),
             covers_staging: start.saturating_add(len(package.application)) > gecko.upgrade_location(),
@@ -178,110 +181,6 @@ impl<'a> Update<'a> {
         self.facts
     }
 
-    /// A number for what must stay as it is: all pages that nothing of the update is for.
-    fn untouched_print(&self, flash: &Flash) -> u128 {
-        let map = self.gecko.map();
-        let mut used = vec![map.bootloader(), (map.application_start(), map.application_len())];
-        used.extend(map.slots().iter().map(|slot| (slot.address, slot.len)));
-        if self.facts.bootloader {
-            used.push((self.gecko.upgrade_location(), map.bootloader().1));
-        }
-        let places: Vec<(u8, u32, u32)> = used
-            .into_iter()
-            .filter_map(|(address, len)| {
-                map.place(address, len).map(|(area, offset)| (area.device, area.offset + offset, len))
-            })
-            .collect();
-        let mut print = 0;
-        for (number, device) in (0u8..).zip(flash.devices()) {
-            let pages = device.geometry().sectors();
-            let is_used = |offset: u32| {
-                let in_it = |(device, start, len): &(u8, u32, u32)| {
-                    *device == number && *start <= offset && offset - start < *len
-                };
-                places.iter().any(in_it)
-            };
-            for page in pages.iter().filter(|page| !is_used(page.offset)) {
-                print ^= device.fingerprint(page.index..page.index + 1);
-            }
-        }
-        print
-    }
-
-    fn holds(&self, flash: &Flash, address: u32, image: &[u8]) -> bool {
-        holds(self.gecko.map(), flash, address, image)
-    }
-
-    /// Which of the two applications is in its place.
-    fn application(&self, flash: &Flash) -> Runs {
-        let is = |image: &[u8]| !image.is_empty() && self.holds(flash, self.gecko.map().application_start(), image);
-        match self.applications {
-            [_, new] if is(new) => Runs::New,
-            [old, _] if is(old) => Runs::Old,
-            _ => Runs::Torn,
-        }
-    }
-
-    /// Whether the update is in its place.
-    fn is_installed(&self, flash: &Flash) -> bool {
-        let [start, main_stage] = [self.gecko.map().application_start(), self.gecko.map().main_stage()];
-        self.holds(flash, start, self.package.application) && self.holds(flash, main_stage, self.package.bootloader)
-    }
-
-    /// Whether the initiator is content: it looks at the version of the application, or without one at that of the bootloader.
-    fn is_done(&self, flash: &Flash, state: &State) -> bool {
-        let application = self.facts.application && self.application(flash) == Runs::New;
-        state.installed || state.acknowledged && application
-    }
-
-    /// What a boot must leave.
-    fn judge(&self, boot: &Boot, runs: Runs, flash: &Flash, state: &mut State) -> Result<(), Violation> {
-        let broken = |invariant, what: &str| Err(Violation { invariant, what: what.into() });
-        let main_stage = self.gecko.map().main_stage();
-        let mut bootloaders = self.bootloaders.iter().filter(|image| !image.is_empty());
-        if !bootloaders.any(|image| self.holds(flash, main_stage, image)) {
-            return broken("bootloader", "the bootloader area holds neither the old nor the new bootloader");
-        }
-        if self.untouched_print(flash) != self.untouched {
-            return broken("untouched", "lock bits or first stage have changed");
-        }
-        match &boot.outcome {
-            Outcome::Reset { .. } => return Ok(()),
-            // Which fault, and with what numbers, is in the replay.
-            Outcome::Fault { .. } => return broken("starts", "the bootloader takes a fault, at every start"),
-            Outcome::Halted { .. } => {
-                return broken("starts", "the bootloader halts, at every start: nothing can be installed or started");
-            }
-            Outcome::Brick { reason } => return broken("starts", reason),
-            Outcome::Application if self.strict && runs == Runs::Torn => {
-                return broken("known-application", "what runs is neither the old nor the new application");
-            }
-            Outcome::Application | Outcome::AppLoader => {}
-        }
-        let installed = self.is_installed(flash);
-        if state.installed && !installed {
-            return broken("stays", "the update is gone");
-        }
-        state.installed |= installed;
-        if state.requested && !installed {
-            if self.strict {
-                return broken("resumes", "the application has asked for the installation, and it does not come");
-            }
-            state.requested = false;
-        }
-        if !self.strict {
-            return Ok(());
-        }
-        if state.acknowledged && !installed {
-            return broken("acknowledged", "the initiator was told that the file is good, and it is not in its place");
-        }
-        let startable = || self.gecko.unbootable(flash).is_ok_and(|why| why.is_none());
-        if boot.outcome == Outcome::AppLoader && !startable() {
-            return broken("application", "no application can be started");
-        }
-        Ok(())
-    }
-
     /// Whether a boot will install from the slot.
     fn installs(&self, flash: &Flash, entry: &Entry) -> bool {
         let counter = self.gecko.map().application_start().wrapping_add(4);
@@ -304,16 +203,16 @@ impl<'a> Update<'a> {
         if runs == Runs::Torn {
             // Only the button helps.
             entry.button = true;
-            return Ok("a torn application runs");
+            return Ok(TORN);
         }
         if let Some(slot) = slot {
             upload.erase(flash, *slot, state, cutter)?;
         }
-        if self.is_done(flash, state) {
+        if self.is_done(runs, state) {
             return Ok(if runs == Runs::New { "the new application runs" } else { "the old application runs" });
         }
         if slot.is_some() {
-            upload.into_slot(flash, entry, state, cutter)?;
+            upload.fill_slot(flash, entry, state, cutter)?;
         } else {
             entry.reset(reason::BOOTLOAD);
         }
@@ -329,7 +228,7 @@ impl<'a> Update<'a> {
         cutter: &mut Cutter<'_, State>,
     ) -> Result<&'static str, Ended> {
         *entry = Entry::default();
-        if self.is_done(flash, state) {
+        if state.installed && (!self.facts.application || self.starts(flash)) {
             // The initiator looks what is there, and leaves.
             AppLoader::default().disconnect(self.gecko, &mut Controller::new(flash, cutter), entry)?;
             return Ok("the AppLoader waits for an application");
@@ -369,6 +268,12 @@ impl Machine for Update<'_> {
             cutter.remember(u64::from(entry.code()) | u64::from(entry.button) << 32);
             match cutter.reset(flash) {
                 Reset::New => {}
+                Reset::Idle if rest == TORN => {
+                    return violation(
+                        "known-application",
+                        "a torn application runs, and stays whatever is done".into(),
+                    );
+                }
                 Reset::Idle => return End::Rest(rest),
                 Reset::Merged => return End::Interrupted,
                 Reset::Again => return violation("rest", "boots change flash for ever".into()),
@@ -381,7 +286,8 @@ impl Machine for Update<'_> {
             state.stage = Stage::Runs;
             cutter.enter(state);
             cutter.tell(|| told(&boot));
-            let runs = self.application(flash);
+            let starts = boot.outcome == Outcome::Application;
+            let runs = if starts { self.application(flash) } else { Runs::Torn };
             if let Err(broken) = self.judge(&boot, runs, flash, &mut state) {
                 return End::Violation(broken);
             }
@@ -405,7 +311,7 @@ impl Machine for Update<'_> {
                 Err(Ended::Refused(code)) => return violation("upload", format!("refused: {code}")),
                 Err(Ended::Stuck(why)) => {
                     cutter.tell(|| why);
-                    return violation("upload", "the device takes a fault, or hangs".into());
+                    return violation("faults", "the AppLoader takes a fault, whenever the file is sent".into());
                 }
             }
         }
@@ -443,11 +349,5 @@ pub fn told(boot: &Boot) -> String {
     line
 }
 
-/// Which application is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Runs {
-    Old,
-    New,
-    /// Neither, or none.
-    Torn,
-}
+/// How a run ends when not even a button helps.
+const TORN: &str = "a torn application runs";

@@ -118,7 +118,7 @@ impl Upload<'_> {
     }
 
     /// To an application that has erased its slot, up to the reset into the bootloader.
-    pub(super) fn into_slot(
+    pub(super) fn fill_slot(
         &self,
         flash: &mut Flash,
         entry: &mut Entry,
