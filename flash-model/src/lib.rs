@@ -10,7 +10,8 @@
 //!   so. Knows bytes and sectors; does not know what is stored.
 //! * [`layout`]: which devices a board has and what lies where. Knows names; does not know what they
 //!   mean to a bootloader.
-//! * [`image`]: update images, of MCUboot and of Nordic's nRF5 SDK. Knows formats and signatures; does not know slots.
+//! * [`image`]: update images, of MCUboot, of Nordic's nRF5 SDK and of Silicon Labs' Gecko Bootloader. Knows formats and
+//!   signatures; does not know slots.
 //! * [`boot`]: bootloaders, straight-line code over a [`flash::Controller`]. A boot takes the flash
 //!   (and, where a bootloader has them, non-volatile counters) and nothing else, so it can be cut
 //!   anywhere, repeated and compared. MCUboot: swap-move, swap-scratch, swap-offset, overwrite-only and direct-XIP, for one or

@@ -24,6 +24,7 @@ pub mod controller;
 pub mod device;
 pub mod gatt;
 pub mod nordic;
+pub mod silabs;
 pub mod smp;
 pub mod trace;
 pub mod virtual_bluez;

@@ -134,6 +134,9 @@ const PRESETS: &[(&str, &str)] = presets![
     "nrf52832-nordic-legacy-s132",
     "nrf52840-adafruit-s140",
     "nordic-legacy17",
+    "gecko40-apploader",
+    "gecko40-storage",
+    "gecko64-series-1",
 ];
 
 #[cfg(test)]
@@ -146,7 +149,7 @@ mod tests {
             let layout = Layout::preset(name).unwrap();
             assert_eq!(layout.name, name);
             let mcuboot = layout.area("primary").is_some() && layout.area("secondary").is_some();
-            assert!(mcuboot || layout.area("settings").is_some());
+            assert!(mcuboot || layout.area("settings").is_some() || layout.area("application").is_some());
         }
     }
 

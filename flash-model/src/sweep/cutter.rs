@@ -91,8 +91,8 @@ pub struct Cutter<'a, S> {
     /// Keys of what is in `left`.
     found: HashSet<u128>,
     pub(super) left: Vec<Left<S>>,
-    /// Operations at the last reset.
-    at_reset: u64,
+    /// Operations before each reset of this run, by its state.
+    resets: HashMap<u128, u64>,
     /// Nothing has changed yet but what this node stands for all contents of: a power loss leaves the node itself.
     at_home: bool,
 }
@@ -164,7 +164,7 @@ impl<'a, S: State> Cutter<'a, S> {
             passed: HashSet::new(),
             found: HashSet::new(),
             left: Vec::new(),
-            at_reset: 0,
+            resets: HashMap::new(),
             at_home: true,
         }
     }
@@ -256,15 +256,15 @@ impl<'a, S: State> Cutter<'a, S> {
             return Reset::Merged;
         }
         let key = self.key(flash, u128::from(self.known_outside) << 64 | 1);
-        let changed = std::mem::replace(&mut self.at_reset, self.operations) != self.operations;
         if self.seen.is_some_and(|seen| seen.contains_key(&key)) {
             self.merged = Some(key);
             return Reset::Merged;
         }
-        match (self.passed.insert(key), changed) {
-            (true, _) => Reset::New,
-            (false, false) => Reset::Idle,
-            (false, true) => Reset::Again,
+        self.passed.insert(key);
+        match self.resets.insert(key, self.operations) {
+            None => Reset::New,
+            Some(before) if before == self.operations => Reset::Idle,
+            Some(_) => Reset::Again,
         }
     }
 

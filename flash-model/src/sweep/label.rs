@@ -59,8 +59,9 @@ impl Action {
             let on_device = fields.iter().filter(|field| field.device == operation.device);
             on_device.filter(|field| field.start < end && start < field.end)
         };
-        let of_image =
-            |field: &FieldSpan| matches!(field.kind, FieldKind::Header | FieldKind::TlvInfo | FieldKind::Part);
+        let of_image = |field: &FieldSpan| {
+            matches!(field.kind, FieldKind::Header | FieldKind::TlvInfo | FieldKind::Part | FieldKind::Pointer)
+        };
         if let Some(field) = here().find(|field| field.start <= start && end <= field.end && !of_image(field)) {
             return Self { erase, target: field.name, part: Part::Field };
         }

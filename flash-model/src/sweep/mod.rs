@@ -39,10 +39,12 @@
 //! | [`mcuboot`] | the machine: a bootloader, an application and a story |
 //! | [`nordic`] | another one: a Secure DFU bootloader and an uploader |
 //! | [`nordic_legacy`] | the same of Legacy DFU |
+//! | [`gecko`] | the Gecko bootloader, in place and from a storage slot |
 
 pub mod cutter;
 pub mod explore;
 mod forget;
+pub mod gecko;
 pub mod label;
 pub mod mcuboot;
 pub mod nordic;

@@ -5,6 +5,7 @@
 //! | program of one flag or swap info | one value for each meaning that bits on their way can have |
 //! | program of one magic | half of the bits of each byte: a wrong magic |
 //! | program of one number | one half of the bits of each byte, and the other |
+//! | program of one pointer | likewise, and its upper half: an address elsewhere, or one nearby |
 //! | program of a status record | nothing more: a record is read as written or not, and both are there without a tear |
 //! | program of bulk | half of it, which stands for any part; where it covers fields, up to each, half of each, behind each |
 //! | erase | garbage, which stands for any part; where it covers fields, the low half or the high half as well |
@@ -61,6 +62,8 @@ pub enum FieldKind {
     },
     /// A number.
     Number,
+    /// An address: right, erased, out of range, or another one in range.
+    Pointer,
     /// Status records, each read as written or not.
     Records,
     /// The header of an image.
@@ -135,6 +138,10 @@ fn program(data: &[u8], start: u32, here: &[FieldSpan], unit: u32) -> Vec<Tear> 
             FieldKind::Records => Vec::new(),
             FieldKind::Magic => vec![Tear::Bits(HALF_OF_THE_BITS)],
             FieldKind::Number => vec![Tear::Bits(HALF_OF_THE_BITS), Tear::Bits(!HALF_OF_THE_BITS)],
+            // The upper half of an address says which memory it is in.
+            FieldKind::Pointer => {
+                vec![Tear::Bits(HALF_OF_THE_BITS), Tear::Bits(!HALF_OF_THE_BITS), Tear::Suffix(len / 2)]
+            }
             FieldKind::Flag => meanings(data[0], |byte| u32::from(byte == 0x01)),
             FieldKind::SwapInfo { images } => meanings(data[0], |byte| match (byte & 0x0f, byte >> 4) {
                 (swap @ 1..=4, image) => u32::from(swap) | if images { u32::from(image) << 4 } else { 0 },

@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 use super::Board;
 use crate::gatt::{Characteristic, ConnectionParameters, Descriptor, Properties, Security, Service, Table, Uuid};
 use crate::nordic::{Endpoint, LegacyBoard, Writes};
+use crate::silabs::{self, SilabsBoard};
 use crate::smp::gatt::{CHARACTERISTIC, SERVICE};
 
 /// First handle behind the two services that every device has.
@@ -179,6 +180,44 @@ impl Attributes {
             builder.fixed(Uuid::MANUFACTURER_NAME, manufacturer.as_bytes().to_vec());
             builder.fixed(Uuid::MODEL_NUMBER, model.as_bytes().to_vec());
             builder.fixed(Uuid::FIRMWARE_REVISION, firmware.as_bytes().to_vec());
+        }
+        let battery = application.and_then(|version| builder.of_application(board, version));
+        builder.finish(None, battery, service_changed)
+    }
+
+    /// The attributes of an EFR32 board, whose bootloader and application have these versions. An AppLoader has three services
+    /// and tells nobody when attributes change; an application has the services of the board, too.
+    #[must_use]
+    pub fn silabs(
+        board: &Board,
+        own: &SilabsBoard,
+        program: &silabs::Program,
+        [bootloader, version]: [u32; 2],
+        application: Option<&str>,
+    ) -> Self {
+        let mut builder = Builder::default();
+        let service_changed = match application {
+            Some(_) => builder.generic(board),
+            None => {
+                builder.service(Uuid::GATT);
+                builder.service(Uuid::GAP);
+                builder.fixed(Uuid::DEVICE_NAME, own.ota.name.clone().into_bytes());
+                (0, 0)
+            }
+        };
+        builder.service(own.ota.service);
+        let access = if application.is_some() { own.access } else { Security::Plain };
+        for endpoint in program.serves() {
+            builder.endpoint(*endpoint, access);
+        }
+        if application.is_none() || own.ota.application_versions {
+            let apploader = own.ota.apploader_version.map(u16::to_le_bytes).concat();
+            builder.fixed(silabs::gatt::APPLOADER_VERSION, apploader);
+            builder.fixed(silabs::gatt::OTA_VERSION, vec![own.ota.ota_version]);
+            if own.ota.ota_version >= 3 {
+                builder.fixed(silabs::gatt::BOOTLOADER_VERSION, bootloader.to_le_bytes().to_vec());
+                builder.fixed(silabs::gatt::APPLICATION_VERSION, version.to_le_bytes().to_vec());
+            }
         }
         let battery = application.and_then(|version| builder.of_application(board, version));
         builder.finish(None, battery, service_changed)

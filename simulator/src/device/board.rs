@@ -6,6 +6,7 @@ use brickproof_flash_model::layout::Layout;
 
 use super::{BatteryPolicy, Behaviour, Peripheral};
 use crate::nordic::{LegacyBoard, NordicBoard};
+use crate::silabs::SilabsBoard;
 use crate::smp::gatt::GattConfig;
 use crate::smp::{RecoveryConfig, ServerConfig};
 
@@ -57,6 +58,8 @@ pub enum Bootloader {
     Nordic(Box<NordicBoard>),
     /// The same, or Adafruit's, with Legacy DFU.
     NordicLegacy(Box<LegacyBoard>),
+    /// Silicon Labs' EFR32 with a Gecko bootloader.
+    Silabs(Box<SilabsBoard>),
 }
 
 /// The board, its bootloader and its application's build options.
@@ -151,12 +154,34 @@ impl Board {
         }
     }
 
+    /// An EFR32 board, with the flash timing of Series 2 (8 KiB pages in 13 ms, words in 11 us) or Series 1.
+    #[must_use]
+    pub fn silabs(name: &str, layout: Layout, silabs: SilabsBoard) -> Self {
+        let erase_us = if silabs.bootloader.options().series_2 { 13_000 } else { 25_000 };
+        let timing = FlashTiming { erase_us, program_unit_ns: 11_000 };
+        Self {
+            name: name.to_owned(),
+            layout,
+            peripheral: Peripheral::nordic(name),
+            gatt: silabs.link(),
+            bootloader: Bootloader::Silabs(Box::new(silabs)),
+            smp: ServerConfig::default(),
+            recovery: None,
+            usb: false,
+            timing,
+            boot_timing: timing,
+            start_us: 300_000,
+            battery: BatteryPolicy::default(),
+            behaviours: Vec::new(),
+        }
+    }
+
     /// MCUboot, where that is its bootloader.
     #[must_use]
     pub fn mcuboot(&self) -> Option<&Mcuboot> {
         match &self.bootloader {
             Bootloader::Mcuboot(mcuboot) => Some(mcuboot),
-            Bootloader::Nordic(_) | Bootloader::NordicLegacy(_) => None,
+            Bootloader::Nordic(_) | Bootloader::NordicLegacy(_) | Bootloader::Silabs(_) => None,
         }
     }
 
@@ -164,7 +189,7 @@ impl Board {
     #[must_use]
     pub fn as_nordic(&self) -> Option<&NordicBoard> {
         match &self.bootloader {
-            Bootloader::Mcuboot(_) | Bootloader::NordicLegacy(_) => None,
+            Bootloader::Mcuboot(_) | Bootloader::NordicLegacy(_) | Bootloader::Silabs(_) => None,
             Bootloader::Nordic(nordic) => Some(nordic),
         }
     }
@@ -174,7 +199,16 @@ impl Board {
     pub fn as_legacy(&self) -> Option<&LegacyBoard> {
         match &self.bootloader {
             Bootloader::NordicLegacy(legacy) => Some(legacy),
-            Bootloader::Mcuboot(_) | Bootloader::Nordic(_) => None,
+            Bootloader::Mcuboot(_) | Bootloader::Nordic(_) | Bootloader::Silabs(_) => None,
+        }
+    }
+
+    /// What Silicon Labs' software on it was built with, where that is its family.
+    #[must_use]
+    pub fn as_silabs(&self) -> Option<&SilabsBoard> {
+        match &self.bootloader {
+            Bootloader::Silabs(silabs) => Some(silabs),
+            Bootloader::Mcuboot(_) | Bootloader::Nordic(_) | Bootloader::NordicLegacy(_) => None,
         }
     }
 
@@ -183,6 +217,7 @@ impl Board {
     pub fn mtu(&self, asked: u16, max: u16) -> u16 {
         match &self.bootloader {
             Bootloader::Mcuboot(_) => asked,
+            Bootloader::Silabs(_) => asked.min(max),
             Bootloader::Nordic(nordic) => nordic.mtu(asked, max),
             Bootloader::NordicLegacy(legacy) => legacy.mtu(asked, max),
         }

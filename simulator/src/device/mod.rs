@@ -8,13 +8,16 @@ mod application;
 pub mod attributes;
 mod battery;
 mod board;
+mod endpoint;
 pub(crate) mod nordic;
 mod nordic_legacy;
 mod peripheral;
 pub mod program;
+mod silabs;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use brickproof_flash_model::boot::gecko::{self, ResetInfo};
 use brickproof_flash_model::boot::mcuboot::{Boot, Counters, Mcuboot, Outcome, Slot};
 use brickproof_flash_model::boot::{nordic as nordic_boot, nordic_legacy as legacy_boot};
 use brickproof_flash_model::flash::{Controller, Flash, Hook, Interruption};
@@ -27,6 +30,7 @@ use crate::trace::Cause;
 pub use application::{Behaviour, RunningImage};
 pub use battery::{Battery, BatteryPolicy};
 pub use board::{Board, Bootloader, FlashTiming};
+pub use endpoint::Endpoint;
 pub use peripheral::{Information, NAME_MAX, Peripheral, VendorCharacteristic, VendorService, static_address};
 
 /// All that survives a power loss.
@@ -68,6 +72,8 @@ pub struct Retained {
     pub gpregret2: u8,
     /// What an application has told a Legacy DFU bootloader of the central that has asked for it.
     pub shared: Option<SharedBond>,
+    /// Why an EFR32 was reset: its first word of RAM.
+    pub reset_info: ResetInfo,
 }
 
 /// A clock that was set.
@@ -122,6 +128,11 @@ enum Program {
         image: Option<RunningImage>,
         program: Box<crate::nordic::LegacyProgram>,
     },
+    /// Of Silicon Labs': with the image that runs, unless it is the AppLoader.
+    Silabs {
+        image: Option<RunningImage>,
+        program: Box<crate::silabs::Program>,
+    },
 }
 
 /// How a start ended.
@@ -167,6 +178,8 @@ pub enum Booted {
     Nordic(nordic_boot::Boot, Option<NoDfuMode>),
     /// Of a Legacy DFU bootloader.
     NordicLegacy(legacy_boot::Boot),
+    /// Of a Gecko bootloader.
+    Gecko(gecko::Boot),
 }
 
 impl Booted {
@@ -177,6 +190,7 @@ impl Booted {
             Self::Mcuboot(boot) => BootSummary::of_mcuboot(boot),
             Self::Nordic(boot, refused) => nordic::summary(boot, *refused),
             Self::NordicLegacy(boot) => nordic_legacy::summary(boot),
+            Self::Gecko(boot) => silabs::summary(boot),
         }
     }
 
@@ -185,7 +199,7 @@ impl Booted {
     pub fn into_mcuboot(self) -> Option<Boot> {
         match self {
             Self::Mcuboot(boot) => Some(boot),
-            Self::Nordic(..) | Self::NordicLegacy(_) => None,
+            Self::Nordic(..) | Self::NordicLegacy(_) | Self::Gecko(_) => None,
         }
     }
 }
@@ -211,6 +225,7 @@ pub fn power_on(board: &Board, mut persistent: Persistent, cause: Cause, now_us:
         Bootloader::Mcuboot(mcuboot) => power_on_mcuboot(board, mcuboot, persistent, hook),
         Bootloader::Nordic(own) => nordic::power_on(board, own, persistent, cause, now_us, hook),
         Bootloader::NordicLegacy(own) => nordic_legacy::power_on(board, own, persistent, cause, now_us, hook),
+        Bootloader::Silabs(own) => silabs::power_on(board, own, persistent, cause, hook),
     }
 }
 
@@ -297,7 +312,9 @@ impl Device {
     pub fn image(&self) -> Option<&RunningImage> {
         match &self.program {
             Program::Application { image, .. } => Some(image),
-            Program::Nordic { image, .. } | Program::NordicLegacy { image, .. } => image.as_ref(),
+            Program::Nordic { image, .. } | Program::NordicLegacy { image, .. } | Program::Silabs { image, .. } => {
+                image.as_ref()
+            }
             Program::Recovery { .. } => None,
         }
     }
@@ -310,7 +327,8 @@ impl Device {
             Program::Application { .. }
             | Program::Recovery { .. }
             | Program::Nordic { .. }
-            | Program::NordicLegacy { .. } => Slot::Primary,
+            | Program::NordicLegacy { .. }
+            | Program::Silabs { .. } => Slot::Primary,
         }
     }
 
@@ -318,7 +336,10 @@ impl Device {
     #[must_use]
     pub fn recovery(&self) -> Option<&str> {
         match &self.program {
-            Program::Application { .. } | Program::Nordic { .. } | Program::NordicLegacy { .. } => None,
+            Program::Application { .. }
+            | Program::Nordic { .. }
+            | Program::NordicLegacy { .. }
+            | Program::Silabs { .. } => None,
             Program::Recovery { reason, .. } => Some(reason),
         }
     }
@@ -337,6 +358,8 @@ impl Device {
             Program::Recovery { server, .. } => server.upload(),
             Program::Nordic { program, .. } => program.progress(),
             Program::NordicLegacy { program, .. } => program.progress(),
+            // The size of a file is not announced.
+            Program::Silabs { .. } => None,
         }
     }
 
@@ -347,7 +370,7 @@ impl Device {
             Program::Application { server, .. } => (server.config().buffer_size, server.config().buffer_count),
             // One packet is put together while the answer to another is made; the rest waits as lines.
             Program::Recovery { server, .. } => (server.config().receive_size, 3),
-            Program::Nordic { .. } | Program::NordicLegacy { .. } => (0, 0),
+            Program::Nordic { .. } | Program::NordicLegacy { .. } | Program::Silabs { .. } => (0, 0),
         }
     }
 
@@ -357,7 +380,7 @@ impl Device {
         match &self.program {
             Program::Application { server, .. } => server.config().reset_delay_us,
             Program::Recovery { .. } => recovery::RESET_DELAY_US,
-            Program::Nordic { .. } | Program::NordicLegacy { .. } => 0,
+            Program::Nordic { .. } | Program::NordicLegacy { .. } | Program::Silabs { .. } => 0,
         }
     }
 
@@ -366,8 +389,9 @@ impl Device {
     #[must_use]
     pub fn volatile(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        let Retained { boot_mode, clock, gpregret, gpregret2, shared } = self.persistent.retained;
-        (gpregret, gpregret2, boot_mode, shared, clock.map(|clock| (clock.unix_ms, clock.set_at_us))).hash(&mut hasher);
+        let Retained { boot_mode, clock, gpregret, gpregret2, shared, reset_info } = self.persistent.retained;
+        (gpregret, gpregret2, boot_mode, shared, reset_info, clock.map(|clock| (clock.unix_ms, clock.set_at_us)))
+            .hash(&mut hasher);
         match &self.program {
             Program::Application { image, running_slot, server } => {
                 (image.hash, running_slot).hash(&mut hasher);
@@ -375,7 +399,7 @@ impl Device {
             }
             Program::Recovery { server, .. } => server.hash_ram(&mut hasher),
             // Not swept together with its protocol.
-            Program::Nordic { .. } | Program::NordicLegacy { .. } => {}
+            Program::Nordic { .. } | Program::NordicLegacy { .. } | Program::Silabs { .. } => {}
         }
         hasher.finish()
     }
@@ -395,7 +419,7 @@ impl Device {
         let Some(mcuboot) = board.mcuboot() else { return Ok(Answer::default()) };
         let mut flash = Controller::new(&mut self.persistent.flash, hook);
         match &mut self.program {
-            Program::Nordic { .. } | Program::NordicLegacy { .. } => Ok(Answer::default()),
+            Program::Nordic { .. } | Program::NordicLegacy { .. } | Program::Silabs { .. } => Ok(Answer::default()),
             Program::Recovery { server, .. } => server.handle(packet, &mut flash, mcuboot),
             Program::Application { image, running_slot, server } => {
                 let mut environment = Environment {

@@ -10,6 +10,7 @@ use crate::gatt::Advertisement;
 use crate::nordic::gatt::SECURE_SERVICE;
 use crate::nordic::queue::Job;
 use crate::nordic::{self, DfuMessage, Endpoint, NordicBoard, SharedBond};
+use crate::silabs;
 use crate::trace::Cause;
 
 /// Flags of what is for one central alone: BR/EDR is not supported, and no mode of discovery.
@@ -109,20 +110,23 @@ impl Device {
     fn nordic(&self) -> Option<&nordic::Program> {
         match &self.program {
             Program::Nordic { program, .. } => Some(program),
-            Program::Application { .. } | Program::Recovery { .. } | Program::NordicLegacy { .. } => None,
+            _ => None,
         }
     }
 
     fn nordic_mut(&mut self) -> Option<&mut nordic::Program> {
         match &mut self.program {
             Program::Nordic { program, .. } => Some(program),
-            Program::Application { .. } | Program::Recovery { .. } | Program::NordicLegacy { .. } => None,
+            _ => None,
         }
     }
 
     /// Why the bootloader stays in DFU mode, if it does.
     #[must_use]
     pub fn dfu_mode(&self) -> Option<&str> {
+        if let Some(program) = self.silabs() {
+            return program.apploader_reason();
+        }
         match self.legacy() {
             Some(program) => program.dfu_reason(),
             None => self.nordic()?.dfu_reason(),
@@ -142,6 +146,9 @@ impl Device {
         let flash = before.unwrap_or(&self.persistent.flash);
         let mut around = Surroundings { flash, retained: &mut self.persistent.retained, battery, now_us };
         let low = battery.percent < board.battery.threshold;
+        if let (Program::Silabs { program, .. }, Some(own)) = (&mut self.program, board.as_silabs()) {
+            return program.input(own, input, &mut around, low);
+        }
         match (&mut self.program, board.as_nordic(), board.as_legacy()) {
             (Program::Nordic { program, .. }, Some(own), _) => program.input(own, input, &mut around, low),
             (Program::NordicLegacy { program, .. }, _, Some(own)) => program.input(own, input, &mut around, low),
@@ -150,6 +157,9 @@ impl Device {
     }
 
     pub(crate) fn take_output(&mut self) -> Option<Output> {
+        if let Some(program) = self.silabs_mut() {
+            return program.take_output();
+        }
         match self.legacy_mut() {
             Some(program) => program.take_output(),
             None => self.nordic_mut()?.take_output(),
@@ -158,6 +168,9 @@ impl Device {
 
     /// When such a program wants to be told that its time has come, in microseconds.
     pub(crate) fn next_timer(&self) -> Option<u64> {
+        if let Some(program) = self.silabs() {
+            return program.next_timer();
+        }
         match self.legacy() {
             Some(program) => program.next_timer(),
             None => self.nordic()?.next_timer(),
@@ -165,7 +178,7 @@ impl Device {
     }
 
     pub(crate) fn has_flash_work(&self) -> bool {
-        self.job().is_some()
+        self.job().is_some() || self.silabs().is_some_and(silabs::Program::has_flash_work)
     }
 
     fn job(&self) -> Option<&Job> {
@@ -180,6 +193,11 @@ impl Device {
     /// # Errors
     /// The [`Interruption`] that ended it.
     pub(crate) fn do_flash_work(&mut self, board: &Board, hook: &mut dyn Hook) -> Result<bool, Interruption> {
+        if let (Program::Silabs { program, .. }, Some(own)) = (&mut self.program, board.as_silabs()) {
+            let info = self.persistent.retained.reset_info;
+            let mut flash = Controller::new(&mut self.persistent.flash, hook);
+            return program.do_flash_work(own, &mut flash, info).map(|()| true);
+        }
         let Some(job) = self.job() else { return Ok(true) };
         let Some(step) = job.step.clone() else { return Ok(false) };
         let map = match (board.as_nordic(), board.as_legacy()) {
@@ -197,6 +215,9 @@ impl Device {
 
     /// What is written to a characteristic of its program, taken apart, and the name of the call.
     pub(crate) fn describe(&self, to: Endpoint, value: &[u8]) -> (DfuMessage, &'static str) {
+        if let Some(program) = self.silabs() {
+            return program.describe(to, value);
+        }
         match (self.nordic(), self.legacy()) {
             (Some(program), _) => program.describe(to, value),
             (None, Some(program)) => program.describe(to, value),
@@ -218,6 +239,9 @@ impl Device {
 
     /// What its program shows on the air, where that is not what the board shows.
     pub(crate) fn advertisement(&self, board: &Board) -> Option<Advertisement> {
+        if self.silabs().is_some() {
+            return self.apploader_advertisement(board);
+        }
         self.dfu_mode()?;
         if self.legacy().is_some() {
             return self.legacy_advertisement(board);
@@ -243,6 +267,9 @@ impl Device {
     pub(crate) fn attributes(&self, board: &Board) -> Option<Attributes> {
         if self.legacy().is_some() {
             return self.legacy_attributes(board);
+        }
+        if self.silabs().is_some() {
+            return self.silabs_attributes(board);
         }
         let (program, own) = (self.nordic()?, board.as_nordic()?);
         let version = self.image().map(|image| image.version.as_str());

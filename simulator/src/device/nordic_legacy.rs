@@ -76,14 +76,14 @@ impl Device {
     pub(super) fn legacy(&self) -> Option<&LegacyProgram> {
         match &self.program {
             Program::NordicLegacy { program, .. } => Some(program),
-            Program::Application { .. } | Program::Recovery { .. } | Program::Nordic { .. } => None,
+            _ => None,
         }
     }
 
     pub(super) fn legacy_mut(&mut self) -> Option<&mut LegacyProgram> {
         match &mut self.program {
             Program::NordicLegacy { program, .. } => Some(program),
-            Program::Application { .. } | Program::Recovery { .. } | Program::Nordic { .. } => None,
+            _ => None,
         }
     }
 

@@ -5,8 +5,9 @@
 
 use brickproof_flash_model::flash::Flash;
 
-use super::{Battery, Retained};
-use crate::nordic::{Endpoint, SharedBond};
+use super::{Battery, Endpoint, Retained};
+use crate::gatt::AttError;
+use crate::nordic::SharedBond;
 use crate::trace::Cause;
 
 /// What happens to a program.
@@ -30,6 +31,13 @@ pub enum Input<'a> {
         /// The value.
         value: &'a [u8],
     },
+    /// A characteristic was written by a request that the program answers ([`Endpoint::is_answered_by_program`]).
+    Asked {
+        /// Which.
+        to: Endpoint,
+        /// The value.
+        value: &'a [u8],
+    },
     /// The central has confirmed an indication.
     Confirmed,
     /// The step of flash work that was begun has ended.
@@ -46,6 +54,10 @@ pub enum Input<'a> {
 pub enum Output {
     /// Says something to the central.
     Say(Saying),
+    /// Answers the request of the central that it was asked by.
+    Answer(Result<(), AttError>),
+    /// The processor takes a fault: why.
+    Fault(String),
     /// Ends the connection.
     Disconnect,
     /// Stops advertising: it will not be connected to any more.

@@ -31,6 +31,8 @@ pub mod opcode {
     pub const READ_BY_GROUP_TYPE_REQUEST: u8 = 0x10;
     /// Write request.
     pub const WRITE_REQUEST: u8 = 0x12;
+    /// Write response.
+    pub const WRITE_RESPONSE: u8 = 0x13;
     /// Prepare write request, a piece of a long write.
     pub const PREPARE_WRITE_REQUEST: u8 = 0x16;
     /// Execute write request, the end of a long write.
@@ -56,6 +58,7 @@ pub mod opcode {
             READ_BLOB_REQUEST => "read-blob-request",
             READ_BY_GROUP_TYPE_REQUEST => "read-by-group-type-request",
             WRITE_REQUEST => "write-request",
+            WRITE_RESPONSE => "write-response",
             PREPARE_WRITE_REQUEST => "prepare-write-request",
             EXECUTE_WRITE_REQUEST => "execute-write-request",
             NOTIFICATION => "notification",

@@ -102,7 +102,11 @@ impl Application {
                 self.enter(board, around);
             }
             Input::Due if self.leaves_at.is_some_and(|at| at <= around.now_us) => self.leave(board, around),
-            Input::Confirmed | Input::Disconnected | Input::Due | Input::Written { to: Endpoint::Serial, .. } => {}
+            Input::Asked { .. }
+            | Input::Confirmed
+            | Input::Disconnected
+            | Input::Due
+            | Input::Written { to: Endpoint::Serial, .. } => {}
             Input::Flashed { done } => {
                 let after = self.queue.done();
                 if after == Some(After::Reset) {

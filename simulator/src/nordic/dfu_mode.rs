@@ -140,7 +140,7 @@ impl DfuMode {
                 self.transport = Transport::Serial { mtu: board.dfu.serial_mtu() };
                 self.server.requested(board, value);
             }
-            Input::Written { .. } => {}
+            Input::Written { .. } | Input::Asked { .. } => {}
             Input::Flashed { done } => {
                 self.server.flashed(done);
             }

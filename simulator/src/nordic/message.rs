@@ -10,7 +10,7 @@ use crate::device::program::Saying;
 /// A message, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct DfuMessage {
-    /// Which protocol: `secure-dfu`, `buttonless` or `legacy-dfu`.
+    /// Which protocol: `secure-dfu`, `buttonless`, `legacy-dfu` or `silabs-ota`.
     pub protocol: String,
     /// The call, or the call that it answers.
     pub call: String,
@@ -55,6 +55,7 @@ fn protocol(endpoint: Endpoint) -> &'static str {
         Endpoint::ControlPoint | Endpoint::Packet | Endpoint::Serial => "secure-dfu",
         Endpoint::Buttonless | Endpoint::BondedButtonless | Endpoint::ExperimentalButtonless => "buttonless",
         Endpoint::LegacyControlPoint | Endpoint::LegacyPacket | Endpoint::LegacyVersion => "legacy-dfu",
+        Endpoint::OtaControl | Endpoint::OtaData => "silabs-ota",
     }
 }
 
@@ -150,6 +151,7 @@ impl DfuMessage {
             Endpoint::LegacyControlPoint | Endpoint::LegacyPacket | Endpoint::LegacyVersion => {
                 Self::of_legacy_answer(&saying.value, saying.call)
             }
+            Endpoint::OtaControl | Endpoint::OtaData => Self::new(saying.from, saying.call),
         }
     }
 

@@ -32,9 +32,9 @@ mod secure_tests;
 pub mod slip;
 pub mod wire;
 
+pub use crate::device::Endpoint;
 pub use bond::SharedBond;
 pub use config::{Buttonless, DfuConfig, NordicBoard, Writes};
-pub use gatt::Endpoint;
 pub use legacy::{LegacyBoard, LegacyConfig, LegacyProgram};
 pub use message::DfuMessage;
 pub use program::Program;

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use brickproof_flash_model::flash::Interruption;
 
 use super::hook::{CutAt, Timed};
+use super::link::Asked;
 use super::{Action, Machine, World};
 use crate::device::program::{Input, Output, Saying};
 use crate::device::{Device, Persistent};
-use crate::gatt::Properties;
+use crate::gatt::{AttError, Properties};
 use crate::nordic::{DfuMessage, Endpoint, calls};
-use crate::trace::{Direction, EndedBy, FlashResult, Kind};
+use crate::trace::{Cause, Direction, EndedBy, FlashResult, Kind};
 
 /// Values that are held back by a fault, both ways.
 const LATE_MAX: usize = 1024;
@@ -43,6 +44,10 @@ impl Step {
 pub(super) enum Late {
     /// A write of this connection.
     Write { number: u64, to: Endpoint, value: Vec<u8>, record: u64 },
+    /// A write request that the program answers itself.
+    Asked { number: u64, to: Endpoint, value: Vec<u8>, record: u64 },
+    /// Its answer.
+    Answer { asked: Asked, answer: Result<(), AttError> },
     /// What the program says.
     Saying { saying: Saying, record: u64 },
 }
@@ -94,7 +99,7 @@ impl World {
         self.tell_program(Input::Written { to, value: &value }, Some(record));
     }
 
-    fn hold_back(&mut self, us: u64, late: Late) {
+    pub(super) fn hold_back(&mut self, us: u64, late: Late) {
         if self.late.len() < LATE_MAX {
             self.late.push((self.now.saturating_add(us), late));
         }
@@ -115,6 +120,16 @@ impl World {
             Late::Write { number, to, value, record } => {
                 if self.link_is_alive(number) {
                     self.tell_program(Input::Written { to, value: &value }, Some(record));
+                }
+            }
+            Late::Asked { number, to, value, record } => {
+                if self.link_is_alive(number) {
+                    self.tell_program(Input::Asked { to, value: &value }, Some(record));
+                }
+            }
+            Late::Answer { asked, answer } => {
+                if self.link_is_alive(asked.number) {
+                    self.send_answer(asked, answer);
                 }
             }
             Late::Saying { saying, record } => self.say(&saying, Some(record)),
@@ -225,6 +240,11 @@ impl World {
     fn carry_out(&mut self, output: Output, cause: Option<u64>) {
         match output {
             Output::Say(saying) => self.answered(saying, cause),
+            Output::Answer(answer) => self.program_answers(answer),
+            Output::Fault(reason) => {
+                self.record(Kind::Application { event: format!("a fault of the processor: {reason}") });
+                self.reset(Cause::Crash);
+            }
             Output::Disconnect => self.end_all(EndedBy::Target),
             Output::StopAdvertising => self.links.silent = true,
             Output::AttributesChange => self.attributes_change(),

@@ -4,12 +4,14 @@ use brickproof_flash_model::boot::mcuboot::{Mcuboot, Mode, Pair, Slot, SwapType}
 use brickproof_flash_model::boot::nordic::{BankCode, MBR_SIZE, SoftdeviceInfo};
 use brickproof_flash_model::boot::nordic_legacy::BankCode as LegacyBank;
 use brickproof_flash_model::flash::Flash;
+use brickproof_flash_model::image::gbl::content::bootloader_version_words;
 use brickproof_flash_model::image::mcuboot::inspect;
 use sha2::{Digest, Sha256};
 
 use super::World;
 use crate::device::{Bootloader, Device};
 use crate::nordic::{LegacyBoard, NordicBoard};
+use crate::silabs::SilabsBoard;
 use crate::trace::{ImageState, Kind, SlotState, StateRecord, Trailer, hex};
 
 impl World {
@@ -34,6 +36,7 @@ impl World {
             Bootloader::Mcuboot(mcuboot) => self.of_mcuboot(mcuboot, flash, state),
             Bootloader::Nordic(own) => of_nordic(own, flash, state),
             Bootloader::NordicLegacy(own) => of_legacy(own, flash, state),
+            Bootloader::Silabs(own) => of_silabs(own, flash, state),
         })
     }
 
@@ -110,6 +113,34 @@ fn of_nordic(own: &NordicBoard, flash: &Flash, state: StateRecord) -> StateRecor
         code => format!("activate {code}"),
     };
     StateRecord { slots: vec![bank_0, bank_1, softdevice, own], next_boot, ..state }
+}
+
+/// What may be started, what is stored to be installed, and the bootloader.
+fn of_silabs(own: &SilabsBoard, flash: &Flash, state: StateRecord) -> StateRecord {
+    let bootloader = &own.bootloader;
+    let map = bootloader.map();
+    let hash = |address: u32, len: u32| {
+        let mut bytes = Vec::new();
+        map.visit(flash, address, len, |piece| bytes.extend_from_slice(piece)).ok()?;
+        bytes.iter().any(|byte| *byte != 0xff).then(|| hex(&trimmed_sha256(&bytes)))
+    };
+    let invalid = match bootloader.unbootable(flash) {
+        Ok(why) => why.map(|why| why.to_string()),
+        Err(error) => Some(error.to_string()),
+    };
+    let version = bootloader.application_version(flash).ok().flatten().map(|version| version.to_string());
+    let (start, len) = map.bootloader();
+    let slot = |slot: String, hash, version, invalid| SlotState { slot, hash, version, invalid, trailer: None };
+    let application = hash(map.application_start(), map.application_len());
+    let own_version = bootloader.bootloader_version(flash).map(bootloader_version_words).ok();
+    let mut slots = vec![
+        slot("application".into(), application, version, invalid),
+        slot("bootloader".into(), hash(start, len), own_version, None),
+    ];
+    for (n, stored) in map.slots().iter().enumerate() {
+        slots.push(slot(format!("slot-{n}"), hash(stored.address, stored.len), None, None));
+    }
+    StateRecord { slots, next_boot: "none".into(), ..state }
 }
 
 /// The hash of bytes without the erased ones at their end.

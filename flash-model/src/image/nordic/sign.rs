@@ -28,7 +28,7 @@ pub fn verify(key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
 }
 
 /// As [`sign`], with r and s as they are.
-pub(super) fn sign_big_endian(key: &SigningKey, message: &[u8]) -> Result<[u8; SIGNATURE_LEN], KeyError> {
+pub(crate) fn sign_big_endian(key: &SigningKey, message: &[u8]) -> Result<[u8; SIGNATURE_LEN], KeyError> {
     // Only an ECDSA key has such a point.
     key.public().p256_point()?;
     let signature = ecdsa::Signature::from_der(&key.sign(message)?)

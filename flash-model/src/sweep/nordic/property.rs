@@ -1,4 +1,4 @@
-//! A known property of a bootloader of Nordic's, Secure or Legacy.
+//! A known property of a bootloader of Nordic's or of Silicon Labs'.
 
 use crate::sweep::Finding;
 

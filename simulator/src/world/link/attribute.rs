@@ -86,6 +86,9 @@ impl World {
         }
         link.server.permits(attribute.access, refusal)?;
         match (&attribute.behind, kind) {
+            (Behind::Dfu { endpoint, .. }, WriteKind::Long) if endpoint.is_answered_by_program() => {
+                return Err(AttError::REQUEST_NOT_SUPPORTED);
+            }
             (Behind::Dfu { endpoint, .. }, WriteKind::Long) if endpoint.is_legacy() => {
                 return Err(FEATURE_NOT_SUPPORTED);
             }
@@ -129,6 +132,9 @@ impl World {
             (Err(error), _) => self.tell_link(number, GattEvent::Error { handle, error }),
             (Ok(()), Some(Behind::Smp)) => self.smp_written(number, value, record),
             (Ok(()), Some(Behind::Dfu { endpoint, .. })) => {
+                if kind != WriteKind::Command && endpoint.is_answered_by_program() {
+                    return self.program_asked(number, handle, *endpoint, value, record);
+                }
                 if kind != WriteKind::Command {
                     self.tell_link(number, GattEvent::Written { handle });
                 }

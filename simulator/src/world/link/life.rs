@@ -62,6 +62,7 @@ impl World {
                 match waiting {
                     Waiting::Answer(packet, cause) => self.notify(number, &packet, cause),
                     Waiting::Saying(saying, cause) => self.say(&saying, cause),
+                    Waiting::Written(asked, answer) => self.send_answer(asked, answer),
                     Waiting::Value { value, descriptor, bytes } => self.send_value(number, value, descriptor, &bytes),
                 }
             }
@@ -73,6 +74,7 @@ impl World {
 
     /// The target has forgotten everything in RAM: its centrals hear nothing any more.
     pub(in crate::world) fn links_forgotten(&mut self) {
+        self.forget_asked();
         let now = self.now;
         self.links.transport.clear();
         self.links.values.clear();

@@ -24,11 +24,13 @@
 //! |---|---|
 //! | `shared` | a bond that an application shares with its bootloader |
 //! | `connect` | attempts to connect, advertising |
+//! | `asked` | requests that the program answers itself |
 //! | `attribute` | reads and writes of attributes |
 //! | `notify` | notifications and indications |
 //! | `pairing` | pairing and kept keys |
 //! | `life` | outages, resets, ends |
 
+mod asked;
 mod attribute;
 mod connect;
 mod life;
@@ -49,6 +51,7 @@ use crate::gatt::{
 };
 use crate::smp::gatt::{GattConnection, GattTransport, Pace};
 use crate::trace::{AttRecord, Direction, EndedBy, Kind, hex};
+pub(super) use asked::Asked;
 use pairing::Ongoing;
 
 /// Marks the peers that stand for connections inside the world.
@@ -83,6 +86,8 @@ enum Waiting {
     Answer(Vec<u8>, Option<u64>),
     /// What the program says.
     Saying(Saying, Option<u64>),
+    /// The answer to a write request.
+    Written(Asked, Result<(), AttError>),
     /// A value of another characteristic.
     Value { value: u16, descriptor: u16, bytes: Vec<u8> },
 }
@@ -137,6 +142,8 @@ pub(super) struct Links {
     nameless: bool,
     /// The program has stopped advertising for good.
     pub(super) silent: bool,
+    /// Requests that the program has not answered.
+    asked: asked::Open,
     /// Images seen so far: each may have its own attributes.
     images: Vec<Option<[u8; 32]>>,
 }

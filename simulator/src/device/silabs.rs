@@ -1,0 +1,130 @@
+//! An EFR32 board: from its Gecko bootloader to what runs.
+
+use brickproof_flash_model::boot::gecko::{Boot, Cause as BootCause, Decision, Entry, Outcome};
+use brickproof_flash_model::flash::{Controller, Hook};
+
+use super::attributes::Attributes;
+use super::{Board, BootSummary, Booted, Device, Persistent, Program, RunningImage, Started};
+use crate::gatt::Advertisement;
+use crate::silabs::{self, Address, SilabsBoard};
+use crate::trace::Cause;
+
+/// The bootloader runs, and then what it has chosen.
+pub(super) fn power_on(
+    board: &Board,
+    own: &SilabsBoard,
+    mut persistent: Persistent,
+    cause: Cause,
+    hook: &mut dyn Hook,
+) -> Started {
+    let software = matches!(cause, Cause::SoftReset | Cause::Crash);
+    let mut entry = Entry {
+        cause: if software { BootCause::Software } else { BootCause::Power },
+        info: persistent.retained.reset_info,
+        button: own.starts_in_bootloader && persistent.boots == 1,
+    };
+    let boot = own.bootloader.boot(&mut Controller::new(&mut persistent.flash, hook), &mut entry);
+    persistent.retained.reset_info = entry.info;
+    let boot = match boot {
+        Err(interruption) => return Started::Interrupted(persistent, interruption),
+        Ok(boot) => boot,
+    };
+    let (image, program) = match &boot.outcome {
+        Outcome::Application => {
+            let hash = application_hash(own, &persistent);
+            let version = own.bootloader.application_version(&persistent.flash).ok().flatten();
+            let version = version.map_or_else(|| "none".to_owned(), |version| version.to_string());
+            let image = RunningImage { hash, version, behaviour: board.behaviour(hash) };
+            (Some(image), silabs::Program::application(own))
+        }
+        Outcome::AppLoader => (None, silabs::Program::apploader(why(&boot))),
+        Outcome::Reset { .. } => return Started::Resets(persistent, Booted::Gecko(boot)),
+        Outcome::Halted { .. } | Outcome::Fault { .. } | Outcome::Brick { .. } => {
+            return Started::Dead(persistent, Booted::Gecko(boot));
+        }
+    };
+    let program = Program::Silabs { image, program: Box::new(program) };
+    Started::Running(Device { persistent, program }, Booted::Gecko(boot))
+}
+
+/// SHA-256 of the partition of the application, without the erased bytes at its end.
+fn application_hash(own: &SilabsBoard, persistent: &Persistent) -> Option<[u8; 32]> {
+    let map = own.bootloader.map();
+    let mut bytes = Vec::new();
+    map.visit(&persistent.flash, map.application_start(), map.application_len(), |piece| {
+        bytes.extend_from_slice(piece)
+    })
+    .ok()?;
+    Some(crate::world::trimmed_sha256(&bytes))
+}
+
+/// Why an AppLoader runs.
+fn why(boot: &Boot) -> String {
+    let reasons = boot.decisions.iter().filter(|decision| {
+        matches!(decision, Decision::Asked { .. } | Decision::Unbootable(_) | Decision::CopiesBootloader { .. })
+    });
+    reasons.last().map_or_else(|| "there is no application".into(), ToString::to_string)
+}
+
+/// What a boot did, for people.
+pub(super) fn summary(boot: &Boot) -> BootSummary {
+    BootSummary {
+        decisions: boot.decisions.iter().map(ToString::to_string).collect(),
+        swapped: boot.decisions.iter().find_map(|decision| match decision {
+            Decision::Installed { result: Ok(()), .. } | Decision::CopiesBootloader { .. } => {
+                Some(decision.to_string())
+            }
+            _ => None,
+        }),
+        reason: match &boot.outcome {
+            Outcome::AppLoader => Some(why(boot)),
+            Outcome::Halted { reason } | Outcome::Fault { reason } | Outcome::Brick { reason } => Some(reason.clone()),
+            Outcome::Application | Outcome::Reset { .. } => None,
+        },
+    }
+}
+
+impl Device {
+    pub(super) fn silabs(&self) -> Option<&silabs::Program> {
+        match &self.program {
+            Program::Silabs { program, .. } => Some(program),
+            _ => None,
+        }
+    }
+
+    pub(super) fn silabs_mut(&mut self) -> Option<&mut silabs::Program> {
+        match &mut self.program {
+            Program::Silabs { program, .. } => Some(program),
+            _ => None,
+        }
+    }
+
+    /// What an AppLoader shows on the air.
+    pub(super) fn apploader_advertisement(&self, board: &Board) -> Option<Advertisement> {
+        self.silabs()?.mode()?;
+        let own = board.as_silabs()?;
+        let usual = &board.peripheral.advertisement;
+        let (address, kind) = match own.ota.address {
+            Address::Same => (usual.address, usual.address_kind),
+            Address::StaticRandom => (usual.address.next_in_last_byte(), usual.address_kind),
+        };
+        Some(Advertisement {
+            name: Some(own.ota.name.clone()),
+            services: Vec::new(),
+            rssi: usual.rssi,
+            ..Advertisement::new(address, kind)
+        })
+    }
+
+    /// The attributes of such a program.
+    pub(super) fn silabs_attributes(&self, board: &Board) -> Option<Attributes> {
+        let (program, own) = (self.silabs()?, board.as_silabs()?);
+        let flash = &self.persistent.flash;
+        let versions = [
+            own.bootloader.bootloader_version(flash).unwrap_or(0),
+            own.bootloader.application_version(flash).ok().flatten().unwrap_or(0),
+        ];
+        let version = self.image().map(|image| image.version.as_str());
+        Some(Attributes::silabs(board, own, program, versions, version))
+    }
+}

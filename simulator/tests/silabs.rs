@@ -1,0 +1,235 @@
+//! EFR32 boards in a world: in place by the AppLoader, through a slot, and what goes wrong on the way.
+
+use std::sync::Arc;
+
+use brickproof_flash_model::boot::gecko::{Gecko, Options};
+use brickproof_flash_model::image::gbl::{FirmwareBuilder, GblBuilder};
+use brickproof_flash_model::image::nordic::crc32;
+use brickproof_flash_model::layout::Layout;
+use brickproof_simulator::device::{Board, Endpoint, Persistent};
+use brickproof_simulator::gatt::{AttError, CentralAction, GattEvent, Uuid, WriteKind};
+use brickproof_simulator::silabs::gatt::{APPLICATION_VERSION, BOOTLOADER_VERSION, result};
+use brickproof_simulator::silabs::{Erasing, SilabsBoard};
+use brickproof_simulator::trace::Wants;
+use brickproof_simulator::world::{Carrier, Control, World};
+
+const BOOTLOADER_VERSION_NUMBER: u32 = 0x0205_0000;
+
+/// A bootloader that is one, as far as the model looks: properties and a CRC.
+fn bootloader(base: u32) -> Vec<u8> {
+    let mut image = FirmwareBuilder::new(base).size(0x400).version(BOOTLOADER_VERSION_NUMBER).kind(0x40).build();
+    let at = u32::from_le_bytes(image[52..56].try_into().unwrap()) - base;
+    let len = image.len() as u32;
+    image[at as usize + 24..at as usize + 28].copy_from_slice(&len.to_le_bytes());
+    let crc = crc32(&image, 0);
+    image.extend(crc.to_le_bytes());
+    image
+}
+
+fn firmware(gecko: &Gecko, version: u32) -> Vec<u8> {
+    FirmwareBuilder::new(gecko.map().application_start()).size(12_000).version(version).build()
+}
+
+fn file(gecko: &Gecko, version: u32) -> Vec<u8> {
+    GblBuilder::new().firmware(gecko.map().application_start(), &firmware(gecko, version)).unsigned().unwrap()
+}
+
+/// A running target with an application of version 1, and a file with version 2.
+fn world(options: Options, change: impl FnOnce(&mut SilabsBoard)) -> (World, Vec<u8>) {
+    let layout = Layout::preset(if options.storage { "gecko40-storage" } else { "gecko40-apploader" }).unwrap();
+    let gecko = Gecko::new(&layout, options).unwrap();
+    let mut flash = layout.blank_flash();
+    flash.load(layout.area("bootloader").unwrap(), 0, &bootloader(gecko.map().main_stage())).unwrap();
+    flash.load(layout.area("application").unwrap(), 0, &firmware(&gecko, 1)).unwrap();
+    let update = file(&gecko, 2);
+    let mut own = SilabsBoard::new(gecko);
+    change(&mut own);
+    let board = Board::silabs("efr32", layout, own);
+    let mut world = World::new(Arc::new(board), Persistent::new(flash), Wants::default());
+    world.set_carrier(Carrier::Bluetooth);
+    world.control(Control::Power(true));
+    later(&mut world, 5_000_000);
+    (world, update)
+}
+
+fn later(world: &mut World, us: u64) {
+    let until = world.now() + us;
+    world.advance(until);
+}
+
+fn told(world: &mut World) -> Vec<GattEvent> {
+    std::iter::from_fn(|| world.take_gatt()).map(|(_, event)| event).collect()
+}
+
+/// Does something as central 1; what it is told within a second.
+fn act(world: &mut World, action: CentralAction) -> Vec<GattEvent> {
+    world.central(1, action);
+    while world.on_air(1) > 0 {
+        later(world, 1_000);
+    }
+    let mut events = told(world);
+    for _ in 0..100 {
+        if !events.is_empty() {
+            break;
+        }
+        later(world, 10_000);
+        events.extend(told(world));
+    }
+    events
+}
+
+/// A connection with its handles.
+struct Link {
+    control: u16,
+    data: Option<u16>,
+    table: Arc<brickproof_simulator::gatt::Table>,
+}
+
+fn connect(world: &mut World) -> Link {
+    assert_eq!(act(world, CentralAction::Connect), [GattEvent::Connected]);
+    let Some(GattEvent::Discovered(table)) = act(world, CentralAction::Discover).into_iter().next() else {
+        panic!("nothing is found")
+    };
+    act(world, CentralAction::ExchangeMtu(247));
+    let handle = |uuid: Uuid| table.characteristic(uuid).map(|found| found.value_handle);
+    Link {
+        control: handle(Endpoint::OtaControl.uuid()).unwrap(),
+        data: handle(Endpoint::OtaData.uuid()),
+        table: table.clone(),
+    }
+}
+
+impl Link {
+    fn write(&self, world: &mut World, handle: u16, value: &[u8]) -> Result<(), AttError> {
+        let action = CentralAction::Write { handle, value: value.to_vec(), kind: WriteKind::Request };
+        let events = act(world, action);
+        match events.first() {
+            Some(GattEvent::Written { .. }) => Ok(()),
+            Some(GattEvent::Error { error, .. }) => Err(*error),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn control(&self, world: &mut World, byte: u8) -> Result<(), AttError> {
+        self.write(world, self.control, &[byte])
+    }
+
+    fn send(&self, world: &mut World, file: &[u8]) -> Result<(), AttError> {
+        file.chunks(244).try_for_each(|piece| self.write(world, self.data.unwrap(), piece))
+    }
+
+    fn version(&self, world: &mut World, uuid: Uuid) -> u32 {
+        let handle = self.table.characteristic(uuid).unwrap().value_handle;
+        match act(world, CentralAction::Read { handle, offset: 0 }).pop() {
+            Some(GattEvent::Read { value, .. }) => u32::from_le_bytes(value.try_into().unwrap()),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn running(world: &World) -> Option<String> {
+    world.device().and_then(|device| device.image()).map(|image| image.version.clone())
+}
+
+/// From the application into the AppLoader.
+fn enter(world: &mut World) -> Link {
+    let link = connect(world);
+    assert_eq!(link.data, None);
+    assert_eq!(link.control(world, 0), Ok(()));
+    later(world, 3_000_000);
+    assert!(matches!(told(world)[..], [GattEvent::Disconnected { .. }]));
+    let link = connect(world);
+    assert!(link.data.is_some());
+    link
+}
+
+#[test]
+fn an_update_in_place() {
+    let (mut world, file) = world(Options::apploader(), |_| {});
+    assert_eq!(running(&world).as_deref(), Some("1"));
+    let link = enter(&mut world);
+    assert_eq!(running(&world), None);
+    assert_eq!(link.version(&mut world, BOOTLOADER_VERSION), BOOTLOADER_VERSION_NUMBER);
+    assert_eq!(link.version(&mut world, APPLICATION_VERSION), 1);
+    assert_eq!(link.send(&mut world, &file), Err(result::WRONG_STATE));
+    assert_eq!(link.control(&mut world, 0), Ok(()));
+    assert_eq!(link.send(&mut world, &file), Ok(()));
+    assert_eq!(link.control(&mut world, 3), Ok(()));
+    act(&mut world, CentralAction::Disconnect);
+    later(&mut world, 3_000_000);
+    assert_eq!(running(&world).as_deref(), Some("2"));
+}
+
+#[test]
+fn a_power_loss_in_place_leaves_the_apploader() {
+    let (mut world, file) = world(Options::apploader(), |_| {});
+    let link = enter(&mut world);
+    link.control(&mut world, 0).unwrap();
+    link.send(&mut world, &file[..5000]).unwrap();
+    world.control(Control::Power(false));
+    world.control(Control::Power(true));
+    later(&mut world, 30_000_000);
+    told(&mut world);
+    assert_eq!(running(&world), None);
+    let link = connect(&mut world);
+    link.control(&mut world, 0).unwrap();
+    link.send(&mut world, &file).unwrap();
+    assert_eq!(link.control(&mut world, 3), Ok(()));
+    act(&mut world, CentralAction::Disconnect);
+    later(&mut world, 3_000_000);
+    assert_eq!(running(&world).as_deref(), Some("2"));
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_the_answer_from_then_on() {
+    let (mut world, mut file) = world(Options::apploader(), |_| {});
+    let last = file.len() - 1;
+    file[last] ^= 1;
+    let link = enter(&mut world);
+    link.control(&mut world, 0).unwrap();
+    assert_eq!(link.send(&mut world, &file), Err(result::CRC));
+    assert_eq!(link.control(&mut world, 3), Err(result::CRC));
+    assert_eq!(link.control(&mut world, 0), Ok(()));
+    act(&mut world, CentralAction::Disconnect);
+    later(&mut world, 3_000_000);
+    assert_eq!(running(&world), None);
+}
+
+#[test]
+fn too_much_without_a_response_is_lost() {
+    let (mut world, file) = world(Options::apploader(), |own| own.ota.queue = 4);
+    let link = enter(&mut world);
+    link.control(&mut world, 0).unwrap();
+    for piece in file.chunks(244) {
+        let handle = link.data.unwrap();
+        world.central(1, CentralAction::Write { handle, value: piece.to_vec(), kind: WriteKind::Command });
+    }
+    later(&mut world, 5_000_000);
+    assert_eq!(told(&mut world), []);
+    assert!(link.control(&mut world, 3).is_err());
+}
+
+#[test]
+fn an_update_through_a_slot() {
+    for erasing in [Erasing::Blocks, Erasing::Beside] {
+        let (mut world, file) = world(Options::storage(), |own| own.ota.erasing = erasing);
+        let link = connect(&mut world);
+        assert_eq!(link.control(&mut world, 0), Ok(()));
+        assert_eq!(link.send(&mut world, &file), Ok(()));
+        assert_eq!(link.control(&mut world, 3), Ok(()));
+        assert_eq!(running(&world).as_deref(), Some("1"));
+        act(&mut world, CentralAction::Disconnect);
+        later(&mut world, 10_000_000);
+        assert_eq!(running(&world).as_deref(), Some("2"));
+    }
+}
+
+#[test]
+fn a_slot_takes_whole_words_only() {
+    let (mut world, file) = world(Options::storage(), |_| {});
+    let link = connect(&mut world);
+    link.control(&mut world, 0).unwrap();
+    assert_eq!(link.write(&mut world, link.data.unwrap(), &file[..182]), Err(result::TOO_BIG));
+    later(&mut world, 1_000_000);
+    assert_eq!(link.control(&mut world, 0), Ok(()));
+}
