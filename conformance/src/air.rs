@@ -5,17 +5,20 @@ use std::str::FromStr;
 
 /// What a scenario may need, of the air or of the initiator.
 ///
-/// `smp`, `secure-dfu`, `legacy-dfu`: what the target is spoken to with; `serial-dfu`: over a serial line. `softdevice`:
-/// it has one. `buttonless`: its application leads into the bootloader. `serial-recovery`: the target has MCUboot's serial recovery, and the air reaches it. `ble`: everything that
+/// `smp`, `secure-dfu`, `legacy-dfu`, `silabs-ota`: what the target is spoken to with; `serial-dfu`: over a serial line. `softdevice`:
+/// it has one. `apploader`, `storage-slot`: how the target takes an update of Silicon Labs' OTA. `buttonless`: its application leads into the bootloader. `serial-recovery`: the target has MCUboot's serial recovery, and the air reaches it. `ble`: everything that
 /// goes over a Bluetooth LE link can be seen and chosen. `pairing`: a link can be protected; how the target demands it
 /// is the air's. `decides`: the initiator itself decides which step comes next, so
 /// that a recipe of single steps is none. `revert`: the bootloader can go back to the old image. `downgrade`,
 /// `no-downgrade`: it takes older images, or it does not. `moves-images`: a boot installs the update by moving it, so
 /// that there is something to interrupt. `marks`: images are tested and confirmed by requests.
-pub const CAPABILITIES: [&str; 17] = [
+pub const CAPABILITIES: [&str; 20] = [
     "smp",
     SECURE_DFU,
     LEGACY_DFU,
+    SILABS_OTA,
+    APPLOADER,
+    STORAGE_SLOT,
     SERIAL_DFU,
     SOFTDEVICE,
     BUTTONLESS,
@@ -35,6 +38,12 @@ pub const CAPABILITIES: [&str; 17] = [
 pub const SECURE_DFU: &str = "secure-dfu";
 /// See [`CAPABILITIES`].
 pub const LEGACY_DFU: &str = "legacy-dfu";
+/// See [`CAPABILITIES`].
+pub const SILABS_OTA: &str = "silabs-ota";
+/// See [`CAPABILITIES`].
+pub const APPLOADER: &str = "apploader";
+/// See [`CAPABILITIES`].
+pub const STORAGE_SLOT: &str = "storage-slot";
 /// See [`CAPABILITIES`].
 pub const SERIAL_DFU: &str = "serial-dfu";
 /// See [`CAPABILITIES`].
@@ -103,7 +112,7 @@ impl Air {
                 CAPABILITIES.contains(&capability) && ![BLE, PAIRING].contains(&capability)
             }
             Self::Udp => {
-                let never = [BLE, PAIRING, SERIAL_RECOVERY, SECURE_DFU, LEGACY_DFU, SERIAL_DFU];
+                let never = [BLE, PAIRING, SERIAL_RECOVERY, SECURE_DFU, LEGACY_DFU, SILABS_OTA, SERIAL_DFU];
                 CAPABILITIES.contains(&capability) && !never.contains(&capability)
             }
             // What bluetoothd and the controllers do by themselves can neither be seen nor chosen.
@@ -156,7 +165,7 @@ impl Air {
     /// leaves the plain function calls for the link, unless the bootloader of the target is on a serial line.
     #[must_use]
     pub fn suited_to(self, needs: &[String], serial: bool) -> Self {
-        let link = !serial && needs.iter().any(|need| [BLE, PAIRING, SECURE_DFU, LEGACY_DFU].contains(&need.as_str()));
+        let link = !serial && needs.iter().any(|need| [BLE, PAIRING, SECURE_DFU, LEGACY_DFU, SILABS_OTA].contains(&need.as_str()));
         if self == Self::InProcess && link { Self::InProcessBle } else { self }
     }
 }

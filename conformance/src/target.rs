@@ -108,6 +108,7 @@ pub mod nordic;
 pub mod nordic_legacy;
 mod peripheral;
 mod recovery;
+pub mod silabs;
 mod smp;
 
 use std::path::{Path, PathBuf};
@@ -132,6 +133,7 @@ use bootloader::Bootloader;
 pub use maker::ImageMaker;
 pub use nordic::NordicTarget;
 pub use nordic_legacy::LegacyTarget;
+pub use silabs::SilabsTarget;
 
 /// Size in bytes of the images that fill the other slots of a bootloader for several.
 const OTHER_IMAGE: u32 = 16 << 10;
@@ -145,11 +147,13 @@ pub enum Protocol {
     SecureDfu,
     /// Nordic's Legacy DFU.
     LegacyDfu,
+    /// Silicon Labs' OTA.
+    SilabsOta,
 }
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Smp, Self::SecureDfu, Self::LegacyDfu];
+    pub const ALL: [Self; 4] = [Self::Smp, Self::SecureDfu, Self::LegacyDfu, Self::SilabsOta];
 
     /// Its name, in profiles of initiators.
     #[must_use]
@@ -158,6 +162,7 @@ impl Protocol {
             Self::Smp => "smp",
             Self::SecureDfu => "secure-dfu",
             Self::LegacyDfu => "legacy-dfu",
+            Self::SilabsOta => "silabs-ota",
         }
     }
 
@@ -168,6 +173,7 @@ impl Protocol {
             Self::Smp => "SMP",
             Self::SecureDfu => "Nordic's Secure DFU",
             Self::LegacyDfu => "Nordic's Legacy DFU",
+            Self::SilabsOta => "Silicon Labs' OTA",
         }
     }
 }
@@ -196,6 +202,7 @@ enum Family {
     Mcuboot(Box<McubootTarget>),
     Nordic(Box<NordicTarget>),
     NordicLegacy(Box<LegacyTarget>),
+    Silabs(Box<SilabsTarget>),
 }
 
 #[derive(Debug, Clone)]
@@ -280,6 +287,7 @@ impl Target {
         match peek.as_deref() {
             Some(kind) if nordic::KINDS.contains(&kind) => return nordic::read(file, folder, text),
             Some(kind) if nordic_legacy::KINDS.contains(&kind) => return nordic_legacy::read(file, folder, text),
+            Some(kind) if silabs::KINDS.contains(&kind) => return silabs::read(file, folder, text),
             _ => {}
         }
         let read: File = toml::from_str(text).map_err(|error| Mistake::from_toml(file, text, &error))?;
@@ -345,7 +353,7 @@ impl Target {
     fn of_mcuboot(&self) -> Option<&McubootTarget> {
         match &self.family {
             Family::Mcuboot(own) => Some(own),
-            Family::Nordic(_) | Family::NordicLegacy(_) => None,
+            Family::Nordic(_) | Family::NordicLegacy(_) | Family::Silabs(_) => None,
         }
     }
 
@@ -353,8 +361,8 @@ impl Target {
     #[must_use]
     pub fn of_nordic(&self) -> Option<&NordicTarget> {
         match &self.family {
-            Family::Mcuboot(_) | Family::NordicLegacy(_) => None,
             Family::Nordic(own) => Some(own),
+            Family::Mcuboot(_) | Family::NordicLegacy(_) | Family::Silabs(_) => None,
         }
     }
 
@@ -362,8 +370,17 @@ impl Target {
     #[must_use]
     pub fn of_nordic_legacy(&self) -> Option<&LegacyTarget> {
         match &self.family {
-            Family::Mcuboot(_) | Family::Nordic(_) => None,
             Family::NordicLegacy(own) => Some(own),
+            Family::Mcuboot(_) | Family::Nordic(_) | Family::Silabs(_) => None,
+        }
+    }
+
+    /// What it is with a Gecko bootloader, where it has one.
+    #[must_use]
+    pub fn of_silabs(&self) -> Option<&SilabsTarget> {
+        match &self.family {
+            Family::Silabs(own) => Some(own),
+            Family::Mcuboot(_) | Family::Nordic(_) | Family::NordicLegacy(_) => None,
         }
     }
 
@@ -374,6 +391,7 @@ impl Target {
             Family::Mcuboot(_) => Protocol::Smp,
             Family::Nordic(own) => own.protocol(),
             Family::NordicLegacy(_) => Protocol::LegacyDfu,
+            Family::Silabs(_) => Protocol::SilabsOta,
         }
     }
 
@@ -381,7 +399,7 @@ impl Target {
     #[must_use]
     pub fn is_serial(&self) -> bool {
         match &self.family {
-            Family::Mcuboot(_) => false,
+            Family::Mcuboot(_) | Family::Silabs(_) => false,
             Family::Nordic(own) => own.is_serial(),
             Family::NordicLegacy(own) => own.is_serial(),
         }
@@ -403,6 +421,7 @@ impl Target {
             Family::Nordic(own) => own.trust(key),
             // It has no key.
             Family::NordicLegacy(_) => {}
+            Family::Silabs(own) => own.trust(key),
         }
         self
     }
@@ -429,6 +448,7 @@ impl Target {
             Family::Mcuboot(own) => own,
             Family::Nordic(own) => return own.lacks(need),
             Family::NordicLegacy(own) => return own.lacks(need),
+            Family::Silabs(own) => return own.lacks(need),
         };
         let direct_xip = matches!(own.options.mode, Mode::DirectXip { .. });
         let prevents =
@@ -595,6 +615,7 @@ impl Target {
             Family::NordicLegacy(family) => {
                 Board::nordic_legacy(&self.name, self.layout.clone(), family.board(&self.layout)?)
             }
+            Family::Silabs(family) => Board::silabs(&self.name, self.layout.clone(), family.board(&self.layout)?),
         };
         board.gatt = self.gatt.clone();
         // Where flash takes no time, neither does the air.

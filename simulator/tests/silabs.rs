@@ -15,12 +15,9 @@ use brickproof_simulator::world::{Carrier, Control, World};
 
 const BOOTLOADER_VERSION_NUMBER: u32 = 0x0205_0000;
 
-/// A bootloader that is one, as far as the model looks: properties and a CRC.
+/// A bootloader with its CRC.
 fn bootloader(base: u32) -> Vec<u8> {
-    let mut image = FirmwareBuilder::new(base).size(0x400).version(BOOTLOADER_VERSION_NUMBER).kind(0x40).build();
-    let at = u32::from_le_bytes(image[52..56].try_into().unwrap()) - base;
-    let len = image.len() as u32;
-    image[at as usize + 24..at as usize + 28].copy_from_slice(&len.to_le_bytes());
+    let mut image = FirmwareBuilder::bootloader(base, BOOTLOADER_VERSION_NUMBER).size(0x400).build();
     let crc = crc32(&image, 0);
     image.extend(crc.to_le_bytes());
     image

@@ -19,7 +19,7 @@ use crate::initiator::update::Job;
 use crate::judge::nordic::measure::{Transfer, transfer};
 use crate::judge::{self, CheckOutcome};
 use crate::library;
-use crate::scenario::{Finally, Image, ImageOrigin, ImageSet, ImageState, Measure, Scenario, Version};
+use crate::scenario::{Finally, Image, ImageOrigin, ImageSet, ImageState, Measure, Scenario, Version, gbl};
 use crate::target::{Protocol, Target};
 
 /// Starts after which a target does not settle any more.
@@ -137,7 +137,9 @@ impl Case {
             .collect();
         let air = plan.air.suited_to(&scenario.needs, target.is_serial());
         let time_scale = plan.time_scale.unwrap_or(if air.is_virtual() { 1.0 } else { 0.0 });
-        let board = Arc::new(target.board(scenario.timing, time_scale, behaviours)?);
+        let mut board = target.board(scenario.timing, time_scale, behaviours)?;
+        board.recognize(gbl::known(images.all()));
+        let board = Arc::new(board);
         if let (ImageOrigin::File(path), None, Some(mcuboot)) =
             (&scenario.update.origin, scenario.update.broken, board.mcuboot())
         {
@@ -172,20 +174,7 @@ impl Case {
                 .remedy(format!("one of: {}", names.join(", "))));
             }
         }
-        let flash = match (board.mcuboot(), target.of_nordic()) {
-            (_, Some(own)) => {
-                let version = match images.installed.version {
-                    Some(Version::Number(version)) => version,
-                    Some(Version::Semantic(_)) | None => 0,
-                };
-                own.factory_flash(&target.layout, &images.installed.bytes, version)?
-            }
-            (Some(mcuboot), None) => initial_flash(&scenario, &images, &target, mcuboot)?,
-            (None, None) => match target.of_nordic_legacy() {
-                Some(own) => own.factory_flash(&target.layout, &images.installed.bytes)?,
-                None => target.layout.blank_flash(),
-            },
-        };
+        let flash = factory_flash(&scenario, &images, &target, &board)?;
         Ok(Self { scenario, images, air, target, unsuited, board, flash })
     }
 
@@ -219,14 +208,16 @@ impl Case {
         }
         let secure = self.target.of_nordic().and_then(|own| own.unreachable_on(self.air));
         let legacy = self.target.of_nordic_legacy().and_then(|own| own.unreachable_on(self.air));
-        if let Some(lack) = secure.or(legacy) {
+        let silabs = self.target.of_silabs().and_then(|own| own.unreachable_on(self.air));
+        if let Some(lack) = secure.or(legacy).or(silabs) {
             return self.without_run(plan, Status::Skipped, format!("{} {lack}", self.target.name));
         }
         if let Some(lack) = self.scenario.needs.iter().find_map(|need| self.target.lacks(need)) {
             return self.without_run(plan, Status::Skipped, format!("{} {lack}", self.target.name));
         }
         if self.images.update_1.is_some() {
-            if self.board.mcuboot().is_none_or(|mcuboot| mcuboot.image_count() < 2) {
+            let of_mcuboot = self.board.mcuboot().is_some_and(|mcuboot| mcuboot.image_count() > 1);
+            if !of_mcuboot && self.target.of_silabs().is_none() {
                 let reason = format!("{} has one image, and the scenario updates two", self.target.name);
                 return self.without_run(plan, Status::Skipped, reason);
             }
@@ -489,6 +480,28 @@ fn unsuited(scenario: &Scenario, target: &Target) -> Option<String> {
         format!("the scenario is about {own}, and {name} is spoken to with {spoken}")
     };
     (own != spoken).then(reason)
+}
+
+/// The flash of a target at the start.
+fn factory_flash(scenario: &Scenario, images: &ImageSet, target: &Target, board: &Board) -> Result<Flash, Mistake> {
+    let installed = &images.installed;
+    if let Some(mcuboot) = board.mcuboot() {
+        return initial_flash(scenario, images, target, mcuboot);
+    }
+    if let Some(own) = target.of_nordic() {
+        let version = match installed.version {
+            Some(Version::Number(version)) => version,
+            Some(Version::Semantic(_)) | None => 0,
+        };
+        return own.factory_flash(&target.layout, &installed.bytes, version);
+    }
+    if let Some(own) = target.of_nordic_legacy() {
+        return own.factory_flash(&target.layout, &installed.bytes);
+    }
+    match target.of_silabs() {
+        Some(own) => own.factory_flash(&target.layout, &installed.bytes, images.other.as_ref().map(|other| other.bytes.as_slice())),
+        None => Ok(target.layout.blank_flash()),
+    }
 }
 
 /// A flash with the installed image, the one in the secondary slot, and their trailers.

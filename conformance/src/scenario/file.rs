@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use brickproof_flash_model::image::mcuboot::Sabotage;
-use brickproof_flash_model::image::nordic;
+use brickproof_flash_model::image::{gbl, nordic};
 use brickproof_flash_model::source::Mistake;
 use brickproof_simulator::device::Behaviour;
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use super::fault::FaultEntry;
 use super::package::{BootValidation, BootloaderEntry, Contents, LegacySabotage, PackageSpec, SoftdeviceEntry};
 use super::{
     Broken, ExpectInitiator, ExpectInjected, ExpectPart, ExpectRunning, ExpectState, Expectation, Finally, ImageOrigin,
-    ImageSpec, ImageState, Measure, Scenario, SignedWith, Task, TimingSpec, Version,
+    GblSpec, ImageSpec, ImageState, Measure, Scenario, SignedWith, Task, TimingSpec, Version,
 };
 use crate::air::SERIAL_RECOVERY;
 use crate::units::{Duration, Size};
@@ -78,6 +78,7 @@ struct ImageEntry {
     boot_validation: Option<BootValidation>,
     softdevice: Option<SoftdeviceEntry>,
     bootloader: Option<BootloaderEntry>,
+    gbl: Option<GblSpec>,
 }
 
 /// A version of MCUboot's, or of Nordic's.
@@ -294,24 +295,28 @@ fn image(
         behaviour,
         broken,
         package: package(image),
+        gbl: image.gbl.clone().unwrap_or_default(),
         confirmed: image.confirmed.unwrap_or(false),
         state: image.state,
         key: image.key,
     })
 }
 
-/// What this name means of an image of MCUboot's, and of a package of Nordic's.
+/// What this name means of an image of MCUboot's, of a package of Nordic's, and of a GBL file.
 fn broken(name: &str) -> Result<Broken, String> {
     let broken = Broken {
         mcuboot: Sabotage::ALL.into_iter().find(|sabotage| sabotage.name() == name),
         nordic: nordic::Sabotage::ALL.into_iter().find(|sabotage| sabotage.name() == name),
         legacy: LegacySabotage::ALL.into_iter().find(|(_, known)| *known == name).map(|(sabotage, _)| sabotage),
+        gbl: gbl::Sabotage::ALL.into_iter().find(|sabotage| sabotage.name() == name),
     };
     if broken == Broken::default() {
         let mcuboot = Sabotage::ALL.map(Sabotage::name).join(", ");
         let nordic = nordic::Sabotage::ALL.map(nordic::Sabotage::name).join(", ");
+        let gbl = gbl::Sabotage::ALL.map(gbl::Sabotage::name).join(", ");
         return Err(format!(
-            "nothing is broken by `{name}`: an image of MCUboot's by {mcuboot}; a package of Nordic's by {nordic}"
+            "nothing is broken by `{name}`: an image of MCUboot's by {mcuboot}; a package of Nordic's by {nordic}; a GBL \
+             file by {gbl}"
         ));
     }
     Ok(broken)

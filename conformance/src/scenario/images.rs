@@ -2,10 +2,11 @@
 
 use brickproof_flash_model::image::mcuboot::inspect;
 use brickproof_flash_model::source::Mistake;
+use brickproof_simulator::silabs::KnownApplication;
 use brickproof_simulator::trace::{Artifact, hex};
 use sha2::{Digest, Sha256};
 
-use super::{ImageOrigin, ImageSpec, Scenario, SignedWith, Version, package};
+use super::{ImageOrigin, ImageSpec, Scenario, SignedWith, Version, gbl, package};
 use crate::target::Target;
 
 /// An image file.
@@ -22,6 +23,8 @@ pub struct Image {
     pub tlv_hash: Option<[u8; 32]>,
     /// Its version.
     pub version: Option<Version>,
+    /// What an EFR32 recognizes it by when it runs.
+    pub known: Option<KnownApplication>,
 }
 
 /// The images of a scenario.
@@ -43,10 +46,17 @@ impl ImageSet {
     /// # Errors
     /// A [`Mistake`] that names the file and what is wrong with it.
     pub fn prepare(scenario: &Scenario, target: &Target) -> Result<Self, Mistake> {
-        let prepare = |role, spec| match (target.of_nordic(), target.of_nordic_legacy()) {
-            (Some(own), _) => package::prepare(role, spec, own, &scenario.id),
-            (None, Some(own)) => package::prepare_legacy(role, spec, own, &scenario.id),
-            (None, None) => Image::prepare(role, spec, target, &scenario.id),
+        let prepare = |role, spec| {
+            if let Some(own) = target.of_nordic() {
+                return package::prepare(role, spec, own, &scenario.id);
+            }
+            if let Some(own) = target.of_nordic_legacy() {
+                return package::prepare_legacy(role, spec, own, &scenario.id);
+            }
+            if let Some(own) = target.of_silabs() {
+                return gbl::prepare(role, spec, own, &target.layout, &scenario.id);
+            }
+            Image::prepare(role, spec, target, &scenario.id)
         };
         let set = Self {
             installed: prepare("installed", &scenario.installed)?,
@@ -67,6 +77,11 @@ impl ImageSet {
                 .remedy("give them different versions or files"));
         }
         Ok(set)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Image> {
+        std::iter::once(&self.installed).chain(self.updates()).chain(&self.other)
     }
 
     /// What the initiator is given, by image number.
@@ -126,6 +141,7 @@ impl Image {
             sha256: Sha256::digest(&bytes).into(),
             tlv_hash: info.as_ref().and_then(|info| info.hash),
             version: info.map(|info| Version::Semantic(info.header.version)),
+            known: None,
             bytes,
         })
     }

@@ -20,11 +20,12 @@
 //! installed = { version = "1.0.0", size = "64 KiB", confirmed = true }
 //! update = { version = "1.1.0", size = "96 KiB", application = "waits-to-be-confirmed" }
 //! other = { version = "1.0.5", size = "64 KiB", state = "pending" }  # in the secondary slot: uploaded, pending, permanent
-//! update-1 = { version = "2.0.0", size = "32 KiB" }    # for image 1 of a target with two: both in one update
+//! update-1 = { version = "2.0.0", size = "32 KiB" }    # for image 1 of a target with two: both in one update; of an
+//!                                                      # EFR32 the second file of it
 //! # also: installed = { .., state = "testing" }; broken = "signature" (the installed one only with
 //! # needs = ["serial-recovery"]); file = "app.signed.bin"; application = { crashes = "500 ms" };
 //! # key = "development" or "production", instead of the one that the target trusts
-//! # of a target of Nordic's: see [`package`]
+//! # of a target of Nordic's: see [`package`]; of an EFR32: see [`gbl`]
 //!
 //! [timing]                                # instead of the target's
 //! erase = "85 ms"
@@ -91,6 +92,7 @@
 
 pub mod fault;
 mod file;
+pub mod gbl;
 mod images;
 pub mod package;
 
@@ -102,6 +104,7 @@ use brickproof_flash_model::source::Mistake;
 use brickproof_simulator::device::Behaviour;
 use brickproof_simulator::world::Fault;
 
+pub use gbl::GblSpec;
 pub use images::{Image, ImageSet};
 pub use package::PackageSpec;
 
@@ -229,7 +232,7 @@ pub struct Expectation {
 pub enum Version {
     /// MCUboot's, in a file a text.
     Semantic(ImageVersion),
-    /// Nordic's, in a file a number.
+    /// Nordic's or Silicon Labs', in a file a number.
     Number(u32),
 }
 
@@ -251,6 +254,8 @@ pub struct Broken {
     pub nordic: Option<nordic::Sabotage>,
     /// As a package for Legacy DFU.
     pub legacy: Option<package::LegacySabotage>,
+    /// As a GBL file.
+    pub gbl: Option<brickproof_flash_model::image::gbl::Sabotage>,
 }
 
 /// Where an image comes from.
@@ -288,6 +293,8 @@ pub struct ImageSpec {
     pub broken: Option<Broken>,
     /// What it is as a package of Nordic's.
     pub package: PackageSpec,
+    /// What it is as a GBL file.
+    pub gbl: GblSpec,
     /// Whether it has a trailer that says so; only for the installed one.
     pub confirmed: bool,
     /// What it is marked as at the start.
@@ -332,7 +339,7 @@ pub struct Scenario {
     pub installed: ImageSpec,
     /// What the initiator is given.
     pub update: ImageSpec,
-    /// What the initiator is given for image 1, of a target that has one.
+    /// What the initiator is given for image 1, of a target that has one; of an EFR32 the second file.
     pub update_1: Option<ImageSpec>,
     /// What lies in the secondary slot at the start.
     pub other: Option<ImageSpec>,

@@ -49,19 +49,21 @@ pub enum Contents {
     SoftdeviceApplication,
     /// SoftDevice and bootloader, and then an application.
     SoftdeviceBootloaderApplication,
+    /// A bootloader and an application, in one file of Silicon Labs'.
+    BootloaderApplication,
 }
 
 impl Contents {
-    fn has_application(self) -> bool {
-        matches!(self, Self::Application | Self::SoftdeviceApplication | Self::SoftdeviceBootloaderApplication)
+    pub(super) fn has_application(self) -> bool {
+        !matches!(self, Self::Softdevice | Self::Bootloader | Self::SoftdeviceBootloader)
     }
 
-    fn has_softdevice(self) -> bool {
-        !matches!(self, Self::Application | Self::Bootloader)
+    pub(super) fn has_softdevice(self) -> bool {
+        !matches!(self, Self::Application | Self::Bootloader | Self::BootloaderApplication)
     }
 
-    fn has_bootloader(self) -> bool {
-        matches!(self, Self::Bootloader | Self::SoftdeviceBootloader | Self::SoftdeviceBootloaderApplication)
+    pub(super) fn has_bootloader(self) -> bool {
+        !matches!(self, Self::Application | Self::Softdevice | Self::SoftdeviceApplication)
     }
 }
 
@@ -96,6 +98,14 @@ pub struct SoftdeviceEntry {
 pub struct BootloaderEntry {
     version: Option<u32>,
     size: Option<Size>,
+}
+
+impl BootloaderEntry {
+    /// Its size in bytes, where somebody says.
+    #[must_use]
+    pub fn size(&self) -> Option<u32> {
+        self.size.map(|size| size.0)
+    }
 }
 
 /// What an image is as a package.
@@ -248,7 +258,8 @@ fn installed(spec: &ImageSpec, what: &str) -> Result<Image, Mistake> {
         }
     };
     let hash: [u8; 32] = Sha256::digest(&bytes).into();
-    Ok(Image { role: "installed", sha256: hash, tlv_hash: Some(hash), version: Some(Version::Number(version)), bytes })
+    let version = Some(Version::Number(version));
+    Ok(Image { role: "installed", sha256: hash, tlv_hash: Some(hash), version, known: None, bytes })
 }
 
 fn number(version: Version, what: &str) -> Result<u32, Mistake> {
@@ -268,6 +279,7 @@ fn image(role: &'static str, bytes: Vec<u8>, package: &Package) -> Image {
         // What runs in the end is known by the hash of the whole application.
         tlv_hash: application.map(|image| Sha256::digest(&image.firmware).into()),
         version: version.and_then(|packet| packet.command.fw_version).map(Version::Number),
+        known: None,
         bytes,
     }
 }
@@ -316,6 +328,9 @@ fn made(
     let bootloader =
         bootloader_binary(bootloader_version, package.bootloader.size.map_or(BOOTLOADER_SIZE, |size| size.0) as usize);
     let contents = package.contents;
+    if contents == Contents::BootloaderApplication {
+        return Err("nrfutil makes no package of a bootloader and an application".into());
+    }
     let mut images = Vec::new();
     // What nrfutil writes: so that half an update can be done again, the new SoftDevice is allowed, too.
     let either = vec![there, u32::from(info.firmware_id)];

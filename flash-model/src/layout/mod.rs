@@ -109,7 +109,7 @@ macro_rules! presets {
 
 /// `nrf52840`, `nrf5340`, `nrf5340-two-images` and `stm32f429` are the bundled boards; `mcuboot-sim-nrf52840` is what MCUboot's own simulator uses for
 /// that chip; the rest are the layouts that the behaviour of the real MCUboot was recorded on. `nordic` in a name: a layout for the Secure DFU bootloader of the nRF5 SDK.
-/// `nordic-legacy` and `adafruit`: one for a Legacy DFU bootloader.
+/// `nordic-legacy` and `adafruit`: one for a Legacy DFU bootloader. `efr32` and `gecko`: one for a Gecko bootloader.
 const PRESETS: &[(&str, &str)] = presets![
     "nrf52840",
     "nrf5340",
@@ -137,6 +137,10 @@ const PRESETS: &[(&str, &str)] = presets![
     "gecko40-apploader",
     "gecko40-storage",
     "gecko64-series-1",
+    "efr32xg22-apploader",
+    "efr32xg24-storage",
+    "efr32xg13-apploader",
+    "efr32xg13-storage",
 ];
 
 #[cfg(test)]

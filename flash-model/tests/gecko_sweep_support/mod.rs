@@ -200,11 +200,7 @@ impl Kind {
 
     /// Without the CRC behind it. The properties have the size.
     fn bootloader(&self, version: u32) -> Vec<u8> {
-        let builder = FirmwareBuilder::new(self.gecko().map().main_stage()).kind(0x40).version(version).size(0x600);
-        let mut image = builder.build();
-        let size = u32::try_from(image.len()).unwrap();
-        image[0x158..0x15c].copy_from_slice(&size.to_le_bytes());
-        image
+        FirmwareBuilder::bootloader(self.gecko().map().main_stage(), version).size(0x600).build()
     }
 }
 

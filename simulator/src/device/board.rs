@@ -6,7 +6,7 @@ use brickproof_flash_model::layout::Layout;
 
 use super::{BatteryPolicy, Behaviour, Peripheral};
 use crate::nordic::{LegacyBoard, NordicBoard};
-use crate::silabs::SilabsBoard;
+use crate::silabs::{KnownApplication, SilabsBoard};
 use crate::smp::gatt::GattConfig;
 use crate::smp::{RecoveryConfig, ServerConfig};
 
@@ -173,6 +173,13 @@ impl Board {
             start_us: 300_000,
             battery: BatteryPolicy::default(),
             behaviours: Vec::new(),
+        }
+    }
+
+    /// Applications that an EFR32 board is to recognize when they run: nothing in its flash says where one ends.
+    pub fn recognize(&mut self, known: Vec<KnownApplication>) {
+        if let Bootloader::Silabs(own) = &mut self.bootloader {
+            own.known = known;
         }
     }
 

@@ -31,7 +31,7 @@ pub(super) fn power_on(
     };
     let (image, program) = match &boot.outcome {
         Outcome::Application => {
-            let hash = application_hash(own, &persistent);
+            let hash = own.application_hash(&persistent.flash);
             let version = own.bootloader.application_version(&persistent.flash).ok().flatten();
             let version = version.map_or_else(|| "none".to_owned(), |version| version.to_string());
             let image = RunningImage { hash, version, behaviour: board.behaviour(hash) };
@@ -45,17 +45,6 @@ pub(super) fn power_on(
     };
     let program = Program::Silabs { image, program: Box::new(program) };
     Started::Running(Device { persistent, program }, Booted::Gecko(boot))
-}
-
-/// SHA-256 of the partition of the application, without the erased bytes at its end.
-fn application_hash(own: &SilabsBoard, persistent: &Persistent) -> Option<[u8; 32]> {
-    let map = own.bootloader.map();
-    let mut bytes = Vec::new();
-    map.visit(&persistent.flash, map.application_start(), map.application_len(), |piece| {
-        bytes.extend_from_slice(piece)
-    })
-    .ok()?;
-    Some(crate::world::trimmed_sha256(&bytes))
 }
 
 /// Why an AppLoader runs.

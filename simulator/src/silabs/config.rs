@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use brickproof_flash_model::boot::gecko::{Code, Gecko};
 
 use super::gatt::{self, result};
+use super::known::KnownApplication;
 use crate::gatt::{AttError, ConnectionParameters, Security, Uuid};
 use crate::smp::gatt::{GattConfig, Pairing};
 
@@ -151,6 +152,8 @@ pub struct SilabsBoard {
     pub access: Security,
     /// The button for the bootloader is held at the very first start.
     pub starts_in_bootloader: bool,
+    /// Applications that are recognized when they run.
+    pub known: Vec<KnownApplication>,
 }
 
 impl SilabsBoard {
@@ -158,7 +161,14 @@ impl SilabsBoard {
     #[must_use]
     pub fn new(bootloader: Gecko) -> Self {
         let scheme = if bootloader.options().storage { Scheme::Slot } else { Scheme::InPlace };
-        Self { bootloader, scheme, ota: OtaConfig::default(), access: Security::Plain, starts_in_bootloader: false }
+        Self {
+            bootloader,
+            scheme,
+            ota: OtaConfig::default(),
+            access: Security::Plain,
+            starts_in_bootloader: false,
+            known: Vec::new(),
+        }
     }
 
     /// The interval of its connections, in microseconds.

@@ -7,6 +7,7 @@
 //! | [`config`] | how a board's software was built; what the vendor leaves open |
 //! | [`in_place`] | the way from an application into its AppLoader |
 //! | [`apploader`] | the AppLoader |
+//! | [`known`] | applications that are recognized when they run |
 //! | [`slot`] | an application that stores the file in a slot |
 //! | [`program`] | what runs on such a board |
 //!
@@ -16,8 +17,10 @@ pub mod apploader;
 pub mod config;
 pub mod gatt;
 pub mod in_place;
+pub mod known;
 pub mod program;
 pub mod slot;
 
 pub use config::{Address, AfterEnd, Erasing, OtaConfig, Scheme, SilabsBoard};
+pub use known::KnownApplication;
 pub use program::Program;

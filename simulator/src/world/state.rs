@@ -131,7 +131,7 @@ fn of_silabs(own: &SilabsBoard, flash: &Flash, state: StateRecord) -> StateRecor
     let version = bootloader.application_version(flash).ok().flatten().map(|version| version.to_string());
     let (start, len) = map.bootloader();
     let slot = |slot: String, hash, version, invalid| SlotState { slot, hash, version, invalid, trailer: None };
-    let application = hash(map.application_start(), map.application_len());
+    let application = own.application_hash(flash).map(|hash| hex(&hash));
     let own_version = bootloader.bootloader_version(flash).map(bootloader_version_words).ok();
     let mut slots = vec![
         slot("application".into(), application, version, invalid),

@@ -111,6 +111,19 @@ pub fn bootloader_version_words(version: u32) -> String {
     format!("{}.{}.{}", version >> 24, version >> 16 & 0xff, version & 0xffff)
 }
 
+/// The version of a bootloader with these parts: major, minor, customer.
+///
+/// # Errors
+/// What was expected.
+pub fn bootloader_version(words: &str) -> Result<u32, String> {
+    let expected = || format!("`{words}` is no version of a bootloader: expected something like \"2.5.0\"");
+    let parts: Result<Vec<u32>, _> = words.split('.').map(str::parse).collect();
+    match parts.as_deref() {
+        Ok([major @ 0..=0xff, minor @ 0..=0xff, customer @ 0..=0xffff]) => Ok(major << 24 | minor << 16 | customer),
+        _ => Err(expected()),
+    }
+}
+
 /// A tag, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content<'a> {
@@ -276,5 +289,11 @@ mod tests {
     fn versions_of_bootloaders_have_three_parts() {
         assert_eq!(bootloader_version_words(0x0204_0001), "2.4.1");
         assert_eq!(bootloader_version_words(u32::MAX), "255.255.65535");
+        for version in [0, 0x0204_0001, u32::MAX] {
+            assert_eq!(bootloader_version(&bootloader_version_words(version)), Ok(version));
+        }
+        for words in ["", "2", "2.5", "2.5.0.1", "256.0.0", "0.256.0", "0.0.65536", "2.x.0", "-1.0.0"] {
+            assert!(bootloader_version(words).unwrap_err().contains("expected"), "{words}");
+        }
     }
 }

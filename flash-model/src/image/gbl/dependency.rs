@@ -5,8 +5,9 @@
 //! last one counts.
 
 use std::fmt;
+use std::str::FromStr;
 
-use super::content::bootloader_version_words;
+use super::content::{bootloader_version, bootloader_version_words};
 use super::error::DEPENDENCIES_MAX;
 
 /// Bytes of an entry.
@@ -130,6 +131,32 @@ pub struct Dependency {
     pub reserved: u16,
     /// The version to compare with.
     pub version: u32,
+}
+
+/// An entry that is joined with "and", from words like `application >= 2` or `bootloader > 2.4.0`.
+impl FromStr for Dependency {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || {
+            format!(
+                "`{text}` is no version dependency: expected `application`, `bootloader` or `se`, one of <, <=, ==, >=, >, \
+                 and a version, like \"application >= 2\""
+            )
+        };
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let [image, comparison, version] = words.as_slice() else { return Err(expected()) };
+        let image = match *image {
+            "application" => ImageType::Application,
+            "bootloader" => ImageType::Bootloader,
+            "se" => ImageType::Se,
+            _ => return Err(expected()),
+        };
+        let comparison = Comparison::ALL.into_iter().find(|known| known.symbol(false) == *comparison);
+        let comparison = comparison.ok_or_else(expected)?;
+        let version = version.parse().or_else(|_| bootloader_version(version)).map_err(|_| expected())?;
+        Ok(Self::new(image, comparison, version))
+    }
 }
 
 impl Dependency {
@@ -333,6 +360,20 @@ mod tests {
 
     fn holds(entries: &[Dependency]) -> bool {
         evaluate(entries, &RUNNING).unwrap().all()
+    }
+
+    #[test]
+    fn entries_are_read_from_words() {
+        for (text, image, comparison, version) in [
+            ("application >= 2", ImageType::Application, Comparison::AtLeast, 2),
+            (" bootloader  > 2.4.1 ", ImageType::Bootloader, Comparison::Greater, 0x0204_0001),
+            ("se == 66051", ImageType::Se, Comparison::Equal, 0x0001_0203),
+        ] {
+            assert_eq!(text.parse(), Ok(Dependency::new(image, comparison, version)));
+        }
+        for text in ["", "application", "application => 2", "app > 2", "application > x", "application > 2 3", "se < -1"] {
+            assert!(text.parse::<Dependency>().unwrap_err().contains("expected"), "{text}");
+        }
     }
 
     #[test]

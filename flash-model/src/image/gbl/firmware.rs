@@ -34,7 +34,11 @@ pub struct FirmwareBuilder {
     certificate: Option<Certificate>,
     decrypt_key: Option<EncryptionKey>,
     crc32: bool,
+    bootloader: bool,
 }
+
+/// Type of a bootloader in [`ApplicationData::kind`].
+const BOOTLOADER: u32 = 0x40;
 
 impl FirmwareBuilder {
     /// Fewest bytes of an application.
@@ -44,7 +48,15 @@ impl FirmwareBuilder {
     #[must_use]
     pub fn new(base: u32) -> Self {
         let data = ApplicationData { kind: 0x20, version: 1, ..ApplicationData::default() };
-        Self { base, size: 8192, stack: 0x2000_8000, data, certificate: None, decrypt_key: None, crc32: false }
+        Self { base, size: 8192, stack: 0x2000_8000, data, certificate: None, decrypt_key: None, crc32: false, bootloader: false }
+    }
+
+    /// A main bootloader for this address, as far as one is looked at before it comes into its place: its properties tell
+    /// its size, and behind that is its CRC-32 (simplicity sdk: `btl_main_s.c`; `btl_bootload.c`,
+    /// `bootload_commitBootloaderUpgrade`). [`GblBuilder::bootloader`](super::GblBuilder::bootloader) adds a CRC by itself.
+    #[must_use]
+    pub fn bootloader(base: u32, version: u32) -> Self {
+        Self { bootloader: true, ..Self::new(base).kind(BOOTLOADER).version(version) }
     }
 
     /// Sets its size in bytes, with signature or CRC; at least [`FirmwareBuilder::MIN_SIZE`], in whole words.
@@ -136,6 +148,7 @@ impl FirmwareBuilder {
     fn unprotected(&self, signature_type: u32, last: usize) -> Vec<u8> {
         let len = self.size.saturating_sub(last);
         let address = |offset: u32| self.base.wrapping_add(offset);
+        let end = u32::try_from(len).unwrap_or(u32::MAX);
         let vectors = (0..VECTORS).map(|index| match index {
             0 => self.stack,
             PROPERTIES_VECTOR => address(PROPERTIES),
@@ -147,7 +160,11 @@ impl FirmwareBuilder {
             address: address(PROPERTIES),
             struct_version: PROPERTIES_VERSION,
             signature_type,
-            signature_location: if last == 0 { u32::MAX } else { address(u32::try_from(len).unwrap_or(u32::MAX)) },
+            signature_location: match last {
+                _ if self.bootloader => end,
+                0 => u32::MAX,
+                _ => address(end),
+            },
             application: self.data,
             certificate: self.certificate.map_or(0, |_| address(CERTIFICATE)),
             long_tokens: 0,
