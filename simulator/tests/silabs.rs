@@ -7,9 +7,11 @@ use brickproof_flash_model::image::gbl::{FirmwareBuilder, GblBuilder};
 use brickproof_flash_model::image::nordic::crc32;
 use brickproof_flash_model::layout::Layout;
 use brickproof_simulator::device::{Board, Endpoint, Persistent};
-use brickproof_simulator::gatt::{AttError, CentralAction, GattEvent, Uuid, WriteKind};
+use brickproof_simulator::gatt::{
+    AddressKind, Advertisement, AttError, CentralAction, GattEvent, Uuid, WriteKind,
+};
 use brickproof_simulator::silabs::gatt::{APPLICATION_VERSION, BOOTLOADER_VERSION, result};
-use brickproof_simulator::silabs::{Erasing, SilabsBoard};
+use brickproof_simulator::silabs::{Address, Erasing, SilabsBoard};
 use brickproof_simulator::trace::Wants;
 use brickproof_simulator::world::{Carrier, Control, World};
 
@@ -229,4 +231,41 @@ fn a_slot_takes_whole_words_only() {
     assert_eq!(link.write(&mut world, link.data.unwrap(), &file[..182]), Err(result::TOO_BIG));
     later(&mut world, 1_000_000);
     assert_eq!(link.control(&mut world, 0), Ok(()));
+}
+
+/// What is advertised by the application, and by the AppLoader.
+fn advertised(change: impl FnOnce(&mut SilabsBoard)) -> [Advertisement; 2] {
+    let (mut world, _) = world(Options::apploader(), change);
+    let application = world.advertisement().unwrap();
+    let link = connect(&mut world);
+    link.control(&mut world, 0).unwrap();
+    later(&mut world, 3_000_000);
+    [application, world.advertisement().unwrap()]
+}
+
+#[test]
+fn an_apploader_shows_its_name_its_power_and_the_address_of_the_device() {
+    let [application, apploader] = advertised(|own| own.ota.name = "a name of eighteen bytes and more".into());
+    assert_eq!(application.other, []);
+    assert_eq!(apploader.name.as_deref(), Some("a name of eighteen"));
+    assert_eq!((apploader.flags, apploader.tx_power), (0x06, Some(0)));
+    assert_eq!((apploader.address, apploader.address_kind), (application.address, application.address_kind));
+    let [a, b, c, d, e, f] = application.address.0;
+    assert_eq!(apploader.other, [(0x1b, vec![f, e, d, c, b, a, 1])]);
+
+    let [_, apploader] = advertised(|own| own.ota.kind_first = true);
+    assert_eq!(apploader.name.as_deref(), Some("OTA"));
+    assert_eq!(apploader.other, [(0x1b, vec![1, f, e, d, c, b, a])]);
+}
+
+#[test]
+fn an_apploader_with_an_address_of_its_own_still_shows_the_usual_one() {
+    let random = |own: &mut SilabsBoard| own.ota.address = Address::StaticRandom;
+    let [application, apploader] = advertised(random);
+    assert_ne!(apploader.address, application.address);
+    assert_eq!(apploader.address_kind, AddressKind::Random);
+    assert_eq!(apploader.address.0[0] & 0xc0, 0xc0);
+    let [a, b, c, d, e, f] = application.address.0;
+    assert_eq!(apploader.other, [(0x1b, vec![f, e, d, c, b, a, 1])]);
+    assert_eq!(advertised(random)[1], apploader);
 }

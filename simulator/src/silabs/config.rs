@@ -10,6 +10,9 @@ use super::known::KnownApplication;
 use crate::gatt::{AttError, ConnectionParameters, Security, Uuid};
 use crate::smp::gatt::{GattConfig, Pairing};
 
+/// Longest name of an AppLoader in bytes.
+const NAME_MAX: usize = 18;
+
 /// How updates come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Scheme {
@@ -59,7 +62,7 @@ pub struct OtaConfig {
     pub service: Uuid,
     /// Largest ATT MTU.
     pub mtu: u16,
-    /// Name of the AppLoader.
+    /// Name of the AppLoader: of more than 18 bytes the first ones are shown (`DEVICE_NAME_LENGTH_MAX`).
     pub name: String,
     /// Its address.
     pub address: Address,
@@ -125,6 +128,13 @@ impl Default for OtaConfig {
 }
 
 impl OtaConfig {
+    /// The name as it is shown.
+    #[must_use]
+    pub fn advertised_name(&self) -> &str {
+        let end = self.name.char_indices().map(|(at, letter)| at + letter.len_utf8()).take_while(|end| *end <= NAME_MAX);
+        self.name.get(..end.last().unwrap_or(0)).unwrap_or_default()
+    }
+
     /// What an AppLoader answers to what its parser says. The library that does it is closed: this follows the names of the results.
     #[must_use]
     pub fn result(&self, code: Code) -> AttError {
