@@ -6,7 +6,7 @@
 use brickproof_flash_model::flash::Flash;
 
 use super::{Battery, Endpoint, Retained};
-use crate::gatt::AttError;
+use crate::gatt::{AttError, ConnectionParameters};
 use crate::nordic::SharedBond;
 use crate::trace::Cause;
 
@@ -18,6 +18,8 @@ pub enum Input<'a> {
         /// It has keys of an earlier pairing.
         bonded: bool,
     },
+    /// Its connection has these parameters: told when it begins, and whenever they change.
+    Parameters(ConnectionParameters),
     /// It has been paired with, and has keys now.
     Bonded,
     /// Something asks for the bootloader: this is what is known of the central, in the application, at that time.

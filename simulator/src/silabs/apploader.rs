@@ -140,7 +140,7 @@ impl AppLoaderMode {
             Input::Asked { value, .. } => self.data_written(board, value, true),
             Input::Written { value, .. } => self.data_written(board, value, false),
             Input::Flashed { .. } => self.flashed(board, around),
-            Input::Bonded | Input::AskedBy(_) | Input::Confirmed | Input::Due => {}
+            Input::Parameters(_) | Input::Bonded | Input::AskedBy(_) | Input::Confirmed | Input::Due => {}
         }
         self.go_on(board, low);
     }

@@ -181,12 +181,6 @@ impl SilabsBoard {
         }
     }
 
-    /// The interval of its connections, in microseconds.
-    #[must_use]
-    pub fn interval_us(&self) -> u64 {
-        u64::from(self.link().parameters.interval_max) * 1250
-    }
-
     /// What its links are like.
     #[must_use]
     pub fn link(&self) -> GattConfig {

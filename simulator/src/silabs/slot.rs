@@ -187,7 +187,7 @@ impl SlotUpdate {
             Input::Written { value, .. } => self.unasked(board, value),
             Input::Flashed { .. } => self.flashed(),
             Input::Due => self.verified(around),
-            Input::Bonded | Input::AskedBy(_) | Input::Confirmed => {}
+            Input::Parameters(_) | Input::Bonded | Input::AskedBy(_) | Input::Confirmed => {}
         }
         self.go_on(board, around, low);
     }

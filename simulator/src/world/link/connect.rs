@@ -147,6 +147,7 @@ impl World {
         self.record(Kind::Link(LinkEvent::Connected { connection: number, central, reassembly, parameters, address }));
         self.tell(central, GattEvent::Connected);
         self.tell_program(Input::Connected { bonded }, None);
+        self.tell_program(Input::Parameters(parameters), None);
         if let Some((id, action)) = struck {
             self.fire(&id, &action);
         }

@@ -37,6 +37,9 @@ impl World {
             link.parameters = wanted;
         }
         self.record(Kind::Link(LinkEvent::ParametersAnswered { connection: number, accepted, wanted }));
+        if accepted {
+            self.tell_program(Input::Parameters(wanted), None);
+        }
     }
 
     /// The link of all connections is down, or up again.
