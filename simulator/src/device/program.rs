@@ -35,6 +35,8 @@ pub enum Input<'a> {
     },
     /// A characteristic was written by a request that the program answers ([`Endpoint::is_answered_by_program`]).
     Asked {
+        /// The request, for its answer.
+        request: u64,
         /// Which.
         to: Endpoint,
         /// The value.
@@ -56,8 +58,13 @@ pub enum Input<'a> {
 pub enum Output {
     /// Says something to the central.
     Say(Saying),
-    /// Answers the request of the central that it was asked by.
-    Answer(Result<(), AttError>),
+    /// Answers a request that it was asked by.
+    Answer {
+        /// Which.
+        request: u64,
+        /// What comes of it.
+        answer: Result<(), AttError>,
+    },
     /// The processor takes a fault: why.
     Fault(String),
     /// Ends the connection.

@@ -39,7 +39,7 @@ pub(super) fn power_on(
             let version = own.bootloader.application_version(&persistent.flash).ok().flatten();
             let version = version.map_or_else(|| "none".to_owned(), |version| version.to_string());
             let image = RunningImage { hash, version, behaviour: board.behaviour(hash) };
-            (Some(image), silabs::Program::application(own))
+            (Some(image), silabs::Program::application(own, &persistent.flash))
         }
         Outcome::AppLoader => (None, silabs::Program::apploader(why(&boot))),
         Outcome::Reset { .. } => return Started::Resets(persistent, Booted::Gecko(boot)),
@@ -53,10 +53,10 @@ pub(super) fn power_on(
 
 /// Why an AppLoader runs.
 fn why(boot: &Boot) -> String {
-    let reasons = boot.decisions.iter().filter(|decision| {
+    let reason = boot.decisions.iter().rfind(|decision| {
         matches!(decision, Decision::Asked { .. } | Decision::Unbootable(_) | Decision::CopiesBootloader { .. })
     });
-    reasons.last().map_or_else(|| "there is no application".into(), ToString::to_string)
+    reason.map_or_else(|| "there is no application".into(), ToString::to_string)
 }
 
 /// What a boot did, for people.

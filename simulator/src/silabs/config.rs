@@ -35,14 +35,18 @@ pub enum AfterEnd {
     Nothing,
 }
 
-/// Who answers while an application erases its slot.
+/// What becomes of what is written while an application erases its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Erasing {
-    /// Nobody: what is written is answered behind it. So without an operating system, where everything is one loop.
+    /// It is answered when that is done. So without an operating system, where everything is one loop.
     #[default]
     Blocks,
-    /// The application: a start is answered, and comes to nothing.
+    /// It is answered at once, and comes to nothing: a task erases, and as that ends the slot is ready. So gecko sdk with an
+    /// operating system (`sl_bt_app_ota_dfu_freertos.c`).
     Beside,
+    /// It is lost, and never answered: the task that erases keeps its guard, and nobody waits for that longer than a moment.
+    /// So simplicity sdk with an operating system (`sl_bt_app_ota_dfu.c`, `app_rta_acquire`).
+    Deaf,
 }
 
 /// What an AppLoader shows of its address.

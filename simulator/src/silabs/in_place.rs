@@ -45,11 +45,13 @@ impl InPlace {
     pub(super) fn input(&mut self, board: &SilabsBoard, input: Input<'_>, around: &mut Surroundings<'_>, low: bool) {
         match input {
             Input::Parameters(parameters) => self.delay = Some(delay(&board.ota, parameters)),
-            Input::Asked { .. } if board.ota.bonding_required => self.outputs.push_back(Output::Answer(Err(REJECTED))),
-            Input::Asked { .. } => match board.ota.low_battery.filter(|_| low) {
-                Some(error) => self.outputs.push_back(Output::Answer(Err(error))),
+            Input::Asked { request, .. } if board.ota.bonding_required => {
+                self.outputs.push_back(Output::Answer { request, answer: Err(REJECTED) });
+            }
+            Input::Asked { request, .. } => match board.ota.low_battery.filter(|_| low) {
+                Some(error) => self.outputs.push_back(Output::Answer { request, answer: Err(error) }),
                 None => {
-                    self.outputs.push_back(Output::Answer(Ok(())));
+                    self.outputs.push_back(Output::Answer { request, answer: Ok(()) });
                     self.outputs.push_back(Output::Note("enters the AppLoader".into()));
                     self.asked = true;
                     let delay = self.delay.unwrap_or(board.ota.reboot_us);

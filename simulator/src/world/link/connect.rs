@@ -101,6 +101,8 @@ impl World {
             Some("this central has a connection already")
         } else if let Some(reason) = self.without_bluetooth() {
             Some(reason)
+        } else if self.links.silent {
+            Some("the target does not advertise any more")
         } else if self.connections_in_use() >= usize::from(self.board.gatt.connections)
             || self.links.links.len() >= LINKS_MAX
         {

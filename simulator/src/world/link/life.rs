@@ -183,6 +183,7 @@ impl World {
         let forgotten = link.forgotten;
         // Requests of a connection that is gone are dropped.
         self.inbox.retain(|(peer, ..)| *peer != CONNECTION | number);
+        self.links.asked.end(number);
         let reason = if by == EndedBy::Timeout { CONNECTION_TIMEOUT } else { REMOTE_USER_TERMINATED };
         self.lost += u64::from(by == EndedBy::Timeout);
         let by = if link.central_gone { EndedBy::Central } else { by };
