@@ -16,6 +16,7 @@ use crate::initiator::link::{Link, LinkError};
 /// Control bytes.
 pub const START: u8 = 0x00;
 const END: u8 = 0x03;
+const CLOSE: u8 = 0x04;
 /// Bytes of an ATT header in a write.
 const ATT_HEADER: u16 = 3;
 
@@ -147,6 +148,10 @@ pub async fn run<L: Link>(
     }
     if let Some(value) = policy.behind_the_end() {
         link.write(Endpoint::OtaData, value, WriteKind::Command).await.map_err(|error| failure("data", error))?;
+    }
+    if policy.has_it_closed() {
+        // The link may be gone before the answer is there.
+        let _ = control(link, policy, CLOSE, "the end of the link", policy.answer_us()).await;
     }
     Ok(())
 }

@@ -18,8 +18,13 @@ fn with_data<'r, 'a>(run: &'r Run<'a>) -> impl Iterator<Item = &'r Upload<'a>> {
 /// SIL-19. What was broken off begins again with the first byte.
 pub(super) fn from_the_first_byte(run: &Run<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
-    let mut broken_off = false;
+    let mut before: Option<&Upload<'_>> = None;
     for upload in with_data(run) {
+        // What begins in the middle of another upload is SIL-07's.
+        let broken_off = before.replace(upload).is_some_and(|before| {
+            let is_same = std::ptr::eq(before.connection, upload.connection);
+            before.taken().is_none() && (!is_same || before.is_troubled || before.finish.is_some())
+        });
         if broken_off
             && let Some(first) = upload.data.first().filter(|write| write.len == write.value.len() && write.len > 0)
         {
@@ -33,7 +38,6 @@ pub(super) fn from_the_first_byte(run: &Run<'_>) -> CheckOutcome {
                 None => seen.violated(&first.at, "the upload begins again with something that is not the first of the file"),
             }
         }
-        broken_off = upload.taken().is_none();
     }
     seen.outcome()
 }
@@ -92,9 +96,10 @@ pub(super) fn patience(run: &Run<'_>) -> CheckOutcome {
     seen.outcome()
 }
 
-/// SIL-28. An application that was not ready for 0x00 gets another one.
+/// SIL-28. An application that was not ready for 0x00 gets another one; who has tried twice may give up.
 pub(super) fn starts_again(run: &Run<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
+    let mut times = 0;
     for upload in run.uploads.iter().filter(|upload| run.is_slot(upload.connection)) {
         let (Some(start), Some(first)) = (upload.start, upload.data.iter().find(|write| write.is_request())) else {
             continue;
@@ -110,9 +115,11 @@ pub(super) fn starts_again(run: &Run<'_>) -> CheckOutcome {
             None => None,
         };
         let Some(known) = known else { continue };
+        times += 1;
         let again = run.uploads.iter().filter_map(|upload| upload.start).find(|start| start.at.n > known.n);
         match (again, run.view.said) {
             (Some(again), _) => seen.met(again.at.n),
+            (None, Some(said)) if times > 1 => seen.met(said.at.n),
             (None, Some(said)) if !run.is_cut(known, said.at) => {
                 seen.violated(&said.at, "the application was not ready for 0x00, and no other one follows");
             }
