@@ -3,6 +3,7 @@
 use brickproof_flash_model::image::gbl::{Content, Gbl, TagKind};
 
 use super::policy::SilabsPolicy;
+use crate::scenario::gbl::UNPACKED_MAX;
 
 /// A file, and what it says of itself in clear.
 #[derive(Debug, Clone, Copy)]
@@ -33,15 +34,26 @@ pub fn look<'a>(files: &[&'a [u8]], policy: &dyn SilabsPolicy) -> Result<Vec<Gbl
     Ok(looked)
 }
 
-/// Whether a file is whole.
+/// Whether a file is whole, and can be what a device does without harm: its tags, its CRC, its programs.
+///
+/// What is encrypted cannot be looked at.
 ///
 /// # Errors
 /// Why it is not.
 pub fn check(bytes: &[u8]) -> Result<(), String> {
     let gbl = Gbl::read(bytes).map_err(|error| error.to_string())?;
     match gbl.crc() {
-        Some(crc) if crc.stored == crc.computed => Ok(()),
-        _ => Err("its CRC-32 is wrong: it is damaged".into()),
+        Some(crc) if crc.stored == crc.computed => {}
+        _ => return Err("its CRC-32 is wrong: it is damaged".into()),
+    }
+    if gbl.is_encrypted() {
+        return Ok(());
+    }
+    // A device finds that out when its old application is gone, or not at all.
+    let programs = gbl.programs(None, UNPACKED_MAX).map_err(|error| error.to_string())?;
+    match programs.iter().find(|(address, _)| !address.is_multiple_of(4)) {
+        Some((address, _)) => Err(format!("a program at {address:#x}, in the middle of a word")),
+        None => Ok(()),
     }
 }
 

@@ -23,6 +23,8 @@ const ENTER_US: u64 = 10_000_000;
 const RESET_US: u64 = 2_000_000;
 /// How long a device may take until its new application runs, in microseconds.
 const INSTALL_US: u64 = 120_000_000;
+/// How often a device is met as its AppLoader until it counts as one without an application.
+const APPLOADERS: u32 = 3;
 /// How often a device may turn out to be its application.
 const ENTRIES: u32 = 3;
 /// The firmware revision of the Device Information service.
@@ -209,7 +211,8 @@ impl<L: Link> Update<'_, L> {
         self.step("confirm");
         let end = self.link.now_us().saturating_add(INSTALL_US);
         let mut seen = "the device is not found".to_owned();
-        while self.link.now_us() < end {
+        let mut without = 0;
+        while self.link.now_us() < end && without < APPLOADERS {
             let Ok(found) = self.find().await else { break };
             if self.link.connect(&found, true).await {
                 let revision = self.link.read(FIRMWARE_REVISION).await.ok();
@@ -220,7 +223,12 @@ impl<L: Link> Update<'_, L> {
                         return Ok(format!("version {version} runs"));
                     }
                     Some(revision) => seen = format!("version {revision} runs, and not {version}"),
-                    None => return Err("the device has no application: it waits for another update".into()),
+                    // A bootloader that has just come into its place waits once, whatever application there is: the end of
+                    // a connection sends it on.
+                    None => {
+                        without += 1;
+                        seen = "the device has no application: it waits for another update".into();
+                    }
                 }
             }
             self.link.sleep(self.policy.pause_us()).await;
