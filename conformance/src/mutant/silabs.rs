@@ -167,7 +167,7 @@ pub fn all() -> Vec<SilabsMutant> {
         mutant("does not look at the result", "SIL-15", &["SIL-20"], &DeafForResult),
         mutant("does not look at what is refused", "SIL-16", &[], &DeafForRefusals),
         mutant("does not wait for the result", "SIL-17", &[], &HastyForResult),
-        mutant("does not end the link", "SIL-18", &[], &Stays),
+        mutant("does not end the link", "SIL-18", &["SIL-26"], &Stays),
         mutant("goes on where it was interrupted", "SIL-19", &[], &GoesOn),
         mutant("tries once", "SIL-20", &["SIL-28"], &OneTry),
         mutant("sends faster than flash is programmed", "SIL-21", &[], &Unpaced),
@@ -183,7 +183,7 @@ pub fn all() -> Vec<SilabsMutant> {
     all.push(SilabsMutant {
         name: "says that what was refused went well",
         breaks: "SIL-15",
-        also: &["SIL-23"],
+        also: &[],
         policy: &GoodSilabs,
         reporter: &NothingRefused,
     });

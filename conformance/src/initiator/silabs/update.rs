@@ -32,7 +32,7 @@ const FIRMWARE_REVISION: Uuid = Uuid::short(0x2a26);
 
 /// Updates a device; what it says at the end is true.
 pub async fn run<L: Link>(link: &mut L, files: &[&[u8]], policy: &dyn SilabsPolicy) -> Report {
-    let mut update = Update { link, policy, first: None, entered: false };
+    let mut update = Update { link, policy, first: None, entered: false, probed: false };
     match update.run(files).await {
         Ok(message) => Report { success: true, message },
         Err(message) => Report { success: false, message },
@@ -46,6 +46,8 @@ struct Update<'a, L> {
     first: Option<Found>,
     /// The AppLoader was asked for, and has not been met since.
     entered: bool,
+    /// The AppLoader was looked at.
+    probed: bool,
 }
 
 impl<L: Link> Update<'_, L> {
@@ -119,7 +121,7 @@ impl<L: Link> Update<'_, L> {
             }
             let behind_entry = std::mem::take(&mut self.entered);
             if self.takes_files(&found) {
-                if behind_entry && self.policy.probes() {
+                if behind_entry && self.policy.probes() && !std::mem::replace(&mut self.probed, true) {
                     let _ = self.link.read(Endpoint::OtaControl.uuid()).await;
                     self.link.disconnect().await;
                     self.link.sleep(self.policy.pause_us()).await;
@@ -236,4 +238,3 @@ impl<L: Link> Update<'_, L> {
         Err(seen)
     }
 }
-

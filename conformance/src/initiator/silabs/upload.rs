@@ -132,7 +132,9 @@ pub async fn run<L: Link>(
         };
         match done.map_err(|error| failure("data", error)) {
             // The first value tells whether the start was one: an application that erases its slot answers it all the same.
-            Err(Failure::Silent(_) | Failure::Refused(_, result::WRONG_STATE)) if index == 0 && start == Start::First => {
+            Err(Failure::Silent(_) | Failure::Refused(_, result::WRONG_STATE))
+                if index == 0 && start == Start::First =>
+            {
                 return Err(Failure::NotStarted);
             }
             Err(Failure::Refused(..)) if !policy.heeds_refused_data() => {}
@@ -147,7 +149,7 @@ pub async fn run<L: Link>(
         end(link, policy).await?;
     }
     if let Some(value) = policy.behind_the_end() {
-        link.write(Endpoint::OtaData, value, WriteKind::Command).await.map_err(|error| failure("data", error))?;
+        let _ = link.request(Endpoint::OtaData, value, policy.answer_us()).await;
     }
     if policy.has_it_closed() {
         // The link may be gone before the answer is there.

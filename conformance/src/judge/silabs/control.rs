@@ -89,7 +89,10 @@ pub(super) fn one_start(run: &Run<'_>) -> CheckOutcome {
                 Some(answer) => match answer.error {
                     None => seen.met(answer.at.n),
                     Some(error) => {
-                        seen.violated(&data.at, format!("data is written behind 0x00, which was refused with {error:#04x}"));
+                        seen.violated(
+                            &data.at,
+                            format!("data is written behind 0x00, which was refused with {error:#04x}"),
+                        );
                     }
                 },
                 None => seen.violated(&data.at, "data is written, and 0x00 was never answered"),
@@ -106,7 +109,9 @@ pub(super) fn end_behind_all(run: &Run<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     for upload in run.uploads.iter().filter(|upload| upload.start.is_some()) {
         let (Some(finish), Some(file)) = (upload.finish, run.file_of(upload)) else { continue };
-        if upload.stream != Stream::Same || upload.data.iter().any(|write| write.refused().is_some() || write.is_unanswered()) {
+        if upload.stream != Stream::Same
+            || upload.data.iter().any(|write| write.refused().is_some() || write.is_unanswered())
+        {
             continue;
         }
         let (sent, len) = (upload.sent.len(), file.bytes.len());

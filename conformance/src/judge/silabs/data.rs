@@ -45,7 +45,10 @@ pub(super) fn mtu(run: &Run<'_>) -> CheckOutcome {
         match upload.connection.first(|deed| matches!(deed, Deed::Mtu)).filter(|at| at.n < data.at.n) {
             Some(at) => seen.met(at.n),
             None => {
-                let what = format!("a file of {len} bytes goes over with an ATT MTU of {}, and no larger one was asked for", data.mtu);
+                let what = format!(
+                    "a file of {len} bytes goes over with an ATT MTU of {}, and no larger one was asked for",
+                    data.mtu
+                );
                 seen.violated(&data.at, what);
             }
         }

@@ -5,9 +5,10 @@ use brickproof_simulator::gatt::Uuid;
 use brickproof_simulator::silabs::gatt::APPLICATION_VERSION;
 
 use super::upload::Run;
-use super::view::{Connection, Deed, To};
+use super::view::{Connection, Deed, Peer, To};
 use crate::judge::{CheckOutcome, Seen};
 use crate::scenario::ImageSet;
+use crate::scenario::gbl::UNPACKED_MAX;
 
 /// Where an application says its version: firmware revision, software revision, and what Silicon Labs has for it.
 const VERSIONS: [Uuid; 3] = [Uuid::short(0x2a26), Uuid::short(0x2a28), APPLICATION_VERSION];
@@ -49,9 +50,19 @@ fn damaged(bytes: &[u8]) -> bool {
     crc.is_none_or(|crc| crc.stored != crc.computed)
 }
 
-/// Whether one of the files that an initiator is given is visibly damaged, so that it rightly sends nothing.
-pub(in crate::judge) fn is_damaged(images: &ImageSet) -> bool {
-    images.updates().any(|image| damaged(&image.bytes))
+/// Whether one of the files that an initiator is given is visibly damaged, or has programs that no device can take: whoever
+/// looks at it sends nothing.
+pub(in crate::judge) fn is_unfit(images: &ImageSet) -> bool {
+    images.updates().any(|image| damaged(&image.bytes) || has_unfit_programs(&image.bytes))
+}
+
+/// Whether programs in clear do not unpack, or begin in the middle of a word.
+fn has_unfit_programs(bytes: &[u8]) -> bool {
+    let Some(gbl) = Gbl::read(bytes).ok().filter(|gbl| !gbl.is_encrypted()) else { return false };
+    match gbl.programs(None, UNPACKED_MAX) {
+        Ok(programs) => programs.iter().any(|(address, _)| !address.is_multiple_of(4)),
+        Err(_) => true,
+    }
 }
 
 /// SIL-22. A damaged file is found before a device is touched.
@@ -81,7 +92,8 @@ pub(super) fn confirms(run: &Run<'_>) -> CheckOutcome {
     let Some((_, taken)) = last.filter(|_| run.files.iter().any(|file| file.has_application)) else {
         return seen.outcome();
     };
-    let later = run.view.connections.iter().filter(|connection| connection.begun.n > taken.n && connection.begun.n < said.at.n);
+    let later =
+        run.view.connections.iter().filter(|connection| connection.begun.n > taken.n && connection.begun.n < said.at.n);
     let looked = later.into_iter().find_map(|connection| {
         let version = |deed: &Deed| matches!(deed, Deed::Read(Some(uuid)) if VERSIONS.contains(uuid));
         let discovery = |deed: &Deed| matches!(deed, Deed::Discovery);
@@ -97,14 +109,18 @@ pub(super) fn confirms(run: &Run<'_>) -> CheckOutcome {
     seen.outcome()
 }
 
-/// SIL-26. Of two files the bootloader goes first, and the application follows.
+/// SIL-26. Of two files for an AppLoader the bootloader goes first, and the application follows.
+///
+/// A slot takes them in one file: a bootloader alone is put aside where the application is, and then there is none that could
+/// take another file.
 pub(super) fn both(run: &Run<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     let bootloader = run.files.iter().position(|file| file.only_bootloader);
     let application = run.files.iter().position(|file| file.in_clear && !file.only_bootloader);
     let (Some(bootloader), Some(application)) = (bootloader, application) else { return seen.outcome() };
     let mut uploads = run.uploads.iter().filter(|upload| !upload.data.is_empty());
-    let Some(first) = uploads.next() else { return seen.outcome() };
+    let first = uploads.next().filter(|upload| upload.connection.peer == Peer::AppLoader);
+    let Some(first) = first else { return seen.outcome() };
     if first.file == Some(application) {
         seen.violated(&first.begun(), "the application goes before the bootloader, which erases it");
         return seen.outcome();

@@ -22,7 +22,7 @@ mod view;
 
 use brickproof_simulator::trace::Record;
 
-pub(super) use files::is_damaged;
+pub(super) use files::is_unfit;
 
 use super::CheckOutcome;
 use crate::scenario::ImageSet;

@@ -18,7 +18,8 @@ pub(super) fn by_ota_data(run: &Run<'_>) -> CheckOutcome {
     for connection in &run.view.connections {
         if run.is_in_place(connection) {
             let nowhere = |write: &&Write| {
-                write.to == To::Data || write.refused().is_some_and(|(_, error)| AttError(error) == AttError::INVALID_HANDLE)
+                write.to == To::Data
+                    || write.refused().is_some_and(|(_, error)| AttError(error) == AttError::INVALID_HANDLE)
             };
             match (connection.writes().find(nowhere), trigger(connection)) {
                 (Some(write), _) => seen.violated(&write.at, "data is written to an application that has no OTA Data"),
@@ -63,7 +64,10 @@ pub(super) fn rediscovers(run: &Run<'_>) -> CheckOutcome {
         let early = |write: &&Write| discovery.is_none_or(|at| write.at.n < at.n);
         let stale = next.writes().find(|write| write.to == To::Other && write.refused().is_some());
         if let Some(write) = next.writes().find(early).filter(|_| run.view.shows_discovery) {
-            let what = format!("handle {:#06x} is written before the attributes of the AppLoader are looked for", write.handle);
+            let what = format!(
+                "handle {:#06x} is written before the attributes of the AppLoader are looked for",
+                write.handle
+            );
             seen.violated(&write.at, what);
         } else if let Some(write) = stale {
             let what = format!("handle {:#06x} is written, where the AppLoader has nothing to write to", write.handle);
@@ -162,14 +166,16 @@ pub(super) fn no_probes(run: &Run<'_>) -> CheckOutcome {
         }
         let sent = run.uploads.iter().filter_map(|upload| upload.finish).any(|finish| finish.at.n < connection.begun.n);
         // Who writes is no mere onlooker, and who is refused a pairing is no better off with a second connection.
-        let excused = connection
-            .first(|deed| matches!(deed, Deed::Write(_) | Deed::PairingFailed | Deed::Fault))
-            .is_some();
-        if let Some(left) = run.left(connection).filter(|left| !sent && !excused && !run.is_disturbed(connection.begun, *left))
+        let excused =
+            connection.first(|deed| matches!(deed, Deed::Write(_) | Deed::PairingFailed | Deed::Fault)).is_some();
+        if let Some(left) =
+            run.left(connection).filter(|left| !sent && !excused && !run.is_disturbed(connection.begun, *left))
         {
-            seen.violated(&left, "a connection to the AppLoader ends without 0x00, which resets the device for nothing");
+            seen.violated(
+                &left,
+                "a connection to the AppLoader ends without 0x00, which resets the device for nothing",
+            );
         }
     }
     seen.outcome()
 }
-

@@ -5,8 +5,8 @@ use brickproof_simulator::silabs::gatt::result::WRONG_STATE;
 use super::control::TRANSACTION_US;
 use super::upload::{Run, START, Upload};
 use super::view::{Peer, To, Write};
-use crate::judge::{CheckOutcome, Seen};
 use crate::judge::view::Place;
+use crate::judge::{CheckOutcome, Seen};
 
 /// An answer that takes so long was waited for, in microseconds.
 const LATE_US: u64 = 2_000_000;
@@ -29,13 +29,18 @@ pub(super) fn from_the_first_byte(run: &Run<'_>) -> CheckOutcome {
             && let Some(first) = upload.data.first().filter(|write| write.len == write.value.len() && write.len > 0)
         {
             let starts = |bytes: &[u8]| bytes.iter().zip(&first.value).all(|(of, sent)| of == sent);
-            let somewhere = run.files.iter().find_map(|file| {
-                file.bytes.windows(first.value.len()).position(|part| part == first.value.as_slice())
-            });
+            let somewhere = run
+                .files
+                .iter()
+                .find_map(|file| file.bytes.windows(first.value.len()).position(|part| part == first.value.as_slice()));
             match somewhere {
                 _ if run.files.iter().any(|file| starts(file.bytes)) => seen.met(first.at.n),
-                Some(offset) => seen.violated(&first.at, format!("the upload goes on at byte {offset}, and not at the first")),
-                None => seen.violated(&first.at, "the upload begins again with something that is not the first of the file"),
+                Some(offset) => {
+                    seen.violated(&first.at, format!("the upload goes on at byte {offset}, and not at the first"))
+                }
+                None => {
+                    seen.violated(&first.at, "the upload begins again with something that is not the first of the file")
+                }
             }
         }
     }
@@ -109,9 +114,7 @@ pub(super) fn starts_again(run: &Run<'_>) -> CheckOutcome {
         }
         let known: Option<Place> = match first.refused() {
             Some((at, error)) => Some(at).filter(|_| error == WRONG_STATE.code()),
-            None if first.is_unanswered() => {
-                run.left(upload.connection).filter(|left| !run.is_cut(first.at, *left))
-            }
+            None if first.is_unanswered() => run.left(upload.connection).filter(|left| !run.is_cut(first.at, *left)),
             None => None,
         };
         let Some(known) = known else { continue };

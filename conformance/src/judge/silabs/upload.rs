@@ -39,7 +39,7 @@ pub(super) struct Upload<'a> {
     /// The file that it is of, by its first bytes.
     pub(super) file: Option<usize>,
     pub(super) stream: Stream,
-    /// A value was refused or not answered, or a scenario has meddled: it is in order to break it off.
+    /// A value was refused or not answered: it is in order to break it off.
     pub(super) is_troubled: bool,
 }
 
@@ -84,7 +84,8 @@ impl<'a> Upload<'a> {
             return;
         }
         let same = |file: &Offered<'_>| file.bytes.iter().zip(&self.sent).take_while(|(of, sent)| of == sent).count();
-        let best = files.iter().enumerate().map(|(n, file)| (same(file), n)).max_by_key(|(same, n)| (*same, usize::MAX - n));
+        let best =
+            files.iter().enumerate().map(|(n, file)| (same(file), n)).max_by_key(|(same, n)| (*same, usize::MAX - n));
         let Some((offset, number)) = best else { return };
         self.file = Some(number);
         let len = files.get(number).map_or(0, |file| file.bytes.len());
@@ -169,16 +170,7 @@ fn takes_files(view: &View, connection: &Connection) -> bool {
 fn uploads_of(connection: &Connection) -> Vec<Upload<'_>> {
     let mut all: Vec<Upload<'_>> = Vec::new();
     for (_, deed) in &connection.deeds {
-        let write = match deed {
-            Deed::Write(write) => write,
-            Deed::Dropped(_) | Deed::Fault => {
-                if let Some(upload) = all.last_mut() {
-                    upload.is_troubled = true;
-                }
-                continue;
-            }
-            _ => continue,
-        };
+        let Deed::Write(write) = deed else { continue };
         if write.says(START) {
             all.push(Upload::new(connection, Some(write)));
             continue;

@@ -2,9 +2,7 @@
 
 use brickproof_simulator::gatt::{Uuid, opcode};
 use brickproof_simulator::nordic::Endpoint;
-use brickproof_simulator::trace::{
-    AttRecord, Direction, EndedBy, InitiatorEvent, Kind, LinkEvent, PowerEvent, Record,
-};
+use brickproof_simulator::trace::{AttRecord, Direction, EndedBy, InitiatorEvent, Kind, LinkEvent, PowerEvent, Record};
 
 use crate::judge::view::Place;
 
