@@ -80,7 +80,9 @@ use toml::Spanned;
 
 use super::nordic::{LinkTable, link_of};
 use super::{Family, Target, Timing, bootloader, layout, peripheral};
-use crate::air::{APPLOADER, Air, DOWNGRADE, MARKS, NO_DOWNGRADE, REVERT, SERIAL_DFU, SERIAL_RECOVERY, STORAGE_SLOT};
+use crate::air::{
+    Air, APPLOADER, DOWNGRADE, MARKS, NO_DOWNGRADE, REVERT, SERIAL_DFU, SERIAL_RECOVERY, STORAGE_SLOT,
+};
 use crate::units::{Duration, Size};
 
 /// Kinds of bootloaders that are read here.
@@ -394,8 +396,7 @@ fn options(table: &BootloaderTable, key: Option<&PublicKey>, mistake: Wrong<'_>)
 /// An ATT error of an application, or one that the Core specification has.
 fn att_error(error: &Spanned<u8>, mistake: Wrong<'_>) -> Result<AttError, Mistake> {
     match *error.get_ref() {
-        0 => Err(mistake(error.span().start, "0 is no error".into())
-            .remedy("from 0x80 to 0x9f, or one of the Core specification")),
+        0 => Err(mistake(error.span().start, "0 is no error".into()).remedy("from 0x80 to 0x9f, or one of the Core specification")),
         code => Ok(AttError(code)),
     }
 }

@@ -136,8 +136,7 @@ impl OtaConfig {
     /// The name as it is shown.
     #[must_use]
     pub fn advertised_name(&self) -> &str {
-        let end =
-            self.name.char_indices().map(|(at, letter)| at + letter.len_utf8()).take_while(|end| *end <= NAME_MAX);
+        let end = self.name.char_indices().map(|(at, letter)| at + letter.len_utf8()).take_while(|end| *end <= NAME_MAX);
         self.name.get(..end.last().unwrap_or(0)).unwrap_or_default()
     }
 

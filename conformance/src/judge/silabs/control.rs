@@ -182,8 +182,8 @@ pub(super) fn waits_for_result(run: &Run<'_>) -> CheckOutcome {
 pub(super) fn disconnects(run: &Run<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     for connection in &run.view.connections {
-        let finishes = run.uploads.iter().filter(|upload| std::ptr::eq(upload.connection, connection));
-        let Some(taken) = finishes.last().and_then(|upload| upload.taken()) else { continue };
+        let mut finishes = run.uploads.iter().filter(|upload| std::ptr::eq(upload.connection, connection));
+        let Some(taken) = finishes.next_back().and_then(|upload| upload.taken()) else { continue };
         let stays = |us: u64| format!("the link is still there {} s after 0x03 was answered", us / 1_000_000);
         match connection.ended {
             Some((at, EndedBy::Central | EndedBy::Target)) => {

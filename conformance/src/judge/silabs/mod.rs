@@ -17,6 +17,8 @@ mod data;
 mod files;
 mod mode;
 mod recovery;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod view;
 

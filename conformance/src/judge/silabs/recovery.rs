@@ -36,10 +36,13 @@ pub(super) fn from_the_first_byte(run: &Run<'_>) -> CheckOutcome {
             match somewhere {
                 _ if run.files.iter().any(|file| starts(file.bytes)) => seen.met(first.at.n),
                 Some(offset) => {
-                    seen.violated(&first.at, format!("the upload goes on at byte {offset}, and not at the first"))
+                    seen.violated(&first.at, format!("the upload goes on at byte {offset}, and not at the first"));
                 }
                 None => {
-                    seen.violated(&first.at, "the upload begins again with something that is not the first of the file")
+                    seen.violated(
+                        &first.at,
+                        "the upload begins again with something that is not the first of the file",
+                    );
                 }
             }
         }
