@@ -55,7 +55,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         let file = Step::File { pieces: 300, words, acked };
         vec![Step::Control(vec![0]), file, Step::Control(vec![3]), Step::Leave]
     });
-    let part = prop_oneof![1 => proper, 6 => step().prop_map(|step| vec![step])];
+    let full = (0..6_u32, 0..3_usize).prop_map(|(log, words)| {
+        let (pieces, words_each) = ((256 >> log) as usize, 1 << log);
+        let more = Step::Data(vec![1; words * 4], true);
+        vec![Step::Control(vec![0]), Step::Fill { pieces, words: words_each }, more]
+    });
+    let part = prop_oneof![1 => proper, 1 => full, 8 => step().prop_map(|step| vec![step])];
     prop::collection::vec(part, 1..16).prop_map(|parts| parts.concat())
 }
 
