@@ -7,9 +7,11 @@ use brickproof_flash_model::image::gbl::{FirmwareBuilder, GblBuilder};
 use brickproof_flash_model::image::nordic::crc32;
 use brickproof_flash_model::layout::Layout;
 use brickproof_simulator::device::{Board, Endpoint, Persistent};
-use brickproof_simulator::gatt::{AttError, CentralAction, GattEvent, Uuid, WriteKind};
+use brickproof_simulator::gatt::{
+    AddressKind, Advertisement, AttError, CentralAction, ConnectionParameters, GattEvent, Uuid, WriteKind,
+};
 use brickproof_simulator::silabs::gatt::{APPLICATION_VERSION, BOOTLOADER_VERSION, result};
-use brickproof_simulator::silabs::{Erasing, SilabsBoard};
+use brickproof_simulator::silabs::{Address, Erasing, SilabsBoard};
 use brickproof_simulator::trace::Wants;
 use brickproof_simulator::world::{Carrier, Control, World};
 
@@ -33,6 +35,14 @@ fn file(gecko: &Gecko, version: u32) -> Vec<u8> {
 
 /// A running target with an application of version 1, and a file with version 2.
 fn world(options: Options, change: impl FnOnce(&mut SilabsBoard)) -> (World, Vec<u8>) {
+    world_with(options, change, |_| {})
+}
+
+fn world_with(
+    options: Options,
+    change: impl FnOnce(&mut SilabsBoard),
+    arrange: impl FnOnce(&mut Board),
+) -> (World, Vec<u8>) {
     let layout = Layout::preset(if options.storage { "gecko40-storage" } else { "gecko40-apploader" }).unwrap();
     let gecko = Gecko::new(&layout, options).unwrap();
     let mut flash = layout.blank_flash();
@@ -41,7 +51,8 @@ fn world(options: Options, change: impl FnOnce(&mut SilabsBoard)) -> (World, Vec
     let update = file(&gecko, 2);
     let mut own = SilabsBoard::new(gecko);
     change(&mut own);
-    let board = Board::silabs("efr32", layout, own);
+    let mut board = Board::silabs("efr32", layout, own);
+    arrange(&mut board);
     let mut world = World::new(Arc::new(board), Persistent::new(flash), Wants::default());
     world.set_carrier(Carrier::Bluetooth);
     world.control(Control::Power(true));
@@ -229,4 +240,71 @@ fn a_slot_takes_whole_words_only() {
     assert_eq!(link.write(&mut world, link.data.unwrap(), &file[..182]), Err(result::TOO_BIG));
     later(&mut world, 1_000_000);
     assert_eq!(link.control(&mut world, 0), Ok(()));
+}
+
+/// What is advertised by the application, and by the AppLoader.
+fn advertised(change: impl FnOnce(&mut SilabsBoard)) -> [Advertisement; 2] {
+    let (mut world, _) = world(Options::apploader(), change);
+    let application = world.advertisement().unwrap();
+    let link = connect(&mut world);
+    link.control(&mut world, 0).unwrap();
+    later(&mut world, 3_000_000);
+    [application, world.advertisement().unwrap()]
+}
+
+#[test]
+fn an_apploader_shows_its_name_its_power_and_the_address_of_the_device() {
+    let [application, apploader] = advertised(|own| own.ota.name = "a name of eighteen bytes and more".into());
+    assert_eq!(application.other, []);
+    assert_eq!(apploader.name.as_deref(), Some("a name of eighteen"));
+    assert_eq!((apploader.flags, apploader.tx_power), (0x06, Some(0)));
+    assert_eq!((apploader.address, apploader.address_kind), (application.address, application.address_kind));
+    let [a, b, c, d, e, f] = application.address.0;
+    assert_eq!(apploader.other, [(0x1b, vec![f, e, d, c, b, a, 1])]);
+
+    let [_, apploader] = advertised(|own| own.ota.kind_first = true);
+    assert_eq!(apploader.name.as_deref(), Some("OTA"));
+    assert_eq!(apploader.other, [(0x1b, vec![1, f, e, d, c, b, a])]);
+}
+
+#[test]
+fn an_apploader_with_an_address_of_its_own_still_shows_the_usual_one() {
+    let random = |own: &mut SilabsBoard| own.ota.address = Address::StaticRandom;
+    let [application, apploader] = advertised(random);
+    assert_ne!(apploader.address, application.address);
+    assert_eq!(apploader.address_kind, AddressKind::Random);
+    assert_eq!(apploader.address.0[0] & 0xc0, 0xc0);
+    let [a, b, c, d, e, f] = application.address.0;
+    assert_eq!(apploader.other, [(0x1b, vec![f, e, d, c, b, a, 1])]);
+    assert_eq!(advertised(random)[1], apploader);
+}
+
+/// Microseconds from the answer to a request for the AppLoader until the connection ends.
+fn leaves_after(change: impl FnOnce(&mut SilabsBoard), parameters: ConnectionParameters) -> u64 {
+    let (mut world, _) = world_with(Options::apploader(), change, |board| board.gatt.parameters = parameters);
+    let link = connect(&mut world);
+    let handle = link.control;
+    world.central(1, CentralAction::Write { handle, value: vec![9, 9], kind: WriteKind::Request });
+    assert_eq!(told(&mut world), [GattEvent::Written { handle }]);
+    let asked = world.now();
+    loop {
+        let due = world.next_wake().unwrap();
+        world.advance(due);
+        if matches!(told(&mut world)[..], [GattEvent::Disconnected { reason: 0x13, .. }]) {
+            return world.now() - asked;
+        }
+    }
+}
+
+#[test]
+fn an_application_leaves_after_so_many_intervals_and_a_second_at_least() {
+    let slow = ConnectionParameters { interval_min: 80, interval_max: 81, latency: 3, timeout: 600 };
+    let quick = ConnectionParameters { interval_min: 6, interval_max: 6, latency: 0, timeout: 400 };
+    // 81 * 1.25 ms * 4 * 5, in whole milliseconds.
+    assert_eq!(leaves_after(|_| {}, slow), 2_025_000);
+    assert_eq!(leaves_after(|own| own.ota.reboot_intervals = 3, slow), 1_215_000);
+    let odd = ConnectionParameters { interval_max: 101, latency: 2, ..slow };
+    assert_eq!(leaves_after(|own| own.ota.reboot_intervals = 3, odd), 1_137_000);
+    assert_eq!(leaves_after(|_| {}, quick), 1_000_000);
+    assert_eq!(leaves_after(|own| own.ota.reboot_us = 10_000, quick), 38_000);
 }

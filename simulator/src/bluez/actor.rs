@@ -280,6 +280,8 @@ fn advertised(advertisement: &Advertisement) -> bluer::adv::Advertisement {
         discoverable: Some(true),
         local_name: advertisement.name.clone(),
         appearance: advertisement.appearance,
+        // Nothing of `other`: bluetoothd refuses an advertisement with a structure whose type it knows, LE Bluetooth Device
+        // Address among them (bluez: `src/shared/ad.c`, `type_reject_list`).
         // Zephyr's fast interval (BT_GAP_ADV_FAST_INT_MIN_2, MAX_2); the kernel's own is more than a second. Only a
         // bluetoothd with its experimental interfaces listens.
         min_interval: Some(Duration::from_millis(100)),

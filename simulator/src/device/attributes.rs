@@ -201,7 +201,7 @@ impl Attributes {
             None => {
                 builder.service(Uuid::GATT);
                 builder.service(Uuid::GAP);
-                builder.fixed(Uuid::DEVICE_NAME, own.ota.name.clone().into_bytes());
+                builder.fixed(Uuid::DEVICE_NAME, own.ota.advertised_name().as_bytes().to_vec());
                 (0, 0)
             }
         };

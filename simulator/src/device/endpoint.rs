@@ -96,9 +96,9 @@ impl Endpoint {
             Self::ControlPoint | Self::Buttonless | Self::BondedButtonless => 23,
             Self::ExperimentalButtonless | Self::LegacyControlPoint => 20,
             Self::LegacyVersion => 2,
-            Self::OtaControl => 1,
             Self::OtaData => ota::DATA_MAX,
-            Self::Packet | Self::LegacyPacket | Self::Serial => usize::MAX,
+            // An AppLoader looks at the length itself; an application at the first byte alone.
+            Self::OtaControl | Self::Packet | Self::LegacyPacket | Self::Serial => usize::MAX,
         }
     }
 

@@ -10,7 +10,6 @@ use crate::gatt::Advertisement;
 use crate::nordic::gatt::SECURE_SERVICE;
 use crate::nordic::queue::Job;
 use crate::nordic::{self, DfuMessage, Endpoint, NordicBoard, SharedBond};
-use crate::silabs;
 use crate::trace::Cause;
 
 /// Flags of what is for one central alone: BR/EDR is not supported, and no mode of discovery.
@@ -76,7 +75,7 @@ pub(super) fn power_on(
 pub(crate) enum Takes {
     /// Everybody, by the keys of pairings, and it pairs.
     Everybody,
-    /// DFU mode: it pairs with nobody, and has the keys of this bond, if of any.
+    /// DFU mode, or an AppLoader: it pairs with nobody, and has the keys of this bond, if of any.
     Shared {
         /// The bond.
         bond: Option<SharedBond>,
@@ -177,8 +176,11 @@ impl Device {
         }
     }
 
-    pub(crate) fn has_flash_work(&self) -> bool {
-        self.job().is_some() || self.silabs().is_some_and(silabs::Program::has_flash_work)
+    pub(crate) fn has_flash_work(&self, board: &Board) -> bool {
+        if let (Some(program), Some(own)) = (self.silabs(), board.as_silabs()) {
+            return program.has_flash_work(own);
+        }
+        self.job().is_some()
     }
 
     fn job(&self) -> Option<&Job> {
@@ -227,6 +229,9 @@ impl Device {
 
     /// Whom its program takes.
     pub(crate) fn takes(&self) -> Takes {
+        if self.silabs().is_some_and(|program| program.mode().is_some()) {
+            return Takes::Shared { bond: None, only: false };
+        }
         match (self.nordic().and_then(nordic::Program::mode), self.legacy_mode()) {
             (Some(mode), _) => {
                 let bond = mode.bond().copied();

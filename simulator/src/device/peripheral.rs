@@ -65,7 +65,12 @@ impl Peripheral {
 /// A static random address: its two most significant bits are set (Core specification, volume 6, part B, 1.3.2.1).
 #[must_use]
 pub fn static_address(name: &str) -> Address {
-    let digest = Sha256::digest(name.as_bytes());
+    static_address_of(name.as_bytes())
+}
+
+/// The same from any bytes.
+pub(super) fn static_address_of(seed: &[u8]) -> Address {
+    let digest = Sha256::digest(seed);
     let mut bytes = [0; 6];
     bytes.copy_from_slice(&digest[..6]);
     bytes[0] |= 0xc0;

@@ -6,7 +6,7 @@
 use brickproof_flash_model::flash::Flash;
 
 use super::{Battery, Endpoint, Retained};
-use crate::gatt::AttError;
+use crate::gatt::{AttError, ConnectionParameters};
 use crate::nordic::SharedBond;
 use crate::trace::Cause;
 
@@ -18,6 +18,8 @@ pub enum Input<'a> {
         /// It has keys of an earlier pairing.
         bonded: bool,
     },
+    /// Its connection has these parameters: told when it begins, and whenever they change.
+    Parameters(ConnectionParameters),
     /// It has been paired with, and has keys now.
     Bonded,
     /// Something asks for the bootloader: this is what is known of the central, in the application, at that time.
@@ -33,6 +35,8 @@ pub enum Input<'a> {
     },
     /// A characteristic was written by a request that the program answers ([`Endpoint::is_answered_by_program`]).
     Asked {
+        /// The request, for its answer.
+        request: u64,
         /// Which.
         to: Endpoint,
         /// The value.
@@ -54,8 +58,13 @@ pub enum Input<'a> {
 pub enum Output {
     /// Says something to the central.
     Say(Saying),
-    /// Answers the request of the central that it was asked by.
-    Answer(Result<(), AttError>),
+    /// Answers a request that it was asked by.
+    Answer {
+        /// Which.
+        request: u64,
+        /// What comes of it.
+        answer: Result<(), AttError>,
+    },
     /// The processor takes a fault: why.
     Fault(String),
     /// Ends the connection.

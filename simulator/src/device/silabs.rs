@@ -4,10 +4,14 @@ use brickproof_flash_model::boot::gecko::{Boot, Cause as BootCause, Decision, En
 use brickproof_flash_model::flash::{Controller, Hook};
 
 use super::attributes::Attributes;
+use super::peripheral::static_address_of;
 use super::{Board, BootSummary, Booted, Device, Persistent, Program, RunningImage, Started};
-use crate::gatt::Advertisement;
+use crate::gatt::{self, AddressKind, Advertisement};
 use crate::silabs::{self, Address, SilabsBoard};
 use crate::trace::Cause;
+
+/// AD type of an LE Bluetooth Device Address.
+const DEVICE_ADDRESS: u8 = 0x1b;
 
 /// The bootloader runs, and then what it has chosen.
 pub(super) fn power_on(
@@ -35,7 +39,7 @@ pub(super) fn power_on(
             let version = own.bootloader.application_version(&persistent.flash).ok().flatten();
             let version = version.map_or_else(|| "none".to_owned(), |version| version.to_string());
             let image = RunningImage { hash, version, behaviour: board.behaviour(hash) };
-            (Some(image), silabs::Program::application(own))
+            (Some(image), silabs::Program::application(own, &persistent.flash))
         }
         Outcome::AppLoader => (None, silabs::Program::apploader(why(&boot))),
         Outcome::Reset { .. } => return Started::Resets(persistent, Booted::Gecko(boot)),
@@ -49,10 +53,10 @@ pub(super) fn power_on(
 
 /// Why an AppLoader runs.
 fn why(boot: &Boot) -> String {
-    let reasons = boot.decisions.iter().filter(|decision| {
+    let reason = boot.decisions.iter().rfind(|decision| {
         matches!(decision, Decision::Asked { .. } | Decision::Unbootable(_) | Decision::CopiesBootloader { .. })
     });
-    reasons.last().map_or_else(|| "there is no application".into(), ToString::to_string)
+    reason.map_or_else(|| "there is no application".into(), ToString::to_string)
 }
 
 /// What a boot did, for people.
@@ -73,6 +77,24 @@ pub(super) fn summary(boot: &Boot) -> BootSummary {
     }
 }
 
+/// A static random address that follows from another address, and is not that one.
+fn other_static_address(usual: gatt::Address) -> gatt::Address {
+    let address = static_address_of(&usual.0);
+    if address == usual { address.next_in_last_byte() } else { address }
+}
+
+/// What an LE Bluetooth Device Address says: six bytes, least significant first, and the kind (Core Specification Supplement,
+/// part A, 1.16); in some generations of the SDK the kind comes first.
+fn device_address(usual: &Advertisement, kind_first: bool) -> Vec<u8> {
+    let kind = match usual.address_kind {
+        AddressKind::Public => 0,
+        AddressKind::Random => 1,
+    };
+    let mut value: Vec<u8> = usual.address.0.iter().rev().copied().collect();
+    value.insert(if kind_first { 0 } else { value.len() }, kind);
+    value
+}
+
 impl Device {
     pub(super) fn silabs(&self) -> Option<&silabs::Program> {
         match &self.program {
@@ -88,18 +110,21 @@ impl Device {
         }
     }
 
-    /// What an AppLoader shows on the air.
+    /// What an AppLoader shows on the air: flags, name and the usual address of the device, whatever its own is; in the scan
+    /// response its power (simplicity sdk: `btl_apploader_common.c`, `bootloader_apploader_communication_start`; that the
+    /// address is the usual one is what `bt_host_ota_dfu/main.c` looks for).
     pub(super) fn apploader_advertisement(&self, board: &Board) -> Option<Advertisement> {
         self.silabs()?.mode()?;
         let own = board.as_silabs()?;
         let usual = &board.peripheral.advertisement;
         let (address, kind) = match own.ota.address {
             Address::Same => (usual.address, usual.address_kind),
-            Address::StaticRandom => (usual.address.next_in_last_byte(), usual.address_kind),
+            Address::StaticRandom => (other_static_address(usual.address), AddressKind::Random),
         };
         Some(Advertisement {
-            name: Some(own.ota.name.clone()),
-            services: Vec::new(),
+            name: Some(own.ota.advertised_name().to_owned()),
+            tx_power: usual.tx_power.or(Some(0)),
+            other: vec![(DEVICE_ADDRESS, device_address(usual, own.ota.kind_first))],
             rssi: usual.rssi,
             ..Advertisement::new(address, kind)
         })

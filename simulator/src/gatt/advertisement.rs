@@ -86,6 +86,8 @@ pub struct Advertisement {
     pub appearance: Option<u16>,
     /// Transmission power in dBm, where it is said.
     pub tx_power: Option<i8>,
+    /// Further structures by their AD types, such as 0x1b, LE Bluetooth Device Address.
+    pub other: Vec<(u8, Vec<u8>)>,
     /// Advertising flags.
     pub flags: u8,
     /// How strong it is received, in dBm.
@@ -110,6 +112,7 @@ impl Advertisement {
             service_data: Vec::new(),
             appearance: None,
             tx_power: None,
+            other: Vec::new(),
             flags: Self::FLAGS,
             rssi: -50,
             connectable: true,

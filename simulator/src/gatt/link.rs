@@ -124,6 +124,12 @@ impl ConnectionParameters {
     /// What it asks for afterwards (`CONFIG_BT_PERIPHERAL_PREF_*`).
     pub const PREFERRED: Self = Self { interval_min: 24, interval_max: 40, latency: 0, timeout: 42 };
 
+    /// From one connection event that the target must listen at to the next, in microseconds.
+    #[must_use]
+    pub fn longest_silence_us(self) -> u64 {
+        u64::from(self.interval_max) * 1250 * (1 + u64::from(self.latency))
+    }
+
     /// The supervision timeout in microseconds.
     #[must_use]
     pub fn timeout_us(self) -> u64 {

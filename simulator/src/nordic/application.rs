@@ -103,6 +103,7 @@ impl Application {
             }
             Input::Due if self.leaves_at.is_some_and(|at| at <= around.now_us) => self.leave(board, around),
             Input::Asked { .. }
+            | Input::Parameters(_)
             | Input::Confirmed
             | Input::Disconnected
             | Input::Due

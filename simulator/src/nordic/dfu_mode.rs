@@ -126,7 +126,7 @@ impl DfuMode {
             return;
         }
         match input {
-            Input::Connected { .. } | Input::Bonded | Input::AskedBy(_) | Input::Confirmed => {}
+            Input::Connected { .. } | Input::Parameters(_) | Input::Bonded | Input::AskedBy(_) | Input::Confirmed => {}
             Input::Disconnected => self.server.disconnected(board, around.flash),
             Input::Written { to: Endpoint::ControlPoint, value } => {
                 self.transport = Transport::Ble;

@@ -2,7 +2,7 @@
 //!
 //! | what is written | before a start | then |
 //! |---|---|---|
-//! | 0x00 | begins | begins again |
+//! | 0x00 | begins; by option the first page of the application is erased | begins again |
 //! | data | 0x81; without a response nothing | parsed and programmed; what is wrong is the answer, also of all that follows |
 //! | 0x03 | 0x81 | what came of the file |
 //! | 0x04 | the connection ends | the same |
@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 
 use brickproof_flash_model::boot::gecko::{AppLoader, Code, Entry, Outcome, ResetInfo, Stop};
-use brickproof_flash_model::flash::{Controller, Interruption};
+use brickproof_flash_model::flash::{Controller, FlashError, Interruption};
 
 use super::config::{AfterEnd, SilabsBoard};
 use super::gatt::{Control, result};
@@ -24,22 +24,42 @@ use crate::trace::Cause;
 
 /// Most bytes of padding behind the end of a file.
 const PADDING_MAX: usize = 3;
+/// Requests that wait, at most: a connection has one, unless its central breaks the rules.
+pub(super) const REQUESTS_MAX: usize = 16;
 
-/// A value that waits.
+/// A value that waits, with its request where it is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Waiting {
-    Control(Vec<u8>),
+    Control {
+        value: Vec<u8>,
+        request: u64,
+    },
+    /// A start, for which the first page of the application is erased.
+    Erase {
+        request: u64,
+    },
     Data {
         value: Vec<u8>,
-        acked: bool,
+        request: Option<u64>,
     },
     /// The connection has ended.
     Gone,
 }
 
+impl Waiting {
+    fn is_request(&self) -> bool {
+        matches!(self, Self::Control { .. } | Self::Erase { .. } | Self::Data { request: Some(_), .. })
+    }
+
+    fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Data { request: None, .. })
+    }
+}
+
 /// What flash work came to, until its time is over.
 #[derive(Debug, Clone)]
 enum Worked {
+    Erased,
     Data(Box<AppLoader>, Result<Result<(), Code>, Stop>),
     Gone(Entry, Result<Outcome, Stop>),
 }
@@ -50,7 +70,6 @@ pub struct AppLoaderMode {
     /// Why it runs.
     pub(super) reason: String,
     session: AppLoader,
-    connected: bool,
     waiting: VecDeque<Waiting>,
     worked: Option<Worked>,
     /// What was wrong first, since the start.
@@ -93,7 +112,7 @@ impl AppLoaderMode {
     pub(super) fn has_flash_work(&self) -> bool {
         self.worked.is_none()
             && self.halted.is_none()
-            && matches!(self.waiting.front(), Some(Waiting::Data { .. } | Waiting::Gone))
+            && matches!(self.waiting.front(), Some(Waiting::Erase { .. } | Waiting::Data { .. } | Waiting::Gone))
     }
 
     /// Does it. What it comes to is kept until the time for it is over: a power loss before does it again.
@@ -114,7 +133,17 @@ impl AppLoaderMode {
                 let outcome = session.disconnect(&board.bootloader, flash, &mut entry);
                 Worked::Gone(entry, outcome)
             }
-            Some(Waiting::Control(_)) | None => return Ok(()),
+            Some(Waiting::Erase { .. }) => {
+                let map = board.bootloader.map();
+                // The code does not look at what comes of it.
+                if let Some((area, offset)) = map.place(map.application_start(), map.page())
+                    && let Err(FlashError::Interrupted(interruption)) = flash.erase(area, offset, map.page())
+                {
+                    return Err(interruption);
+                }
+                Worked::Erased
+            }
+            Some(Waiting::Control { .. }) | None => return Ok(()),
         };
         if let Worked::Data(_, Err(Stop::Interrupted(interruption)))
         | Worked::Gone(_, Err(Stop::Interrupted(interruption))) = &worked
@@ -127,42 +156,50 @@ impl AppLoaderMode {
 
     pub(super) fn input(&mut self, board: &SilabsBoard, input: Input<'_>, around: &mut Surroundings<'_>, low: bool) {
         match input {
-            Input::Connected { .. } => self.connected = true,
             Input::Disconnected => {
-                self.connected = false;
                 // What waits is lost, but for what is under way.
                 self.waiting.truncate(usize::from(self.worked.is_some()));
                 self.waiting.push_back(Waiting::Gone);
             }
-            Input::Asked { to: Endpoint::OtaControl, value } => {
-                self.waiting.push_back(Waiting::Control(value.to_vec()))
+            Input::Asked { request, to: Endpoint::OtaControl, value } => {
+                self.push(board, Waiting::Control { value: value.to_vec(), request });
             }
-            Input::Asked { value, .. } => self.data_written(board, value, true),
-            Input::Written { value, .. } => self.data_written(board, value, false),
+            Input::Asked { request, value, .. } => {
+                self.push(board, Waiting::Data { value: value.to_vec(), request: Some(request) });
+            }
+            Input::Written { value, .. } => self.push(board, Waiting::Data { value: value.to_vec(), request: None }),
             Input::Flashed { .. } => self.flashed(board, around),
-            Input::Bonded | Input::AskedBy(_) | Input::Confirmed | Input::Due => {}
+            Input::Connected { .. }
+            | Input::Parameters(_)
+            | Input::Bonded
+            | Input::AskedBy(_)
+            | Input::Confirmed
+            | Input::Due => {}
         }
         self.go_on(board, low);
     }
 
-    fn data_written(&mut self, board: &SilabsBoard, value: &[u8], acked: bool) {
-        let unanswered =
-            self.waiting.iter().filter(|waiting| matches!(waiting, Waiting::Data { acked: false, .. })).count();
-        if !acked && unanswered >= board.ota.queue {
-            self.lost = true;
-            self.say(Output::Dropped {
-                pool: "ota-data",
-                size: board.ota.queue as u64,
-                what: format!("{} bytes without a response", value.len()),
-            });
-            return;
+    /// Takes what was written, if there is room for it.
+    fn push(&mut self, board: &SilabsBoard, waiting: Waiting) {
+        let (kind, room): (fn(&Waiting) -> bool, _) = if waiting.is_request() {
+            (Waiting::is_request, REQUESTS_MAX)
+        } else {
+            (Waiting::is_unanswered, board.ota.queue)
+        };
+        if self.waiting.iter().filter(|waiting| kind(waiting)).count() < room {
+            return self.waiting.push_back(waiting);
         }
-        self.waiting.push_back(Waiting::Data { value: value.to_vec(), acked });
+        self.lost |= waiting.is_unanswered();
+        let what = match waiting {
+            Waiting::Data { value, request: None } => format!("{} bytes without a response", value.len()),
+            _ => "a request before the answer to others".into(),
+        };
+        self.say(Output::Dropped { pool: "ota-data", size: room as u64, what });
     }
 
-    fn answer(&mut self, acked: bool, answer: Result<(), AttError>) {
-        if acked && self.connected {
-            self.say(Output::Answer(answer));
+    fn answer(&mut self, request: Option<u64>, answer: Result<(), AttError>) {
+        if let Some(request) = request {
+            self.say(Output::Answer { request, answer });
         }
     }
 
@@ -170,85 +207,89 @@ impl AppLoaderMode {
     fn go_on(&mut self, board: &SilabsBoard, low: bool) {
         while self.worked.is_none() && self.halted.is_none() {
             match self.waiting.front() {
-                Some(Waiting::Control(_)) => {
-                    if let Some(Waiting::Control(value)) = self.waiting.pop_front() {
-                        self.control(board, &value, low);
+                Some(Waiting::Control { .. }) => {
+                    if let Some(Waiting::Control { value, request }) = self.waiting.pop_front() {
+                        self.control(board, &value, request, low);
                     }
                 }
-                Some(Waiting::Data { value, .. }) => {
-                    let known = if !self.session.is_ready() {
-                        Some(Err(result::WRONG_STATE))
-                    } else if self.session.properties().completed && self.refused.is_none() {
-                        self.behind_end(board, value)
-                    } else {
-                        self.refused.map(Err)
-                    };
-                    let Some(known) = known else { return };
-                    if let Some(Waiting::Data { acked, .. }) = self.waiting.pop_front() {
-                        self.answer(acked, known);
+                Some(Waiting::Data { .. }) => {
+                    let known = if self.session.is_ready() { self.refused } else { Some(result::WRONG_STATE) };
+                    let Some(error) = known else { return };
+                    if let Some(Waiting::Data { request, .. }) = self.waiting.pop_front() {
+                        self.answer(request, Err(error));
                     }
                 }
-                Some(Waiting::Gone) | None => return,
+                Some(Waiting::Erase { .. } | Waiting::Gone) | None => return,
             }
         }
     }
 
-    /// What is answered to a value behind the end of the file, where the parser is not asked.
-    fn behind_end(&self, board: &SilabsBoard, value: &[u8]) -> Option<Result<(), AttError>> {
-        let padding = value.len() <= PADDING_MAX && value.iter().all(|byte| *byte == 0xff);
-        match board.ota.after_end {
-            AfterEnd::Padding if padding => Some(Ok(())),
-            AfterEnd::Anything => Some(Ok(())),
-            AfterEnd::Padding | AfterEnd::Nothing => None,
-        }
-    }
-
-    fn control(&mut self, board: &SilabsBoard, value: &[u8], low: bool) {
-        let [byte] = value else { return self.answer(true, Err(AttError::INVALID_LENGTH)) };
+    fn control(&mut self, board: &SilabsBoard, value: &[u8], request: u64, low: bool) {
+        let [byte] = value else { return self.answer(Some(request), Err(AttError::INVALID_LENGTH)) };
         let answer = match Control::of(*byte) {
             Control::Start => match board.ota.low_battery.filter(|_| low) {
                 Some(error) => Err(error),
-                None => {
-                    self.session.start();
-                    (self.refused, self.bytes) = (None, 0);
-                    Ok(())
-                }
+                None if board.ota.erase_on_start => return self.waiting.push_front(Waiting::Erase { request }),
+                None => return self.start(request),
             },
             Control::Finish if !self.session.is_ready() => Err(result::WRONG_STATE),
             Control::Finish => match (self.refused, std::mem::take(&mut self.lost)) {
                 (Some(error), _) => Err(error),
                 (None, true) => Err(result::BUFFERS_FULL),
-                (None, false) => self.session.finish().map_err(|code| board.ota.result(code)),
+                (None, false) => self.session.finish().map_err(|code| board.ota.verdict(code)),
             },
             Control::Close => {
-                self.answer(true, Ok(()));
+                self.answer(Some(request), Ok(()));
                 return self.say(Output::Disconnect);
             }
             Control::Reserved(_) => Err(board.ota.reserved),
         };
-        self.answer(true, answer);
+        self.answer(Some(request), answer);
+    }
+
+    fn start(&mut self, request: u64) {
+        self.session.start();
+        (self.refused, self.lost, self.bytes) = (None, false, 0);
+        self.answer(Some(request), Ok(()));
+    }
+
+    /// What comes of a value, as the parser has it. Behind the end of a file its answer is not the last word.
+    fn taken(&self, board: &SilabsBoard, value: &[u8], result: Result<(), Code>) -> Result<(), Code> {
+        let padding = value.len() <= PADDING_MAX && value.iter().all(|byte| *byte == 0xff);
+        match (result, board.ota.after_end) {
+            // Nothing was refused before this.
+            (Err(Code::Eof), AfterEnd::Anything) => Ok(()),
+            (Err(Code::Eof), AfterEnd::Padding) if padding => Ok(()),
+            (result, _) => result,
+        }
     }
 
     fn flashed(&mut self, board: &SilabsBoard, around: &mut Surroundings<'_>) {
         match self.worked.take() {
+            Some(Worked::Erased) => {
+                if let Some(Waiting::Erase { request }) = self.waiting.pop_front() {
+                    self.start(request);
+                }
+            }
             Some(Worked::Data(session, result)) => {
-                let Some(Waiting::Data { value, acked }) = self.waiting.pop_front() else { return };
+                let Some(Waiting::Data { value, request }) = self.waiting.pop_front() else { return };
                 self.session = *session;
-                match result {
+                match result.map(|result| self.taken(board, &value, result)) {
                     Ok(Ok(())) => {
                         self.bytes = self.bytes.saturating_add(value.len() as u64);
-                        let lost = acked && std::mem::take(&mut self.lost);
-                        self.answer(acked, if lost { Err(result::BUFFERS_FULL) } else { Ok(()) });
+                        let lost = request.is_some() && std::mem::take(&mut self.lost);
+                        self.answer(request, if lost { Err(result::BUFFERS_FULL) } else { Ok(()) });
                     }
                     Ok(Err(code)) => {
                         let error = board.ota.result(code);
                         self.refused = Some(error);
                         self.say(Output::Note(format!("the file is refused: {code}")));
-                        self.answer(acked, Err(error));
+                        self.answer(request, Err(error));
                     }
                     Err(Stop::Fault(reason)) => self.say(Output::Fault(reason)),
                     Err(Stop::Hang(reason)) => {
                         self.halted = Some(reason);
+                        self.say(Output::StopAdvertising);
                         self.say(Output::Note(format!("the device hangs: {reason}")));
                     }
                     Err(Stop::Interrupted(_)) => {}

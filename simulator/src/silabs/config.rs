@@ -11,6 +11,9 @@ use crate::gatt::{AttError, ConnectionParameters, Security, Uuid};
 use crate::nordic::config::DISCOVERY_US;
 use crate::smp::gatt::{GattConfig, Pace, Pairing};
 
+/// Longest name of an AppLoader in bytes.
+const NAME_MAX: usize = 18;
+
 /// How updates come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Scheme {
@@ -33,14 +36,18 @@ pub enum AfterEnd {
     Nothing,
 }
 
-/// Who answers while an application erases its slot.
+/// What becomes of what is written while an application erases its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Erasing {
-    /// Nobody: what is written is answered behind it. So without an operating system, where everything is one loop.
+    /// It is answered when that is done. So without an operating system, where everything is one loop.
     #[default]
     Blocks,
-    /// The application: a start is answered, and comes to nothing.
+    /// It is answered at once, and comes to nothing: a task erases, and as that ends the slot is ready. So gecko sdk with an
+    /// operating system (`sl_bt_app_ota_dfu_freertos.c`).
     Beside,
+    /// It is lost, and never answered: the task that erases keeps its guard, and nobody waits for that longer than a moment.
+    /// So simplicity sdk with an operating system (`sl_bt_app_ota_dfu.c`, `app_rta_acquire`).
+    Deaf,
 }
 
 /// What an AppLoader shows of its address.
@@ -60,7 +67,7 @@ pub struct OtaConfig {
     pub service: Uuid,
     /// Largest ATT MTU.
     pub mtu: u16,
-    /// Name of the AppLoader.
+    /// Name of the AppLoader: of more than 18 bytes the first ones are shown (`DEVICE_NAME_LENGTH_MAX`).
     pub name: String,
     /// Its address.
     pub address: Address,
@@ -126,17 +133,39 @@ impl Default for OtaConfig {
 }
 
 impl OtaConfig {
-    /// What an AppLoader answers to what its parser says. The library that does it is closed: this follows the names of the results.
+    /// The name as it is shown.
+    #[must_use]
+    pub fn advertised_name(&self) -> &str {
+        let end =
+            self.name.char_indices().map(|(at, letter)| at + letter.len_utf8()).take_while(|end| *end <= NAME_MAX);
+        self.name.get(..end.last().unwrap_or(0)).unwrap_or_default()
+    }
+
+    /// What an AppLoader answers to data when its parser says this. The library that does it is closed: this follows the names
+    /// of the results.
     #[must_use]
     pub fn result(&self, code: Code) -> AttError {
-        if let Some(result) = self.results.get(&code.number()) {
-            return AttError(*result);
-        }
-        match code {
-            Code::Crc | Code::Signature | Code::Rejected => result::CRC,
+        self.other_result(code).unwrap_or(match code {
+            Code::Crc | Code::Signature => result::CRC,
             Code::Overlap => result::TOO_BIG,
+            // In the middle of a file it is the version of the application that is rejected.
+            Code::Rejected => result::VERSION,
             _ => result::NOT_SUPPORTED,
+        })
+    }
+
+    /// What it answers to the end of an update when this came of it.
+    #[must_use]
+    pub fn verdict(&self, code: Code) -> AttError {
+        match code {
+            // There it is what was not verified.
+            Code::Rejected => self.other_result(code).unwrap_or(result::CRC),
+            code => self.result(code),
         }
+    }
+
+    fn other_result(&self, code: Code) -> Option<AttError> {
+        self.results.get(&code.number()).copied().map(AttError)
     }
 }
 
@@ -170,12 +199,6 @@ impl SilabsBoard {
             starts_in_bootloader: false,
             known: Vec::new(),
         }
-    }
-
-    /// The interval of its connections, in microseconds.
-    #[must_use]
-    pub fn interval_us(&self) -> u64 {
-        u64::from(self.link().parameters.interval_max) * 1250
     }
 
     /// What its links are like.

@@ -1,7 +1,7 @@
 //! What runs on an EFR32 board.
 
 use brickproof_flash_model::boot::gecko::ResetInfo;
-use brickproof_flash_model::flash::{Controller, Interruption};
+use brickproof_flash_model::flash::{Controller, Flash, Interruption};
 
 use super::apploader::AppLoaderMode;
 use super::config::{Scheme, SilabsBoard};
@@ -30,12 +30,12 @@ impl Program {
         Self::AppLoader(Box::new(AppLoaderMode::new(reason)))
     }
 
-    /// An application.
+    /// An application that starts with this flash.
     #[must_use]
-    pub fn application(board: &SilabsBoard) -> Self {
+    pub fn application(board: &SilabsBoard, flash: &Flash) -> Self {
         match board.scheme {
             Scheme::InPlace => Self::InPlace(InPlace::default()),
-            Scheme::Slot => Self::Slot(Box::default()),
+            Scheme::Slot => Self::Slot(Box::new(SlotUpdate::new(board, flash))),
         }
     }
 
@@ -84,11 +84,11 @@ impl Program {
 
     /// Whether the flash is needed now.
     #[must_use]
-    pub fn has_flash_work(&self) -> bool {
+    pub fn has_flash_work(&self, board: &SilabsBoard) -> bool {
         match self {
             Self::AppLoader(mode) => mode.has_flash_work(),
             Self::InPlace(_) => false,
-            Self::Slot(application) => application.has_flash_work(),
+            Self::Slot(application) => application.has_flash_work(board),
         }
     }
 

@@ -2,8 +2,7 @@
 //!
 //! | state | what it does | what follows |
 //! |---|---|---|
-//! | init | asks the bootloader for the slot | read |
-//! | read | looks whether anything is in the slot | erase, or ready |
+//! | init, read | asks the bootloader for the slot, and looks whether anything is in it | erase, or ready; error where there is no slot |
 //! | erase | erases the slot | ready |
 //! | ready | waits | begin, on 0x00 |
 //! | begin | appends what comes from the one who has begun | end, on 0x03; error when that one goes |
@@ -20,19 +19,24 @@
 //! | 0x00 | otherwise | success | error |
 //! | 0x03, 0x04, another byte | always | success | end, close, uninit |
 //! | data | by someone who has not begun | none | |
-//! | data | begin, and the slot is full | 0x82 | error |
-//! | data | begin, and the slot cannot be written there | 0x83 | error |
+//! | data | begin, and the slot is full to its last byte | 0x82 | error |
+//! | data | begin, and the slot cannot be written there, or has less room | 0x83 | error |
 //! | data | begin | success | |
 //! | data | otherwise | 0x81 | error |
 //!
 //! Who has begun is forgotten with every error, so that 0x03 before any 0x00 leaves the device waiting for the end of a
-//! connection that nobody has: only another 0x00, which is an error, or a reset brings it back.
+//! connection that nobody has: only another 0x00, which is an error, or a reset brings it back. The same to a slot that is
+//! being verified ends that.
+//!
+//! With an operating system the erase has a task of its own ([`Erasing`]): as that ends the slot is ready, whatever was
+//! written meanwhile.
 
 use std::collections::VecDeque;
 
 use brickproof_flash_model::boot::gecko::{Code, Gecko, ResetInfo, SlotError, Stop, Verification, reason};
-use brickproof_flash_model::flash::{Controller, Interruption, Uncut};
+use brickproof_flash_model::flash::{Controller, Flash, FlashError, Interruption, Uncut};
 
+use super::apploader::REQUESTS_MAX;
 use super::config::{Erasing, SilabsBoard};
 use super::gatt::{Control, result};
 use crate::device::Endpoint;
@@ -42,19 +46,15 @@ use crate::trace::Cause;
 
 /// Slot that files are stored in (`SL_BT_APP_OTA_DFU_USED_SLOT`).
 const SLOT: usize = 0;
-/// Bytes that are verified at once (`SL_BT_APP_OTA_DFU_VERIFICATION_BLOCK_SIZE`).
-const VERIFIED: u64 = 128;
 
 /// Where it stands (`sl_bt_app_ota_dfu_status_t`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum State {
     /// It waits for nothing that it knows.
     Uninit,
-    /// It begins.
+    /// It begins, and looks at the slot.
     #[default]
     Init,
-    /// It looks at the slot.
-    Read,
     /// It erases the slot.
     Erase,
     /// It can be begun with.
@@ -69,23 +69,33 @@ pub enum State {
     Verify,
     /// It resets.
     Reboot,
-    /// Something was wrong.
+    /// There is no slot.
     Error,
 }
 
 /// Something that waits for the one loop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Waiting {
-    Control(Vec<u8>),
-    Data { value: Vec<u8>, acked: bool },
+    Control { value: Vec<u8>, request: u64 },
+    Data { value: Vec<u8>, request: Option<u64> },
     Gone,
+}
+
+impl Waiting {
+    fn is_request(&self) -> bool {
+        matches!(self, Self::Control { .. } | Self::Data { request: Some(_), .. })
+    }
+
+    fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Data { request: None, .. })
+    }
 }
 
 /// What flash work came to, until its time is over.
 #[derive(Debug, Clone)]
 enum Worked {
     Erased,
-    Written(Result<(), SlotError>),
+    Written(Result<Result<(), SlotError>, Stop>),
 }
 
 /// The component of an application that takes updates.
@@ -94,15 +104,23 @@ pub struct SlotUpdate {
     state: State,
     /// The connection that has begun is the one that is there.
     owned: bool,
-    connected: bool,
     position: u32,
     waiting: VecDeque<Waiting>,
     worked: Option<Worked>,
+    /// When the slot is verified, and what that comes to.
     verified_at: Option<(u64, Result<(), Option<Code>>)>,
     outputs: VecDeque<Output>,
 }
 
 impl SlotUpdate {
+    /// One that has just started, with this flash.
+    #[must_use]
+    pub fn new(board: &SilabsBoard, flash: &Flash) -> Self {
+        let mut new = Self::default();
+        new.look(board, flash);
+        new
+    }
+
     /// Where it stands.
     #[must_use]
     pub fn state(&self) -> State {
@@ -124,17 +142,22 @@ impl SlotUpdate {
         self.verified_at.map(|(at, _)| at)
     }
 
+    /// An erase is to be done, or under way: a state that others have changed does not end it.
     fn erases(&self) -> bool {
-        self.state == State::Erase
+        matches!((&self.worked, self.state), (Some(Worked::Erased), _) | (None, State::Erase))
     }
 
-    fn writes(&self) -> bool {
-        self.owned && self.state == State::Begin && matches!(self.waiting.front(), Some(Waiting::Data { .. }))
+    /// A value is to be written, or being written.
+    fn writes(&self, board: &SilabsBoard) -> bool {
+        self.owned
+            && self.state == State::Begin
+            && self.position < slot_len(board)
+            && matches!(self.waiting.front(), Some(Waiting::Data { .. }))
     }
 
     /// Whether the flash is needed now.
-    pub(super) fn has_flash_work(&self) -> bool {
-        self.worked.is_none() && (self.erases() || self.writes())
+    pub(super) fn has_flash_work(&self, board: &SilabsBoard) -> bool {
+        self.worked.is_none() && (self.erases() || self.writes(board))
     }
 
     pub(super) fn do_flash_work(
@@ -142,10 +165,6 @@ impl SlotUpdate {
         board: &SilabsBoard,
         flash: &mut Controller<'_>,
     ) -> Result<(), Interruption> {
-        let stopped = |stop| match stop {
-            Stop::Interrupted(interruption) => Err(interruption),
-            Stop::Fault(_) | Stop::Hang(_) => Ok(Err(SlotError::InvalidAddress)),
-        };
         if self.erases() {
             let Some(slot) = board.bootloader.map().slots().get(SLOT).copied() else { return Ok(()) };
             let mut page = 0;
@@ -153,61 +172,63 @@ impl SlotUpdate {
                 match board.bootloader.erase_slot_page(flash, slot, page) {
                     Ok(true) => page += 1,
                     Ok(false) => break,
-                    Err(error) => {
-                        if let Stop::Interrupted(interruption) = Stop::from(error) {
-                            return Err(interruption);
-                        }
-                        break;
-                    }
+                    Err(FlashError::Interrupted(interruption)) => return Err(interruption),
+                    // What a page refuses is not looked at.
+                    Err(FlashError::Refused(_) | FlashError::ReadFault { .. }) => break,
                 }
             }
             self.worked = Some(Worked::Erased);
             return Ok(());
         }
         let Some(Waiting::Data { value, .. }) = self.waiting.front() else { return Ok(()) };
-        let written = match board.bootloader.write_slot(flash, SLOT, self.position, value) {
-            Ok(written) => written,
-            Err(stop) => stopped(stop)?,
-        };
+        let written = board.bootloader.write_slot(flash, SLOT, self.position, value);
+        if let Err(Stop::Interrupted(interruption)) = written {
+            return Err(interruption);
+        }
         self.worked = Some(Worked::Written(written));
         Ok(())
     }
 
     pub(super) fn input(&mut self, board: &SilabsBoard, input: Input<'_>, around: &mut Surroundings<'_>, low: bool) {
         match input {
-            Input::Connected { .. } => self.connected = true,
-            Input::Disconnected => {
-                self.connected = false;
-                self.waiting.push_back(Waiting::Gone);
+            // Nobody is told of what happens while the erase has the component to itself.
+            Input::Disconnected | Input::Asked { .. } | Input::Written { .. }
+                if self.erases() && board.ota.erasing == Erasing::Deaf => {}
+            Input::Disconnected => self.waiting.push_back(Waiting::Gone),
+            Input::Asked { request, to: Endpoint::OtaControl, value } => {
+                self.push(board, Waiting::Control { value: value.to_vec(), request });
             }
-            Input::Asked { to: Endpoint::OtaControl, value } => {
-                self.waiting.push_back(Waiting::Control(value.to_vec()))
+            Input::Asked { request, value, .. } => {
+                self.push(board, Waiting::Data { value: value.to_vec(), request: Some(request) });
             }
-            Input::Asked { value, .. } => self.waiting.push_back(Waiting::Data { value: value.to_vec(), acked: true }),
-            Input::Written { value, .. } => self.unasked(board, value),
+            Input::Written { value, .. } => self.push(board, Waiting::Data { value: value.to_vec(), request: None }),
             Input::Flashed { .. } => self.flashed(),
             Input::Due => self.verified(around),
-            Input::Bonded | Input::AskedBy(_) | Input::Confirmed => {}
+            Input::Connected { .. } | Input::Parameters(_) | Input::Bonded | Input::AskedBy(_) | Input::Confirmed => {}
         }
         self.go_on(board, around, low);
     }
 
-    /// Data without a response, which is lost when too much of it waits.
-    fn unasked(&mut self, board: &SilabsBoard, value: &[u8]) {
-        let waits = |waiting: &&Waiting| matches!(waiting, Waiting::Data { acked: false, .. });
-        if self.waiting.iter().filter(waits).count() < board.ota.queue {
-            return self.waiting.push_back(Waiting::Data { value: value.to_vec(), acked: false });
+    /// Takes what was written, if there is room for it.
+    fn push(&mut self, board: &SilabsBoard, waiting: Waiting) {
+        let (kind, room): (fn(&Waiting) -> bool, _) = if waiting.is_request() {
+            (Waiting::is_request, REQUESTS_MAX)
+        } else {
+            (Waiting::is_unanswered, board.ota.queue)
+        };
+        if self.waiting.iter().filter(|waiting| kind(waiting)).count() < room {
+            return self.waiting.push_back(waiting);
         }
-        self.outputs.push_back(Output::Dropped {
-            pool: "ota-data",
-            size: board.ota.queue as u64,
-            what: format!("{} bytes without a response", value.len()),
-        });
+        let what = match waiting {
+            Waiting::Data { value, request: None } => format!("{} bytes without a response", value.len()),
+            _ => "a request before the answer to others".into(),
+        };
+        self.outputs.push_back(Output::Dropped { pool: "ota-data", size: room as u64, what });
     }
 
-    fn answer(&mut self, acked: bool, answer: Result<(), AttError>) {
-        if acked && self.connected {
-            self.outputs.push_back(Output::Answer(answer));
+    fn answer(&mut self, request: Option<u64>, answer: Result<(), AttError>) {
+        if let Some(request) = request {
+            self.outputs.push_back(Output::Answer { request, answer });
         }
     }
 
@@ -218,55 +239,64 @@ impl SlotUpdate {
     /// An error, and what the component does by itself then: it begins again.
     fn fails(&mut self, why: &str) {
         self.note(format!("update failed: {why}; it begins again"));
-        self.state = State::Init;
+        self.enter(State::Init);
         (self.owned, self.position) = (false, 0);
+    }
+
+    fn enter(&mut self, state: State) {
+        self.state = state;
+        if state != State::Verify {
+            self.verified_at = None;
+        }
     }
 
     fn flashed(&mut self) {
         match self.worked.take() {
-            Some(Worked::Erased) if self.erases() => self.state = State::Ready,
+            // The task that has erased says so, whatever has happened beside it.
+            Some(Worked::Erased) => self.enter(State::Ready),
             Some(Worked::Written(written)) => {
-                let Some(Waiting::Data { value, acked }) = self.waiting.pop_front() else { return };
+                let Some(Waiting::Data { value, request }) = self.waiting.pop_front() else { return };
                 match written {
-                    Ok(()) => {
+                    Ok(Ok(())) => {
                         self.position = self.position.saturating_add(u32::try_from(value.len()).unwrap_or(u32::MAX));
-                        self.answer(acked, Ok(()));
+                        self.answer(request, Ok(()));
                     }
-                    Err(error) => {
-                        self.answer(acked, Err(result::TOO_BIG));
+                    Ok(Err(error)) => {
+                        self.answer(request, Err(result::TOO_BIG));
                         self.fails(&format!("the slot cannot be written: {:#06x}", error.number()));
                     }
+                    Err(Stop::Fault(reason)) => self.outputs.push_back(Output::Fault(reason)),
+                    Err(Stop::Hang(_) | Stop::Interrupted(_)) => {}
                 }
             }
-            Some(Worked::Erased) | None => {}
+            None => {}
         }
+    }
+
+    /// Begins: looks for its slot, and into it.
+    fn look(&mut self, board: &SilabsBoard, flash: &Flash) {
+        let slot = board.bootloader.map().slots().get(SLOT).copied();
+        self.state = match slot.map(|slot| board.bootloader.slot_is_dirty(flash, slot)) {
+            None => {
+                self.note("there is no slot");
+                State::Error
+            }
+            Some(Ok(false)) => State::Ready,
+            Some(Ok(true) | Err(_)) => {
+                self.note("erases its slot");
+                State::Erase
+            }
+        };
     }
 
     /// What can be done without the flash.
     fn go_on(&mut self, board: &SilabsBoard, around: &mut Surroundings<'_>, low: bool) {
         loop {
             match self.state {
-                State::Init => self.state = State::Read,
-                State::Read => {
-                    let dirty = board
-                        .bootloader
-                        .map()
-                        .slots()
-                        .get(SLOT)
-                        .copied()
-                        .is_some_and(|slot| board.bootloader.slot_is_dirty(around.flash, slot).unwrap_or(true));
-                    self.state = if dirty { State::Erase } else { State::Ready };
-                    if dirty {
-                        self.note("erases its slot");
-                    }
-                }
+                State::Init => self.look(board, around.flash),
                 State::Verify if self.verified_at.is_none() => self.verify(board, around),
-                _ if self.worked.is_some()
-                    || (self.erases() && board.ota.erasing == Erasing::Blocks)
-                    || self.writes() =>
-                {
-                    return;
-                }
+                _ if self.erases() && board.ota.erasing == Erasing::Blocks => return,
+                _ if self.writes(board) => return,
                 _ => match self.waiting.pop_front() {
                     Some(waiting) => self.handle(board, waiting, low),
                     None => return,
@@ -277,39 +307,43 @@ impl SlotUpdate {
 
     fn handle(&mut self, board: &SilabsBoard, waiting: Waiting, low: bool) {
         match waiting {
-            Waiting::Control(value) => {
+            Waiting::Control { value, request } => {
                 let byte = value.first().copied().unwrap_or(0);
                 if let (Control::Start, Some(error)) = (Control::of(byte), board.ota.low_battery.filter(|_| low)) {
-                    return self.answer(true, Err(error));
+                    return self.answer(Some(request), Err(error));
                 }
-                self.answer(true, Ok(()));
+                self.answer(Some(request), Ok(()));
                 match Control::of(byte) {
                     Control::Start if self.state == State::Ready => {
-                        self.state = State::Begin;
+                        self.enter(State::Begin);
                         (self.owned, self.position) = (true, 0);
                     }
                     Control::Start => self.fails("it was begun with at the wrong time"),
-                    Control::Finish => self.state = State::End,
-                    Control::Close => self.state = State::Close,
-                    Control::Reserved(_) => self.state = State::Uninit,
+                    Control::Finish => self.enter(State::End),
+                    Control::Close => self.enter(State::Close),
+                    Control::Reserved(_) => self.enter(State::Uninit),
                 }
             }
-            Waiting::Data { acked, .. } if !self.owned => {
+            Waiting::Data { request, .. } if !self.owned => {
                 if board.ota.answers_strangers {
-                    self.answer(acked, Ok(()));
+                    self.answer(request, Ok(()));
                 }
             }
-            Waiting::Data { acked, .. } => {
-                self.answer(acked, Err(result::WRONG_STATE));
+            Waiting::Data { request, .. } if self.state == State::Begin => {
+                self.answer(request, Err(result::BUFFERS_FULL));
+                self.fails("the slot is full");
+            }
+            Waiting::Data { request, .. } => {
+                self.answer(request, Err(result::WRONG_STATE));
                 self.fails("data came at the wrong time");
             }
             Waiting::Gone if !self.owned => {}
             Waiting::Gone => {
                 self.owned = false;
                 match self.state {
-                    State::End => self.state = State::Verify,
+                    State::End => self.enter(State::Verify),
                     State::Begin => self.fails("the connection ended in the middle"),
-                    _ => self.state = State::Init,
+                    _ => self.enter(State::Init),
                 }
             }
         }
@@ -317,15 +351,14 @@ impl SlotUpdate {
 
     /// Reads the slot as the bootloader will; what comes of it is known when the time for it is over.
     fn verify(&mut self, board: &SilabsBoard, around: &mut Surroundings<'_>) {
-        let outcome = match board.bootloader.verify_slot(SLOT) {
+        let (blocks, outcome) = match board.bootloader.verify_slot(SLOT) {
             Ok(verification) => {
                 // Nothing is written; a controller is what the bootloader reads by.
                 let mut flash = around.flash.clone();
                 verify(&board.bootloader, verification, &mut Controller::new(&mut flash, &mut Uncut))
             }
-            Err(_) => Err(None),
+            Err(_) => (0, Err(None)),
         };
-        let blocks = board.bootloader.map().slots().get(SLOT).map_or(0, |slot| u64::from(slot.len)) / VERIFIED;
         let at = around.now_us.saturating_add(board.ota.verify_us.saturating_mul(blocks));
         self.verified_at = Some((at, outcome));
         if at <= around.now_us {
@@ -348,13 +381,26 @@ impl SlotUpdate {
     }
 }
 
-/// Reads a slot to its end.
-fn verify(gecko: &Gecko, mut verification: Verification, flash: &mut Controller<'_>) -> Result<(), Option<Code>> {
+/// Bytes of the slot; 0 where there is none.
+fn slot_len(board: &SilabsBoard) -> u32 {
+    board.bootloader.map().slots().get(SLOT).map_or(0, |slot| slot.len)
+}
+
+/// Reads a slot to the end of its file: in how many steps, and what comes of it.
+fn verify(
+    gecko: &Gecko,
+    mut verification: Verification,
+    flash: &mut Controller<'_>,
+) -> (u64, Result<(), Option<Code>>) {
+    let mut steps = 0;
     loop {
+        steps += 1;
         match verification.step(gecko, flash) {
             Ok(None) => {}
-            Ok(Some(true)) => return Ok(()),
-            Ok(Some(false)) | Err(_) => return Err(verification.code().filter(|code| *code != Code::Eof)),
+            Ok(Some(true)) => return (steps, Ok(())),
+            Ok(Some(false)) | Err(_) => {
+                return (steps, Err(verification.code().filter(|code| *code != Code::Eof)));
+            }
         }
     }
 }

@@ -45,7 +45,7 @@ pub(super) enum Late {
     /// A write of this connection.
     Write { number: u64, to: Endpoint, value: Vec<u8>, record: u64 },
     /// A write request that the program answers itself.
-    Asked { number: u64, to: Endpoint, value: Vec<u8>, record: u64 },
+    Asked { number: u64, request: u64, to: Endpoint, value: Vec<u8>, record: u64 },
     /// Its answer.
     Answer { asked: Asked, answer: Result<(), AttError> },
     /// What the program says.
@@ -122,9 +122,9 @@ impl World {
                     self.tell_program(Input::Written { to, value: &value }, Some(record));
                 }
             }
-            Late::Asked { number, to, value, record } => {
+            Late::Asked { number, request, to, value, record } => {
                 if self.link_is_alive(number) {
-                    self.tell_program(Input::Asked { to, value: &value }, Some(record));
+                    self.tell_program(Input::Asked { request, to, value: &value }, Some(record));
                 }
             }
             Late::Answer { asked, answer } => {
@@ -159,7 +159,7 @@ impl World {
             let Machine::Running(device) = &mut self.machine else { return };
             if let Some(output) = device.take_output() {
                 self.carry_out(output, cause);
-            } else if self.step.is_none() && device.has_flash_work() {
+            } else if self.step.is_none() && device.has_flash_work(&self.board) {
                 self.begin_step();
             } else if self.step.as_ref().is_some_and(|step| step.next_due() <= self.now) {
                 self.go_on_with_step();
@@ -241,7 +241,7 @@ impl World {
     fn carry_out(&mut self, output: Output, cause: Option<u64>) {
         match output {
             Output::Say(saying) => self.answered(saying, cause),
-            Output::Answer(answer) => self.program_answers(answer),
+            Output::Answer { request, answer } => self.program_answers(request, answer),
             Output::Fault(reason) => {
                 self.record(Kind::Application { event: format!("a fault of the processor: {reason}") });
                 self.reset(Cause::Crash);

@@ -6,6 +6,8 @@
 //! | advertisers without discoverable flags | get no object | get one |
 //! | `RSSI` is told | when it has changed by 8 dBm | with every report |
 //!
+//! Structures of other types are shown in `AdvertisingData` alone, which is experimental, and so not there (`src/device.c`).
+//!
 //! The thresholds that all programs agree on are the kernel's part: what does not pass them is never heard of.
 
 use std::collections::HashMap;

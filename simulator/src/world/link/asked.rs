@@ -15,13 +15,42 @@ use crate::world::{Action, Machine, World};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::world) struct Asked {
     pub(in crate::world) number: u64,
+    request: u64,
     handle: u16,
     call: &'static str,
     record: u64,
 }
 
-/// Requests that wait, oldest first: one of each connection at most.
-pub(super) type Open = VecDeque<Asked>;
+/// Requests that wait.
+#[derive(Default)]
+pub(super) struct Open {
+    /// Requests so far.
+    count: u64,
+    waiting: VecDeque<Asked>,
+}
+
+impl Open {
+    /// One that waits from now on, with its number.
+    fn begin(&mut self, number: u64, handle: u16, call: &'static str, record: u64) -> u64 {
+        self.count += 1;
+        // A central that asks on without an answer breaks the rule: the oldest is as good as lost.
+        if self.waiting.len() == WAITING_MAX {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(Asked { number, request: self.count, handle, call, record });
+        self.count
+    }
+
+    fn take(&mut self, request: u64) -> Option<Asked> {
+        let at = self.waiting.iter().position(|asked| asked.request == request)?;
+        self.waiting.remove(at)
+    }
+
+    /// A connection has ended: nobody waits there.
+    pub(super) fn end(&mut self, number: u64) {
+        self.waiting.retain(|asked| asked.number != number);
+    }
+}
 
 impl World {
     /// The program was asked by a write request: what comes of it; `record` shows how.
@@ -31,14 +60,14 @@ impl World {
         if self.wants.messages {
             self.record_caused(Some(record), Kind::Dfu { direction: Direction::ToTarget, message });
         }
-        self.links.asked.push_back(Asked { number, handle, call, record });
-        let Some(value) = self.struck_by_faults(number, to, value, record, call) else { return };
-        self.tell_program(Input::Asked { to, value: &value }, Some(record));
+        let request = self.links.asked.begin(number, handle, call, record);
+        let Some(value) = self.struck_by_faults((number, request), to, value, record, call) else { return };
+        self.tell_program(Input::Asked { request, to, value: &value }, Some(record));
     }
 
-    /// The program answers the request that has waited longest: faults may have it otherwise.
-    pub(in crate::world) fn program_answers(&mut self, answer: Result<(), AttError>) {
-        let Some(asked) = self.links.asked.pop_front() else { return };
+    /// The program answers a request: faults may have it otherwise.
+    pub(in crate::world) fn program_answers(&mut self, request: u64, answer: Result<(), AttError>) {
+        let Some(asked) = self.links.asked.take(request) else { return };
         let mut answer = answer;
         if let Some((id, action)) = self.faults.at_call_answer(asked.call) {
             self.fire(&id, &action);
@@ -85,7 +114,7 @@ impl World {
     /// What faults do to a call; `None` when it does not arrive.
     fn struck_by_faults(
         &mut self,
-        number: u64,
+        (number, request): (u64, u64),
         to: Endpoint,
         value: &[u8],
         record: u64,
@@ -107,13 +136,13 @@ impl World {
             match action {
                 Action::LoseRequest => return None,
                 Action::Reply(bytes) => {
-                    let asked = self.links.asked.pop_back()?;
+                    let asked = self.links.asked.take(request)?;
                     let code = bytes.first().copied().unwrap_or(0);
                     self.send_answer(asked, if code == 0 { Ok(()) } else { Err(AttError(code)) });
                     return None;
                 }
                 Action::Stall { us } => {
-                    self.hold_back(us, Late::Asked { number, to, value: value.clone(), record });
+                    self.hold_back(us, Late::Asked { number, request, to, value: value.clone(), record });
                     return None;
                 }
                 Action::CorruptRequest { at, mask } => {
@@ -133,6 +162,6 @@ impl World {
 
     /// Nobody waits for answers of a device that has forgotten its connections.
     pub(in crate::world) fn forget_asked(&mut self) {
-        self.links.asked.clear();
+        self.links.asked.waiting.clear();
     }
 }

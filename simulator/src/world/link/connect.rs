@@ -101,6 +101,8 @@ impl World {
             Some("this central has a connection already")
         } else if let Some(reason) = self.without_bluetooth() {
             Some(reason)
+        } else if self.links.silent {
+            Some("the target does not advertise any more")
         } else if self.connections_in_use() >= usize::from(self.board.gatt.connections)
             || self.links.links.len() >= LINKS_MAX
         {
@@ -147,6 +149,7 @@ impl World {
         self.record(Kind::Link(LinkEvent::Connected { connection: number, central, reassembly, parameters, address }));
         self.tell(central, GattEvent::Connected);
         self.tell_program(Input::Connected { bonded }, None);
+        self.tell_program(Input::Parameters(parameters), None);
         if let Some((id, action)) = struck {
             self.fire(&id, &action);
         }

@@ -37,6 +37,9 @@ impl World {
             link.parameters = wanted;
         }
         self.record(Kind::Link(LinkEvent::ParametersAnswered { connection: number, accepted, wanted }));
+        if accepted {
+            self.tell_program(Input::Parameters(wanted), None);
+        }
     }
 
     /// The link of all connections is down, or up again.
@@ -180,6 +183,7 @@ impl World {
         let forgotten = link.forgotten;
         // Requests of a connection that is gone are dropped.
         self.inbox.retain(|(peer, ..)| *peer != CONNECTION | number);
+        self.links.asked.end(number);
         let reason = if by == EndedBy::Timeout { CONNECTION_TIMEOUT } else { REMOTE_USER_TERMINATED };
         self.lost += u64::from(by == EndedBy::Timeout);
         let by = if link.central_gone { EndedBy::Central } else { by };
