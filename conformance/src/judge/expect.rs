@@ -163,6 +163,8 @@ pub(super) fn findings(scenario: &Scenario, view: &View<'_>, hung: bool) -> Vec<
             view.last,
         );
     }
+    let runs = view.end.and_then(|end| end.running.clone());
+    let updated = runs.is_some() && runs == view.update_hash();
     let reported = view.entries.iter().rev().find_map(|entry| match entry.event {
         Event::Reported { success, message } => Some((entry.place, entry.by, success, message)),
         _ => None,
@@ -172,6 +174,9 @@ pub(super) fn findings(scenario: &Scenario, view: &View<'_>, hung: bool) -> Vec<
         match expect.initiator {
             ExpectInitiator::Succeeds if !success => {
                 add("expect/initiator", "the initiator succeeds".into(), says, place);
+            }
+            ExpectInitiator::Truthful if success && by == StepBy::Tool && !updated => {
+                add("expect/initiator", "a success is only told where the update runs".into(), says, place);
             }
             // A tool that only carries out single steps cannot know how the whole ended.
             ExpectInitiator::Fails if success && by == StepBy::Tool => {

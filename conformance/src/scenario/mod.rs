@@ -43,7 +43,7 @@
 //! [expect]
 //! running = "update"                      # installed, update, any or nothing
 //! state = "confirmed"                     # or testing; left out: any
-//! initiator = "succeeds"                  # fails or any
+//! initiator = "succeeds"                  # fails, truthful (no success without the update) or any
 //! softdevice = "update"                   # or installed; left out: any. The same of `bootloader`
 //! injected = "refused"                    # or accepted: requests and writes of the scenario's own
 //! ```
@@ -181,6 +181,8 @@ pub enum ExpectInitiator {
     Succeeds,
     /// That it failed.
     Fails,
+    /// What is true: that it succeeded only if the update runs.
+    Truthful,
     /// Either.
     #[default]
     Any,

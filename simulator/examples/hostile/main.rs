@@ -10,10 +10,12 @@
 //!
 //! | of a thousand | what | where |
 //! |---|---|---|
-//! | 960 | SMP, on four modes of MCUboot | `smp.rs` |
+//! | 940 | SMP, on four modes of MCUboot | `smp.rs` |
 //! | 40 | Secure DFU and Legacy DFU, over Bluetooth LE, each sequence as long as many of SMP | `nordic.rs` |
+//! | 20 | Silicon Labs' OTA, in place and through a slot, likewise | `silabs.rs` |
 
 mod nordic;
+mod silabs;
 mod smp;
 mod stage;
 
@@ -28,6 +30,8 @@ const PROGRESS: u64 = 100_000;
 const STEPS_MAX: u64 = 40;
 /// Of a thousand sequences, those against Nordic's targets.
 const NORDIC: u64 = 40;
+/// Of a thousand sequences, those against Silicon Labs' targets.
+const SILABS: u64 = 20;
 
 /// The generator `splitmix64`.
 struct Random(u64);
@@ -70,16 +74,15 @@ impl Random {
 struct Starts {
     smp: Vec<smp::Start>,
     nordic: Vec<nordic::Start>,
+    silabs: Vec<silabs::Start>,
 }
 
 fn sequence(starts: &Starts, seed: u64) -> Result<(), String> {
     let mut random = Random(seed);
-    let run = || {
-        if random.below(1000) < NORDIC {
-            nordic::sequence(&starts.nordic, random)
-        } else {
-            smp::sequence(&starts.smp, random)
-        }
+    let run = || match random.below(1000) {
+        subject if subject < NORDIC => nordic::sequence(&starts.nordic, random),
+        subject if subject < NORDIC + SILABS => silabs::sequence(&starts.silabs, random),
+        _ => smp::sequence(&starts.smp, random),
     };
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err("panicked".into()))
 }
@@ -89,7 +92,7 @@ fn main() -> ExitCode {
     let number = |index: usize, default: u64| {
         arguments.get(index).map_or(Some(default), |text| text.replace('_', "").parse::<u64>().ok())
     };
-    let starts = Starts { smp: smp::starts(), nordic: nordic::starts() };
+    let starts = Starts { smp: smp::starts(), nordic: nordic::starts(), silabs: silabs::starts() };
     if arguments.first().is_some_and(|word| word == "replay") {
         let Some(seed) = number(1, 0) else {
             eprintln!("hostile: replay needs the seed of a sequence");

@@ -1,4 +1,4 @@
-//! A Nordic target in a world, and a central that does what it is told, the right thing or not.
+//! A target with characteristics of its vendor, Nordic or Silicon Labs, in a world, and a central that does what it is told, the right thing or not.
 
 #![allow(dead_code, unreachable_pub, reason = "shared with the fuzz targets, each of which uses a part of it")]
 
@@ -15,9 +15,9 @@ const CENTRAL: u64 = 1;
 /// Handles of what a target has; 0 for what it has not.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Handles {
-    /// Control point of Secure or Legacy DFU, or the way into it.
+    /// Control point of Secure or Legacy DFU, or the way into it; OTA Control.
     pub control: u16,
-    /// Packets.
+    /// Packets, or OTA Data.
     pub packet: u16,
 }
 
@@ -93,8 +93,13 @@ impl Stage {
             endpoints.iter().find_map(|endpoint| handle(endpoint.uuid())).unwrap_or(0)
         };
         self.handles = Handles {
-            control: find(&[Endpoint::ControlPoint, Endpoint::Buttonless, Endpoint::LegacyControlPoint]),
-            packet: find(&[Endpoint::Packet, Endpoint::LegacyPacket]),
+            control: find(&[
+                Endpoint::ControlPoint,
+                Endpoint::Buttonless,
+                Endpoint::LegacyControlPoint,
+                Endpoint::OtaControl,
+            ]),
+            packet: find(&[Endpoint::Packet, Endpoint::LegacyPacket, Endpoint::OtaData]),
         };
         true
     }
@@ -192,5 +197,47 @@ impl Stage {
         let validated = self.hears(&[0x10, 4, 1]);
         self.ask(&[5]);
         validated
+    }
+
+    /// Writes a characteristic, and waits for the answer, for 30 s at most; whether it is success.
+    pub fn writes(&mut self, handle: u16, value: &[u8]) -> bool {
+        let mut events = self.act(CentralAction::Write { handle, value: value.to_vec(), kind: WriteKind::Request });
+        let end = self.world.now() + 30_000_000;
+        loop {
+            for event in events {
+                match event {
+                    GattEvent::Written { .. } => return true,
+                    GattEvent::Error { .. } | GattEvent::Disconnected { .. } => return false,
+                    _ => {}
+                }
+            }
+            if self.world.now() >= end {
+                return false;
+            }
+            let due = self.world.next_wake().map_or(end, |due| due.clamp(self.world.now() + 1, end));
+            self.world.advance(due);
+            events = self.told();
+        }
+    }
+
+    /// An update by Silicon Labs' OTA, through the AppLoader where there is one; whether all of it was accepted.
+    pub fn ota_update(&mut self, file: &[u8]) -> bool {
+        if !self.connect() {
+            return false;
+        }
+        if self.handles.packet == 0 {
+            self.writes(self.handles.control, &[0]);
+            self.settle(5_000_000);
+            if !self.connect() || self.handles.packet == 0 {
+                return false;
+            }
+        }
+        self.act(CentralAction::ExchangeMtu(247));
+        let Handles { control, packet } = self.handles;
+        let accepted = self.writes(control, &[0])
+            && file.chunks(244).all(|piece| self.writes(packet, piece))
+            && self.writes(control, &[3]);
+        self.act(CentralAction::Disconnect);
+        accepted
     }
 }

@@ -170,15 +170,22 @@ impl AppLoaderMode {
             Input::Written { value, .. } => self.push(board, Waiting::Data { value: value.to_vec(), request: None }),
             Input::Flashed { .. } => self.flashed(board, around),
             Input::Connected { .. }
-            | Input::Parameters(_) | Input::Bonded | Input::AskedBy(_) | Input::Confirmed | Input::Due => {}
+            | Input::Parameters(_)
+            | Input::Bonded
+            | Input::AskedBy(_)
+            | Input::Confirmed
+            | Input::Due => {}
         }
         self.go_on(board, low);
     }
 
     /// Takes what was written, if there is room for it.
     fn push(&mut self, board: &SilabsBoard, waiting: Waiting) {
-        let (kind, room): (fn(&Waiting) -> bool, _) =
-            if waiting.is_request() { (Waiting::is_request, REQUESTS_MAX) } else { (Waiting::is_unanswered, board.ota.queue) };
+        let (kind, room): (fn(&Waiting) -> bool, _) = if waiting.is_request() {
+            (Waiting::is_request, REQUESTS_MAX)
+        } else {
+            (Waiting::is_unanswered, board.ota.queue)
+        };
         if self.waiting.iter().filter(|waiting| kind(waiting)).count() < room {
             return self.waiting.push_back(waiting);
         }
@@ -229,7 +236,7 @@ impl AppLoaderMode {
             Control::Finish => match (self.refused, std::mem::take(&mut self.lost)) {
                 (Some(error), _) => Err(error),
                 (None, true) => Err(result::BUFFERS_FULL),
-                (None, false) => self.session.finish().map_err(|code| board.ota.result(code)),
+                (None, false) => self.session.finish().map_err(|code| board.ota.verdict(code)),
             },
             Control::Close => {
                 self.answer(Some(request), Ok(()));

@@ -136,21 +136,36 @@ impl OtaConfig {
     /// The name as it is shown.
     #[must_use]
     pub fn advertised_name(&self) -> &str {
-        let end = self.name.char_indices().map(|(at, letter)| at + letter.len_utf8()).take_while(|end| *end <= NAME_MAX);
+        let end =
+            self.name.char_indices().map(|(at, letter)| at + letter.len_utf8()).take_while(|end| *end <= NAME_MAX);
         self.name.get(..end.last().unwrap_or(0)).unwrap_or_default()
     }
 
-    /// What an AppLoader answers to what its parser says. The library that does it is closed: this follows the names of the results.
+    /// What an AppLoader answers to data when its parser says this. The library that does it is closed: this follows the names
+    /// of the results.
     #[must_use]
     pub fn result(&self, code: Code) -> AttError {
-        if let Some(result) = self.results.get(&code.number()) {
-            return AttError(*result);
-        }
-        match code {
-            Code::Crc | Code::Signature | Code::Rejected => result::CRC,
+        self.other_result(code).unwrap_or(match code {
+            Code::Crc | Code::Signature => result::CRC,
             Code::Overlap => result::TOO_BIG,
+            // In the middle of a file it is the version of the application that is rejected.
+            Code::Rejected => result::VERSION,
             _ => result::NOT_SUPPORTED,
+        })
+    }
+
+    /// What it answers to the end of an update when this came of it.
+    #[must_use]
+    pub fn verdict(&self, code: Code) -> AttError {
+        match code {
+            // There it is what was not verified.
+            Code::Rejected => self.other_result(code).unwrap_or(result::CRC),
+            code => self.result(code),
         }
+    }
+
+    fn other_result(&self, code: Code) -> Option<AttError> {
+        self.results.get(&code.number()).copied().map(AttError)
     }
 }
 

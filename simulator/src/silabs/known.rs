@@ -55,7 +55,8 @@ impl SilabsBoard {
         }
         let map = self.bootloader.map();
         let mut bytes = Vec::new();
-        map.visit(flash, map.application_start(), map.application_len(), |piece| bytes.extend_from_slice(piece)).ok()?;
+        map.visit(flash, map.application_start(), map.application_len(), |piece| bytes.extend_from_slice(piece))
+            .ok()?;
         bytes.iter().any(|byte| *byte != 0xff).then(|| trimmed_sha256(&bytes))
     }
 }

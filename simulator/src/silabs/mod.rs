@@ -24,3 +24,6 @@ pub mod slot;
 pub use config::{Address, AfterEnd, Erasing, OtaConfig, Scheme, SilabsBoard};
 pub use known::KnownApplication;
 pub use program::Program;
+
+#[cfg(test)]
+mod tests;

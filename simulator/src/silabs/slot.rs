@@ -204,11 +204,7 @@ impl SlotUpdate {
             Input::Written { value, .. } => self.push(board, Waiting::Data { value: value.to_vec(), request: None }),
             Input::Flashed { .. } => self.flashed(),
             Input::Due => self.verified(around),
-            Input::Connected { .. }
-            | Input::Parameters(_)
-            | Input::Bonded
-            | Input::AskedBy(_)
-            | Input::Confirmed => {}
+            Input::Connected { .. } | Input::Parameters(_) | Input::Bonded | Input::AskedBy(_) | Input::Confirmed => {}
         }
         self.go_on(board, around, low);
     }
