@@ -7,7 +7,10 @@
 //! | [`session`] | requests and their answers |
 //! | [`update`] | the whole update as straight-line code |
 //! | [`link_policy`] | [`LinkPolicy`](link_policy::LinkPolicy): its decisions about a Bluetooth LE link |
+//! | [`link`] | [`Link`](link::Link): what it needs of a Bluetooth LE central, where that is not SMP |
+//! | [`world_link`] | that central on virtual time |
 //! | [`nordic`] | all of that for Nordic's protocols |
+//! | [`silabs`] | the same for Silicon Labs' OTA |
 //! | [`ble`] | a wire over a Bluetooth LE link on virtual time |
 //! | [`in_process`], [`udp`], [`serial`] | the wires: function calls on virtual time, a socket or a port on real time |
 //!
@@ -18,12 +21,15 @@
 pub mod ble;
 pub mod bluez;
 pub mod in_process;
+pub mod link;
 pub mod link_policy;
 pub mod nordic;
 pub mod personality;
 pub mod policy;
 pub mod serial;
 pub mod session;
+pub mod silabs;
 pub mod udp;
 pub mod update;
 pub mod wire;
+pub mod world_link;

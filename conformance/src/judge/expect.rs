@@ -1,5 +1,6 @@
 //! Expectations of the scenario, and what must hold after every scenario.
 
+use brickproof_flash_model::image::gbl::{Content, Gbl, TagKind};
 use brickproof_flash_model::image::nordic::{ImageKind, InitPacket, Package};
 use brickproof_simulator::gatt::AttError;
 use brickproof_simulator::trace::{ImageState, SlotState, StateRecord, StepBy, hex};
@@ -180,8 +181,12 @@ pub(super) fn findings(scenario: &Scenario, view: &View<'_>, hung: bool) -> Vec<
     findings
 }
 
-/// The hash of the SoftDevice or the bootloader of a package, as the state of a device has it.
+/// The hash of the SoftDevice or the bootloader of a package or a GBL file, as the state of a device has it.
 fn of_package(package: &[u8], slot: &str) -> Option<String> {
+    if let Ok(gbl) = Gbl::read(package) {
+        let Ok(Content::Bootloader { image, .. }) = gbl.content(gbl.tag(TagKind::Bootloader)?) else { return None };
+        return Some(hex(&trimmed_sha256(image)));
+    }
     let package = Package::read("the update", package).ok()?;
     let both = package.image(ImageKind::SoftdeviceBootloader);
     let kind = if slot == "softdevice" { ImageKind::Softdevice } else { ImageKind::Bootloader };

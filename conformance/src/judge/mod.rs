@@ -21,6 +21,7 @@
 //! | `reset` | RST-01, RST-02, RST-03 |
 //! | `nordic` | NS-01 to NS-43, NB-01 to NB-07 |
 //! | `nordic_legacy` | NL-01 to NL-09 |
+//! | `silabs` | SIL-01 to SIL-28 |
 //! | `parts` | none: an update of several images as one trace for each |
 //! | `expect` | expectations of the scenario, and what must hold after every scenario |
 //! | `silence` | none: why nothing was sent |
@@ -38,6 +39,7 @@ pub mod requirements;
 mod reset;
 mod retries;
 mod sequence;
+mod silabs;
 mod silence;
 mod split;
 mod state;
@@ -49,6 +51,7 @@ mod written;
 #[cfg(test)]
 mod tests;
 
+use brickproof_flash_model::image::gbl::TagKind;
 use brickproof_flash_model::image::nordic::Package;
 use brickproof_simulator::trace::{Kind, Record};
 
@@ -144,10 +147,14 @@ pub enum Family {
     SecureDfu,
     /// Those on initiators that speak Nordic's Legacy DFU.
     LegacyDfu,
+    /// Those on initiators that speak Silicon Labs' OTA.
+    SilabsOta,
 }
 
 /// What [`DfuMessage::protocol`](brickproof_simulator::nordic::DfuMessage::protocol) has of Legacy DFU.
 const LEGACY: &str = "legacy-dfu";
+/// And of Silicon Labs' OTA.
+const SILABS: &str = "silabs-ota";
 
 impl Family {
     /// That of a run: by what the initiator was given, and if that is no package, by what was said.
@@ -155,8 +162,12 @@ impl Family {
         if let Ok(package) = Package::read("the update", &images.update.bytes) {
             return if package.is_legacy() { Self::LegacyDfu } else { Self::SecureDfu };
         }
+        if images.update.bytes.starts_with(&TagKind::Header.id().to_le_bytes()) {
+            return Self::SilabsOta;
+        }
         let spoken = trace.iter().find_map(|record| match &record.kind {
             Kind::Dfu { message, .. } if message.protocol == LEGACY => Some(Self::LegacyDfu),
+            Kind::Dfu { message, .. } if message.protocol == SILABS => Some(Self::SilabsOta),
             Kind::Dfu { .. } => Some(Self::SecureDfu),
             Kind::Message { .. } | Kind::Datagram { .. } => Some(Self::Smp),
             _ => None,
@@ -171,12 +182,13 @@ pub fn checked_of(family: Family) -> Box<dyn Iterator<Item = &'static str>> {
         Family::Smp => Box::new(checks().map(|(id, _)| id)),
         Family::SecureDfu => Box::new(nordic::checked()),
         Family::LegacyDfu => Box::new(nordic_legacy::checked()),
+        Family::SilabsOta => Box::new(silabs::checked()),
     }
 }
 
 /// Ids of the requirements that have a check.
 pub fn checked() -> impl Iterator<Item = &'static str> {
-    [Family::Smp, Family::SecureDfu, Family::LegacyDfu].into_iter().flat_map(checked_of)
+    [Family::Smp, Family::SecureDfu, Family::LegacyDfu, Family::SilabsOta].into_iter().flat_map(checked_of)
 }
 
 /// Ids of everything that can be found: requirements and expectations.
@@ -193,6 +205,7 @@ pub fn judge(scenario: &Scenario, images: &ImageSet, trace: &[Record], hung: boo
         Family::Smp => outcomes(trace, images, &view),
         Family::SecureDfu => nordic::outcomes(trace, images),
         Family::LegacyDfu => nordic_legacy::outcomes(trace),
+        Family::SilabsOta => silabs::outcomes(trace, images),
     };
     for (id, outcome) in &outcomes {
         if let CheckOutcome::Violated { findings: violations } = &outcome

@@ -12,11 +12,13 @@ use crate::initiator::nordic::legacy;
 use crate::initiator::nordic::legacy::policy::{GoodLegacy, LegacyPolicy};
 use crate::initiator::nordic::policy::{DfuPolicy, GoodDfu};
 use crate::initiator::nordic::serial::WorldLine;
-use crate::initiator::nordic::world_link::WorldLink;
 use crate::initiator::personality::Personality;
 use crate::initiator::policy::{Policy, Reporter, Truthful, WellBehaved};
 use crate::initiator::update::{self, Report};
+use crate::initiator::silabs;
+use crate::initiator::silabs::policy::{GoodSilabs, SilabsPolicy};
 use crate::initiator::wire::{Tamper, Tampered};
+use crate::initiator::world_link::WorldLink;
 use crate::target::Protocol;
 
 /// Longest time that a target is given to settle after the initiator is done, in microseconds: virtual
@@ -42,6 +44,7 @@ pub(super) fn run(
         }),
         Protocol::SecureDfu => run_nordic(case, world, &GoodDfu, &Truthful),
         Protocol::LegacyDfu => run_legacy(case, world, &GoodLegacy, &Truthful),
+        Protocol::SilabsOta => run_silabs(case, world, &GoodSilabs, &Truthful),
     }
     trace.append(&mut world.take_records());
     Ended::Done
@@ -83,6 +86,12 @@ pub fn run_legacy(case: &Case, world: &mut World, policy: &dyn LegacyPolicy, rep
     run_job(world, case, reporter, async |world| {
         legacy::update::run(&mut WorldLink::new(world), &case.images.update.bytes, policy).await
     });
+}
+
+/// Runs a case of Silicon Labs' OTA with these decisions.
+pub fn run_silabs(case: &Case, world: &mut World, policy: &dyn SilabsPolicy, reporter: &dyn Reporter) {
+    let files: Vec<&[u8]> = case.images.updates().map(|image| image.bytes.as_slice()).collect();
+    run_job(world, case, reporter, async |world| silabs::update::run(&mut WorldLink::new(world), &files, policy).await);
 }
 
 /// Runs a case over the lines of a serial port.

@@ -62,8 +62,8 @@
 //! | `{ write = "bootloader", nth = 1, times = 1 }` | when a characteristic of a `[[service]]` of the target was written: its UUID, or the name of its trigger |
 //!
 //! | `{ request = "create-data", nth = 2, times = 1 }`, `{ answer = "execute-data" }` | the same of Nordic's protocols; the names are in `brickproof_simulator::nordic::calls` |
-//! | `{ request = "execute-data", nth = 5, flash-operation = 0 }` | at a step of the flash work behind such a call |
-//! | `{ flash-operation = 3, tear = "first-half" }` | at a step of the flash work that such a protocol does beside its answers, the first is 0 |
+//! | `{ request = "execute-data", nth = 5, flash-operation = 0 }` | at an operation of the flash work behind such a call |
+//! | `{ flash-operation = 3, tear = "first-half" }` | at an operation of the flash work that such a protocol does beside its answers, the first is 0 |
 //!
 //! `last = true` beside `request` or `answer` is the last chunk of an upload.
 //!

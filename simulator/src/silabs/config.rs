@@ -8,7 +8,8 @@ use brickproof_flash_model::boot::gecko::{Code, Gecko};
 use super::gatt::{self, result};
 use super::known::KnownApplication;
 use crate::gatt::{AttError, ConnectionParameters, Security, Uuid};
-use crate::smp::gatt::{GattConfig, Pairing};
+use crate::nordic::config::DISCOVERY_US;
+use crate::smp::gatt::{GattConfig, Pace, Pairing};
 
 /// Longest name of an AppLoader in bytes.
 const NAME_MAX: usize = 18;
@@ -210,6 +211,8 @@ impl SilabsBoard {
             pairing: Pairing::JUST_WORKS,
             // What the central chooses: nothing is asked for.
             parameters: ConnectionParameters { interval_min: 24, interval_max: 40, latency: 0, timeout: 400 },
+            pace: Some(Pace::EXTENDED),
+            discovery_us: DISCOVERY_US,
             ..GattConfig::default()
         }
     }

@@ -81,6 +81,9 @@ impl Pace {
     /// 6 packets without the data length extension in each interval of 15 ms.
     pub const NORDIC: Self = Self { payload: 27, packet_us: 2500 };
 
+    /// With the data length extension, 5 packets in each interval of 15 ms.
+    pub const EXTENDED: Self = Self { payload: 251, packet_us: 3000 };
+
     /// How long a value of this length is on the air: with the headers of ATT and L2CAP, in whole packets.
     #[must_use]
     pub fn duration_us(self, len: usize) -> u64 {

@@ -158,13 +158,13 @@ pub enum Trigger {
         /// Which of them.
         count: Count,
     },
-    /// At a step of the flash work of a program that works beside its answers.
+    /// At an operation of the flash work of a program that works beside its answers.
     FlashStep {
-        /// Steps count from this call on, the nth of its kind; `None`: since the fault was armed.
+        /// Operations count from this call on, the nth of its kind; `None`: since the fault was armed.
         after: Option<(String, u32)>,
-        /// Which step, from 0; it is interrupted.
+        /// Which operation, from 0; it is interrupted.
         nth: u64,
-        /// What the interrupted step leaves.
+        /// What the interrupted operation leaves.
         tear: TearModel,
     },
 }
@@ -495,22 +495,26 @@ impl Faults {
         })
     }
 
-    /// The fault that cuts the step of flash work that begins now. Counts the step.
-    pub(super) fn at_flash_step(&mut self) -> Option<(usize, TearModel)> {
-        let mut found = None;
-        for (index, (fault, state)) in self.all.iter_mut().enumerate() {
-            let (Trigger::FlashStep { after, nth, tear }, FaultState::Armed { seen, .. }) = (&fault.trigger, state)
-            else {
-                continue;
-            };
-            let calls = after.as_ref().map_or(0, |(_, nth)| *nth);
-            let Some(steps) = seen.checked_sub(calls) else { continue };
-            if u64::from(steps) == *nth && found.is_none() {
-                found = Some((index, *tear));
+    /// The fault that strikes next in flash work, and in how many operations of it.
+    pub(super) fn at_flash_step(&self) -> Option<(usize, u64, TearModel)> {
+        let waits = self.all.iter().enumerate().filter_map(|(index, (fault, state))| {
+            let (operations, nth) = flash_operations(fault, state)?;
+            let Trigger::FlashStep { tear, .. } = fault.trigger else { return None };
+            Some((index, nth.checked_sub(u64::from(operations))?, tear))
+        });
+        waits.min_by_key(|(_, left, _)| *left)
+    }
+
+    /// Counts operations of flash work.
+    pub(super) fn flash_operations(&mut self, done: u64) {
+        let done = u32::try_from(done).unwrap_or(u32::MAX);
+        for (fault, state) in &mut self.all {
+            if flash_operations(fault, state).is_some()
+                && let FaultState::Armed { seen, .. } = state
+            {
+                *seen = seen.saturating_add(done);
             }
-            *seen = seen.saturating_add(1);
         }
-        found
     }
 
     /// The fault that strikes after this write to a characteristic of the board's own. Counts it.
@@ -586,6 +590,15 @@ fn tally(fault: &Fault, state: &mut FaultState, count: Count, found: &mut Option
     if count.is_over(seen) && !state.never_struck() {
         *state = FaultState::Fired;
     }
+}
+
+/// Operations behind the call that a fault waits for, and the one that it strikes at; `None` while it does not count.
+fn flash_operations(fault: &Fault, state: &FaultState) -> Option<(u32, u64)> {
+    let (Trigger::FlashStep { after, nth, .. }, FaultState::Armed { seen, .. }) = (&fault.trigger, state) else {
+        return None;
+    };
+    let calls = after.as_ref().map_or(0, |(_, calls)| *calls);
+    Some((seen.checked_sub(calls)?, *nth))
 }
 
 fn due((fault, state): &(Fault, FaultState)) -> Option<u64> {

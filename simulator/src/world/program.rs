@@ -172,18 +172,19 @@ impl World {
     fn begin_step(&mut self) {
         let board = Arc::clone(&self.board);
         let fault = self.faults.at_flash_step();
-        let cut = fault.map(|(_, tear)| CutAt::Operation { n: 0, tear });
+        let cut = fault.map(|(_, n, tear)| CutAt::Operation { n, tear });
         let mut timed = Timed::new(&board, board.timing, self.now, cut, self.wants.flash);
         let Machine::Running(device) = &mut self.machine else { return };
         let before = device.persistent().clone();
         let result = device.do_flash_work(&board, &mut timed);
+        self.faults.flash_operations(timed.operations);
         self.step = Some(Step {
             before,
             started_at: self.now,
             ends_at: timed.now,
             records: timed.records.into(),
             result,
-            fault: fault.map(|(index, _)| index),
+            fault: fault.map(|(index, ..)| index),
         });
     }
 

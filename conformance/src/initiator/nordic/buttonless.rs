@@ -5,8 +5,8 @@ use brickproof_simulator::nordic::Endpoint;
 use brickproof_simulator::nordic::application::status;
 use brickproof_simulator::nordic::gatt::SECURE_SERVICE;
 
-use super::link::{Found, Heard, Link};
 use super::policy::DfuPolicy;
+use crate::initiator::link::{Found, Heard, Link};
 
 /// Notifications, or indications.
 const NOTIFICATIONS: u16 = 1;

@@ -4,8 +4,8 @@ use brickproof_simulator::nordic::Endpoint;
 use brickproof_simulator::nordic::wire::{Request, Response};
 use brickproof_simulator::trace::InitiatorEvent;
 
-use super::link::{Heard, Link, LinkError};
 use super::policy::DfuPolicy;
+use crate::initiator::link::{Heard, Link, LinkError};
 
 /// Why something could not be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]

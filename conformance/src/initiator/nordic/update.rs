@@ -7,9 +7,9 @@ use brickproof_simulator::trace::{InitiatorEvent, StepBy};
 
 use super::buttonless;
 use super::channel::BleChannel;
-use super::link::{Heard, Link};
 use super::policy::DfuPolicy;
 use super::session::{Failure, Session};
+use crate::initiator::link::{Heard, Link, LinkError};
 use crate::initiator::update::Report;
 
 /// How long a device is looked for, in microseconds.
@@ -124,7 +124,7 @@ impl<L: Link> Update<'_, L> {
         if self.policy.subscribes_first() {
             let subscribed = self.link.subscribe(Endpoint::ControlPoint, NOTIFICATIONS).await;
             subscribed.map_err(|error| match error {
-                super::link::LinkError::Gone => Failure::Lost,
+                LinkError::Gone => Failure::Lost,
                 error => Failure::Other(format!("the control point: {error}")),
             })?;
         }

@@ -20,7 +20,7 @@ use brickproof_simulator::trace::{InitiatorEvent, StepBy};
 
 use super::policy::LegacyPolicy;
 use super::{mode, read, sizes};
-use crate::initiator::nordic::link::{Found, Heard, Link, LinkError};
+use crate::initiator::link::{Found, Heard, Link, LinkError};
 use crate::initiator::update::Report;
 
 /// How long a device is looked for, in microseconds.
@@ -289,7 +289,7 @@ impl<L: Link> Update<'_, L> {
         if !self.link.has(Endpoint::LegacyVersion) {
             return Ok(!found.services.contains(&LEGACY_SERVICE));
         }
-        let version = self.link.read(Endpoint::LegacyVersion).await?;
+        let version = self.link.read(Endpoint::LegacyVersion.uuid()).await?;
         match version.as_slice() {
             [low, high] => Ok(u16::from_le_bytes([*low, *high]) == APPLICATION),
             other => Err(Failure::Other(format!("a version of {} bytes", other.len()))),

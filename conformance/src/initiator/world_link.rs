@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use brickproof_simulator::gatt::{CentralAction, GattEvent, IoCapability, MTU_MIN, Security, Table, WriteKind};
+use brickproof_simulator::gatt::{CentralAction, GattEvent, IoCapability, MTU_MIN, Security, Table, Uuid, WriteKind};
 use brickproof_simulator::nordic::Endpoint;
 use brickproof_simulator::trace::{InitiatorEvent, Kind};
 use brickproof_simulator::world::{Carrier, Peer, World};
@@ -73,11 +73,15 @@ impl<'a> WorldLink<'a> {
         }
     }
 
-    /// Does something and waits for what comes of it.
+    /// Does something and waits for what comes of it, as long as an ATT transaction may take.
     fn ask(&mut self, action: CentralAction) -> Option<GattEvent> {
+        self.ask_within(action, TRANSACTION_US)
+    }
+
+    fn ask_within(&mut self, action: CentralAction, timeout_us: u64) -> Option<GattEvent> {
         self.pump();
         self.replies.clear();
-        let deadline = self.world.now() + TRANSACTION_US;
+        let deadline = self.world.now() + timeout_us;
         self.world.central(PEER, action);
         loop {
             self.pump();
@@ -189,8 +193,23 @@ impl Link for WorldLink<'_> {
         if self.connected { Ok(()) } else { Err(LinkError::Gone) }
     }
 
-    async fn read(&mut self, endpoint: Endpoint) -> Result<Vec<u8>, LinkError> {
+    async fn request(&mut self, endpoint: Endpoint, value: Vec<u8>, timeout_us: u64) -> Result<(), LinkError> {
         let handle = self.value_handle(endpoint).ok_or(LinkError::Missing)?;
+        if !self.connected {
+            return Err(LinkError::Gone);
+        }
+        let action = CentralAction::Write { handle, value, kind: WriteKind::Request };
+        match self.ask_within(action, timeout_us) {
+            Some(GattEvent::Written { .. }) => Ok(()),
+            Some(GattEvent::Error { error, .. }) => Err(LinkError::Refused(error)),
+            None if self.connected => Err(LinkError::Late),
+            _ => Err(LinkError::Gone),
+        }
+    }
+
+    async fn read(&mut self, uuid: Uuid) -> Result<Vec<u8>, LinkError> {
+        let characteristic = self.table.as_ref().and_then(|table| table.characteristic(uuid));
+        let handle = characteristic.map(|found| found.value_handle).ok_or(LinkError::Missing)?;
         match self.ask(CentralAction::Read { handle, offset: 0 }) {
             Some(GattEvent::Read { value, .. }) => Ok(value),
             Some(GattEvent::Error { error, .. }) => Err(LinkError::Refused(error)),

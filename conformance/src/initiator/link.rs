@@ -33,6 +33,8 @@ pub enum LinkError {
     Refused(AttError),
     /// There is no link, or not any more.
     Gone,
+    /// The answer has not come in time.
+    Late,
     /// The peripheral has no such characteristic.
     Missing,
 }
@@ -42,6 +44,7 @@ impl std::fmt::Display for LinkError {
         match self {
             Self::Refused(error) => write!(f, "ATT error {:#04x}", error.code()),
             Self::Gone => f.write_str("the link is gone"),
+            Self::Late => f.write_str("there is no answer"),
             Self::Missing => f.write_str("the characteristic is not there"),
         }
     }
@@ -75,11 +78,17 @@ pub trait Link {
     /// [`LinkError`]; a command that fails is not noticed.
     async fn write(&mut self, endpoint: Endpoint, value: Vec<u8>, kind: WriteKind) -> Result<(), LinkError>;
 
+    /// Writes to a characteristic and waits for the answer no longer than this.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    async fn request(&mut self, endpoint: Endpoint, value: Vec<u8>, timeout_us: u64) -> Result<(), LinkError>;
+
     /// Reads a characteristic.
     ///
     /// # Errors
     /// [`LinkError`].
-    async fn read(&mut self, endpoint: Endpoint) -> Result<Vec<u8>, LinkError>;
+    async fn read(&mut self, uuid: Uuid) -> Result<Vec<u8>, LinkError>;
 
     /// What is heard next, or `None` when `timeout_us` has passed.
     async fn hear(&mut self, timeout_us: u64) -> Option<Heard>;
