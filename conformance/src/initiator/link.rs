@@ -13,6 +13,19 @@ pub struct Found {
     pub name: Option<String>,
     /// Services by their UUIDs.
     pub services: Vec<Uuid>,
+    /// Addresses that its advertising data may say are its own, AD type 0x1b: SDKs do not agree where in there the kind is.
+    pub identities: Vec<Address>,
+}
+
+/// What an LE Bluetooth Device Address may say: six bytes, least significant first, with the kind behind or in front.
+#[must_use]
+pub fn identities(value: &[u8]) -> Vec<Address> {
+    let of = |bytes: Option<&[u8]>| {
+        let mut bytes: [u8; 6] = bytes?.try_into().ok()?;
+        bytes.reverse();
+        Some(Address(bytes))
+    };
+    if value.len() == 7 { [of(value.get(..6)), of(value.get(1..))].into_iter().flatten().collect() } else { Vec::new() }
 }
 
 /// Something that a central hears on a link.

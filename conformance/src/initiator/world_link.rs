@@ -8,7 +8,7 @@ use brickproof_simulator::nordic::Endpoint;
 use brickproof_simulator::trace::{InitiatorEvent, Kind};
 use brickproof_simulator::world::{Carrier, Peer, World};
 
-use super::link::{Found, Heard, Link, LinkError};
+use super::link::{Found, Heard, Link, LinkError, identities};
 
 /// Name of the one initiator there is.
 const PEER: Peer = 1;
@@ -17,6 +17,8 @@ const PEER: Peer = 1;
 const TRANSACTION_US: u64 = 30_000_000;
 /// Packets that a host has given to its controller at once.
 const ON_AIR_MAX: usize = 4;
+/// AD type of an LE Bluetooth Device Address.
+const DEVICE_ADDRESS: u8 = 0x1b;
 /// Between two looks at what is advertised, in microseconds.
 const SCAN_US: u64 = 100_000;
 
@@ -125,6 +127,12 @@ impl Link for WorldLink<'_> {
                 address: shown.address,
                 name: shown.name,
                 services: shown.services,
+                identities: shown
+                    .other
+                    .iter()
+                    .filter(|(kind, _)| *kind == DEVICE_ADDRESS)
+                    .flat_map(|(_, value)| identities(value))
+                    .collect(),
             });
             if let Some(found) = found.filter(|found| wanted(found)) {
                 return Some(found);

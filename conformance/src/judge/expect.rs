@@ -7,8 +7,8 @@ use brickproof_simulator::trace::{ImageState, SlotState, StateRecord, StepBy, he
 use brickproof_simulator::world::{ACCEPTED, REFUSED, trimmed_sha256};
 use sha2::{Digest, Sha256};
 
-use super::silence;
 use super::view::{Event, View};
+use super::{Family, silabs, silence};
 use crate::runner::verdict::{Finding, Weight};
 use crate::scenario::{ExpectInitiator, ExpectInjected, ExpectPart, ExpectRunning, ExpectState, Scenario};
 
@@ -150,7 +150,9 @@ pub(super) fn findings(scenario: &Scenario, view: &View<'_>, hung: bool) -> Vec<
         Event::Att(att) => att.error.is_some_and(|error| AttError(error).is_security()),
         _ => false,
     });
-    if view.sent == 0 && !shut_out {
+    // And a file that can be seen to be no good is rightly not sent.
+    let kept_back = Family::of(view.trace, view.images) == Family::SilabsOta && silabs::is_unfit(view.images);
+    if view.sent == 0 && !shut_out && !kept_back {
         add(
             "initiator/silent",
             "the initiator talks to the target".into(),

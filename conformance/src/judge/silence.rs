@@ -29,11 +29,19 @@ pub(super) fn why(trace: &[Record]) -> Option<String> {
         _ => None,
     });
     let connected = trace.iter().any(|record| matches!(record.kind, Kind::Link(LinkEvent::Connected { .. })));
-    // Only a device of Nordic's has banks.
-    let nordic = trace.iter().any(
-        |record| matches!(&record.kind, Kind::State(state) if state.slots.iter().any(|slot| slot.slot == "bank-0")),
-    );
-    let never = if nordic { "never wrote to a characteristic of DFU" } else { "never wrote to the SMP characteristic" };
+    let has = |name: &str| {
+        trace.iter().any(
+            |record| matches!(&record.kind, Kind::State(state) if state.slots.iter().any(|slot| slot.slot == name)),
+        )
+    };
+    // Only a device of Nordic's has banks, and only an EFR32 has an application that is no slot.
+    let never = if has("bank-0") {
+        "never wrote to a characteristic of DFU"
+    } else if has("application") {
+        "never wrote to a characteristic of OTA"
+    } else {
+        "never wrote to the SMP characteristic"
+    };
     if air == Some(ADAPTER) {
         return Some(if connected {
             format!("a central connected, and {never}")

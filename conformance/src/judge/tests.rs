@@ -77,7 +77,14 @@ impl Trace {
     }
 
     fn outcome(&self, id: &str) -> CheckOutcome {
-        let image = |role| Image { role, bytes: vec![7; LEN], sha256: [1; 32], tlv_hash: Some([2; 32]), version: None };
+        let image = |role| Image {
+            role,
+            bytes: vec![7; LEN],
+            sha256: [1; 32],
+            tlv_hash: Some([2; 32]),
+            version: None,
+            known: None,
+        };
         let images = ImageSet { installed: image("installed"), update: image("update"), update_1: None, other: None };
         let (_, check) = checks().find(|(other, _)| *other == id).unwrap();
         check(&View::new(&self.records, &images))

@@ -10,6 +10,7 @@ pub mod nordic_legacy;
 mod oddity;
 mod protocol;
 mod reset;
+pub mod silabs;
 mod state;
 mod upload;
 

@@ -1,6 +1,6 @@
 //! The decisions of the built-in initiator for Silicon Labs' OTA. The defaults are right; a mutant overrides one.
 
-use brickproof_simulator::gatt::WriteKind;
+use brickproof_simulator::gatt::{Uuid, WriteKind};
 use brickproof_simulator::silabs::gatt::{DATA_MAX, SERVICE};
 
 use crate::initiator::link::Found;
@@ -18,6 +18,17 @@ pub enum Start {
     Twice,
 }
 
+/// Whether an AppLoader, which pairs with nobody, is asked for encryption.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encryption {
+    /// No.
+    Never,
+    /// Yes, and an AppLoader that refuses is updated without.
+    Tried,
+    /// Yes, and an AppLoader that refuses is left.
+    Needed,
+}
+
 /// What the built-in initiator decides.
 pub trait SilabsPolicy: Sync {
     /// Whether a file is looked at before the device is.
@@ -27,6 +38,11 @@ pub trait SilabsPolicy: Sync {
 
     /// Whether a bootloader goes before an application, however the files are given.
     fn orders_files(&self) -> bool {
+        true
+    }
+
+    /// Whether all files are sent, and not the first one alone.
+    fn sends_all_files(&self) -> bool {
         true
     }
 
@@ -43,12 +59,28 @@ pub trait SilabsPolicy: Sync {
     /// Whether this is the device that was found as `first`, behind a reset.
     fn is_device(&self, found: &Found, first: &Found) -> bool {
         let named = matches!(found.name.as_deref(), Some("OTA" | "AppLoader"));
-        found.address == first.address || named || found.services.contains(&SERVICE)
+        let says_so = found.identities.contains(&first.address);
+        found.address == first.address || says_so || named || found.services.contains(&SERVICE)
     }
 
     /// Whether it goes on when the link ends behind the way into the AppLoader.
     fn expects_the_loss(&self) -> bool {
         true
+    }
+
+    /// Whether the application ends the link behind the way into the AppLoader, and not the initiator.
+    fn waits_for_the_loss(&self) -> bool {
+        true
+    }
+
+    /// Whether 0x00 is written to an AppLoader as it was to its application, before the upload has its own.
+    fn enters_again(&self) -> bool {
+        false
+    }
+
+    /// What is read before an upload, whatever comes of it.
+    fn reads(&self) -> &'static [Uuid] {
+        &[]
     }
 
     /// How OTA Control is written.
@@ -66,8 +98,8 @@ pub trait SilabsPolicy: Sync {
         Start::First
     }
 
-    /// ATT MTU that is asked for; `None` for none.
-    fn mtu(&self) -> Option<u16> {
+    /// ATT MTU that is asked for before a file of so many bytes; `None` for none.
+    fn mtu(&self, _: usize) -> Option<u16> {
         Some(247)
     }
 
@@ -121,6 +153,11 @@ pub trait SilabsPolicy: Sync {
         30_000_000
     }
 
+    /// Whether the device is asked to end the link behind an upload.
+    fn has_it_closed(&self) -> bool {
+        false
+    }
+
     /// Whether it ends the link behind an upload.
     fn disconnects(&self) -> bool {
         true
@@ -151,9 +188,9 @@ pub trait SilabsPolicy: Sync {
         true
     }
 
-    /// Whether an AppLoader is asked for encryption, and left when it refuses.
-    fn encrypts_apploader(&self) -> bool {
-        false
+    /// Whether an AppLoader is asked for encryption.
+    fn encryption(&self) -> Encryption {
+        Encryption::Never
     }
 
     /// Whether it connects to an AppLoader to look at it first.

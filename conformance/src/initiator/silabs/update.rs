@@ -10,7 +10,7 @@ use brickproof_simulator::nordic::Endpoint;
 use brickproof_simulator::trace::{InitiatorEvent, StepBy};
 
 use super::files::{self, GblFile};
-use super::policy::SilabsPolicy;
+use super::policy::{Encryption, SilabsPolicy};
 use super::upload::{self, Failure, START};
 use crate::initiator::link::{Found, Heard, Link};
 use crate::initiator::update::Report;
@@ -32,7 +32,7 @@ const FIRMWARE_REVISION: Uuid = Uuid::short(0x2a26);
 
 /// Updates a device; what it says at the end is true.
 pub async fn run<L: Link>(link: &mut L, files: &[&[u8]], policy: &dyn SilabsPolicy) -> Report {
-    let mut update = Update { link, policy, first: None, entered: false };
+    let mut update = Update { link, policy, first: None, entered: false, probed: false };
     match update.run(files).await {
         Ok(message) => Report { success: true, message },
         Err(message) => Report { success: false, message },
@@ -46,12 +46,15 @@ struct Update<'a, L> {
     first: Option<Found>,
     /// The AppLoader was asked for, and has not been met since.
     entered: bool,
+    /// The AppLoader was looked at.
+    probed: bool,
 }
 
 impl<L: Link> Update<'_, L> {
     async fn run(&mut self, files: &[&[u8]]) -> Result<String, String> {
         let files = files::look(files, self.policy)?;
-        for file in &files {
+        let count = if self.policy.sends_all_files() { files.len() } else { 1 };
+        for file in files.iter().take(count) {
             self.deliver(file).await.map_err(|failure| failure.to_string())?;
         }
         if !self.policy.confirms() {
@@ -100,7 +103,7 @@ impl<L: Link> Update<'_, L> {
     async fn session(&mut self, file: &GblFile<'_>, sent: &mut usize) -> Result<(), Failure> {
         self.reach().await?;
         self.step("upload");
-        let mtu = match self.policy.mtu() {
+        let mtu = match self.policy.mtu(file.bytes.len()) {
             Some(mtu) => self.link.exchange_mtu(mtu).await,
             None => 23,
         };
@@ -118,14 +121,17 @@ impl<L: Link> Update<'_, L> {
             }
             let behind_entry = std::mem::take(&mut self.entered);
             if self.takes_files(&found) {
-                if behind_entry && self.policy.probes() {
+                if behind_entry && self.policy.probes() && !std::mem::replace(&mut self.probed, true) {
                     let _ = self.link.read(Endpoint::OtaControl.uuid()).await;
                     self.link.disconnect().await;
                     self.link.sleep(self.policy.pause_us()).await;
                     continue;
                 }
-                if behind_entry && self.policy.encrypts_apploader() && !self.link.encrypt().await {
-                    return Err(Failure::Other("the link cannot be encrypted".into()));
+                if behind_entry {
+                    self.in_apploader().await?;
+                }
+                for uuid in self.policy.reads() {
+                    let _ = self.link.read(*uuid).await;
                 }
                 return Ok(());
             }
@@ -135,6 +141,18 @@ impl<L: Link> Update<'_, L> {
             self.enter().await?;
         }
         Err(Failure::Lost)
+    }
+
+    /// What is done in an AppLoader first.
+    async fn in_apploader(&mut self) -> Result<(), Failure> {
+        let encryption = self.policy.encryption();
+        if encryption != Encryption::Never && !self.link.encrypt().await && encryption == Encryption::Needed {
+            return Err(Failure::Other("the link cannot be encrypted".into()));
+        }
+        if self.policy.enters_again() {
+            self.control_start().await?;
+        }
+        Ok(())
     }
 
     async fn find(&mut self) -> Result<Found, Failure> {
@@ -166,6 +184,10 @@ impl<L: Link> Update<'_, L> {
         }
         done?;
         self.entered = true;
+        if !self.policy.waits_for_the_loss() {
+            self.link.disconnect().await;
+            return Ok(());
+        }
         let end = self.link.now_us().saturating_add(ENTER_US);
         while self.link.is_connected() && self.link.now_us() < end {
             let left = end.saturating_sub(self.link.now_us());
@@ -216,4 +238,3 @@ impl<L: Link> Update<'_, L> {
         Err(seen)
     }
 }
-

@@ -16,6 +16,7 @@ use crate::initiator::link::{Link, LinkError};
 /// Control bytes.
 pub const START: u8 = 0x00;
 const END: u8 = 0x03;
+const CLOSE: u8 = 0x04;
 /// Bytes of an ATT header in a write.
 const ATT_HEADER: u16 = 3;
 
@@ -131,7 +132,9 @@ pub async fn run<L: Link>(
         };
         match done.map_err(|error| failure("data", error)) {
             // The first value tells whether the start was one: an application that erases its slot answers it all the same.
-            Err(Failure::Silent(_) | Failure::Refused(_, result::WRONG_STATE)) if index == 0 && start == Start::First => {
+            Err(Failure::Silent(_) | Failure::Refused(_, result::WRONG_STATE))
+                if index == 0 && start == Start::First =>
+            {
                 return Err(Failure::NotStarted);
             }
             Err(Failure::Refused(..)) if !policy.heeds_refused_data() => {}
@@ -146,7 +149,11 @@ pub async fn run<L: Link>(
         end(link, policy).await?;
     }
     if let Some(value) = policy.behind_the_end() {
-        link.write(Endpoint::OtaData, value, WriteKind::Command).await.map_err(|error| failure("data", error))?;
+        let _ = link.request(Endpoint::OtaData, value, policy.answer_us()).await;
+    }
+    if policy.has_it_closed() {
+        // The link may be gone before the answer is there.
+        let _ = control(link, policy, CLOSE, "the end of the link", policy.answer_us()).await;
     }
     Ok(())
 }
