@@ -1,4 +1,4 @@
-//! A Nordic target in a world, and a central that does what it is told, the right thing or not.
+//! A target with DFU or Silicon Labs' OTA in a world, and a central that does what it is told, the right thing or not.
 
 #![allow(dead_code, unreachable_pub, reason = "shared with the fuzz targets, each of which uses a part of it")]
 
@@ -93,8 +93,13 @@ impl Stage {
             endpoints.iter().find_map(|endpoint| handle(endpoint.uuid())).unwrap_or(0)
         };
         self.handles = Handles {
-            control: find(&[Endpoint::ControlPoint, Endpoint::Buttonless, Endpoint::LegacyControlPoint]),
-            packet: find(&[Endpoint::Packet, Endpoint::LegacyPacket]),
+            control: find(&[
+                Endpoint::ControlPoint,
+                Endpoint::Buttonless,
+                Endpoint::LegacyControlPoint,
+                Endpoint::OtaControl,
+            ]),
+            packet: find(&[Endpoint::Packet, Endpoint::LegacyPacket, Endpoint::OtaData]),
         };
         true
     }

@@ -11,7 +11,7 @@ use super::options::id;
 pub(super) struct Answer {
     pub(super) schema: u32,
     pub(super) target: String,
-    /// `mcuboot`, `nordic-secure`, `nordic-legacy` or `adafruit`.
+    /// `mcuboot`, `nordic-secure`, `nordic-legacy`, `adafruit`, `gecko-apploader` or `gecko-storage`.
     pub(super) bootloader: &'static str,
     pub(super) mode: &'static str,
     /// Both for people.
