@@ -17,7 +17,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use brickproof_flash_model::flash::Flash;
-use brickproof_flash_model::sweep::{self, Depth, End, Finding, Machine, Settings, Tears, explore_until, replay};
+use brickproof_flash_model::sweep::{
+    self, Depth, End, Finding, Machine, Settings, Tears, explore_until, gecko, replay,
+};
 
 use super::explain_text::Of;
 use super::options::{keys, style};
@@ -125,6 +127,15 @@ impl Setup {
         Ok(stories)
     }
 
+    /// Known properties that only show to who wants more than the design promises, and break it all the same: without help from
+    /// outside nothing goes on.
+    fn needs_help(&self) -> &'static [&'static str] {
+        match self {
+            Self::Mcuboot(_) | Self::Nordic(_) | Self::NordicLegacy(_) => &[],
+            Self::Silabs(_) => gecko::known::NEED_A_BUTTON,
+        }
+    }
+
     /// A flash, explained.
     fn explain(&self, flash: &Flash, of: Of<'_>, style: Style) -> String {
         match self {
@@ -208,7 +219,7 @@ fn explore_all(arguments: &Arguments, setup: &Setup, depth: Depth) -> Result<u8,
         let (mut story, picture) = setup.with(name, sweep)?;
         if let Some(strict) = name.strict() {
             let sweep = Sweep { arguments, story: strict, depth, limits: &limits };
-            story.add_strict(setup.with(strict, sweep)?.0);
+            story.add_strict(setup.with(strict, sweep)?.0, setup.needs_help());
         }
         if output {
             print(&text::story(bootloader, &story, words))?;

@@ -159,7 +159,7 @@ impl<'a> Update<'a> {
             bootloaders,
             untouched: 0,
             facts,
-            fields: fields::fields(gecko, &applications, &bootloaders),
+            fields: fields::fields(gecko, &applications, &bootloaders, facts.bootloader),
             regions: fields::regions(gecko, facts.bootloader),
             strict: false,
             flash,
@@ -253,9 +253,12 @@ impl Machine for Update<'_> {
         &self.regions
     }
 
-    /// All of the slot is erased, and the file needs a part of it.
-    fn erased_stays_erased(&self) -> bool {
-        true
+    /// All of a slot is erased, and the file needs a part of it. What an application lies in is erased as it comes.
+    fn erased_stays_erased(&self, device: u8, offset: u32) -> bool {
+        let map = self.gecko.map();
+        map.slots().iter().filter_map(|slot| map.place(slot.address, slot.len).map(|place| (slot.len, place))).any(
+            |(len, (area, start))| area.device == device && (start..start.saturating_add(len)).contains(&offset),
+        )
     }
 
     fn run(&self, flash: &mut Flash, mut state: State, cutter: &mut Cutter<'_, State>) -> End {
