@@ -45,7 +45,8 @@
 //! bonding-required = false     # SL_BT_IN_PLACE_OTA_DFU_CONFIG_BONDING_REQUIRED
 //! reboot-delay = "1 s"         # SL_BT_IN_PLACE_OTA_DFU_CONFIG_MIN_DELAY
 //! reboot-intervals = 5         # SL_BT_IN_PLACE_OTA_DFU_CONFIG_MULT
-//! erasing = "blocks"           # while a slot is erased nobody answers; or "beside": the application does
+//! erasing = "blocks"           # what is written while a slot is erased is answered behind it; "beside": at once, and comes to
+//!                              # nothing; "deaf": never
 //! answers-strangers = false    # data of someone who has not begun is answered, as by SDKs of 2022
 //! verify = "0 s"               # time to verify 128 bytes of a slot
 //!
@@ -215,6 +216,7 @@ enum ErasingEntry {
     #[default]
     Blocks,
     Beside,
+    Deaf,
 }
 
 #[derive(Deserialize, Default)]
@@ -455,6 +457,7 @@ fn ota(table: &OtaTable, mistake: Wrong<'_>) -> Result<OtaConfig, Mistake> {
         erasing: match table.erasing {
             ErasingEntry::Blocks => Erasing::Blocks,
             ErasingEntry::Beside => Erasing::Beside,
+            ErasingEntry::Deaf => Erasing::Deaf,
         },
         answers_strangers: table.answers_strangers.unwrap_or(default.answers_strangers),
         verify_us: table.verify.map_or(default.verify_us, |duration| duration.us),
