@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use brickproof_flash_model::sweep::Label;
 use brickproof_flash_model::sweep::gecko::Known;
-use brickproof_flash_model::sweep::gecko::known::ALL;
+use brickproof_flash_model::sweep::gecko::known::{ALL, NEED_A_BUTTON};
 use brickproof_flash_model::sweep::label::Cut;
 use gecko_sweep_support::{Case, cases};
 use table_support::{check, table, wrapped};
@@ -43,9 +43,6 @@ const OPERATIONS: [(&str, &str); 7] = [
 
 const NONE: &str = "no power loss";
 const MORE: &str = "two or more";
-
-/// Only strict sweeps find it, as the others press a button; few products have one.
-const NEEDS_A_BUTTON: [&str; 2] = ["half-erased-application-starts", "torn-program-counter"];
 
 /// The row of one cut.
 fn row(label: Label) -> String {
@@ -89,7 +86,7 @@ fn column(case: &Case, all: &mut Shown) -> Column {
                 _ => MORE.to_owned(),
             };
             column.entry(fault).or_default().insert(known);
-            let by_design = all.entry(known).or_insert(strict && !NEEDS_A_BUTTON.contains(&ALL[known].id));
+            let by_design = all.entry(known).or_insert(strict && !NEED_A_BUTTON.contains(&ALL[known].id));
             *by_design &= strict;
         }
     }

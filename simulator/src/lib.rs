@@ -7,6 +7,8 @@
 //! * [`smp`]: the protocol server, bytes in, bytes and effects out, and the codecs it shares with
 //!   initiators. Knows no transport.
 //! * [`nordic`]: the same for Nordic's nRF5 SDK: Secure DFU, Legacy DFU, the ways into them.
+//! * [`silabs`]: the same for Silicon Labs' EFR32: the AppLoader and the way into it, applications that store what comes in a
+//!   slot.
 //! * [`world`]: the one owner of device, link, time, faults and trace. Is told the time, never asks.
 //! * [`gatt`]: what a central and a peripheral say to each other, as values.
 //! * [`virtual_bluez`]: a D-Bus socket that programs take for BlueZ. Knows only [`gatt`].

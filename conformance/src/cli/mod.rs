@@ -4,7 +4,7 @@ mod boot;
 mod controllers;
 mod doctor;
 mod dump;
-mod explain_nordic;
+mod explain_parts;
 mod explain_text;
 mod image;
 mod list;
@@ -12,6 +12,7 @@ mod new;
 mod nordic_files;
 mod options;
 mod run;
+mod silabs_files;
 mod simulate;
 mod sweep;
 
@@ -32,7 +33,16 @@ const EXIT_HARNESS: u8 = 3;
 /// # Errors
 /// What is wrong with the file, in words.
 pub fn read_hex(bytes: &[u8]) -> Result<usize, String> {
-    dump::read_hex(std::path::Path::new("dump.hex"), bytes).map_err(|failure| failure.to_string())
+    dump::count_records(std::path::Path::new("dump.hex"), bytes).map_err(|failure| failure.to_string())
+}
+
+/// Reads Motorola S-records as `image gbl --app` does; the number of pieces. For fuzzing.
+///
+/// # Errors
+/// What is wrong with the file, in words.
+pub fn read_srec(bytes: &[u8]) -> Result<usize, String> {
+    let pieces = dump::pieces(std::path::Path::new("app.s37"), bytes);
+    pieces.map(|pieces| pieces.len()).map_err(|failure| failure.to_string())
 }
 
 /// A simulated target for firmware updates that loses power on purpose, and a judge of what updates it

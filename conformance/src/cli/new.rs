@@ -24,6 +24,10 @@ enum Kind {
     Mcuboot,
     /// Nordic's nRF5 SDK, and Secure DFU
     NordicSecure,
+    /// Silicon Labs' Gecko bootloader with an AppLoader, which programs in place
+    GeckoApploader,
+    /// Silicon Labs' Gecko bootloader with a storage slot, which the application fills
+    GeckoStorage,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -42,6 +46,22 @@ const NORDIC_SCENARIO: &str = include_str!("templates/nordic-scenario.toml");
 const NORDIC_TARGET: &str = include_str!("templates/nordic-target.toml");
 const NORDIC_LAYOUT: &str = include_str!("templates/nordic-layout.toml");
 const NORDIC_INITIATOR: &str = include_str!("templates/nordic-initiator.toml");
+const GECKO_SCENARIO: &str = include_str!("templates/gecko-scenario.toml");
+const APPLOADER_TARGET: &str = include_str!("templates/gecko-apploader-target.toml");
+const APPLOADER_LAYOUT: &str = include_str!("templates/gecko-apploader-layout.toml");
+const STORAGE_TARGET: &str = include_str!("templates/gecko-storage-target.toml");
+const STORAGE_LAYOUT: &str = include_str!("templates/gecko-storage-layout.toml");
+const GECKO_INITIATOR: &str = include_str!("templates/gecko-initiator.toml");
+
+/// The bundled target of a kind, in templates that are for several.
+fn bundled(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Mcuboot => "nrf52840-mcuboot-swap-move",
+        Kind::NordicSecure => "nrf52840-nordic-secure",
+        Kind::GeckoApploader => "efr32mg22-apploader",
+        Kind::GeckoStorage => "efr32mg24-storage",
+    }
+}
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let path = &arguments.file;
@@ -65,8 +85,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         (What::Initiator, Kind::NordicSecure) => {
             (NORDIC_INITIATOR, format!("brickproof run nordic-update --initiator {shown}"))
         }
+        (What::Scenario, Kind::GeckoApploader | Kind::GeckoStorage) => {
+            (GECKO_SCENARIO, format!("brickproof run {shown}"))
+        }
+        (What::Target, Kind::GeckoApploader) => (APPLOADER_TARGET, format!("brickproof sweep --target {shown}")),
+        (What::Target, Kind::GeckoStorage) => (STORAGE_TARGET, format!("brickproof sweep --target {shown}")),
+        (What::Layout, Kind::GeckoApploader) => (APPLOADER_LAYOUT, layout(" --kind gecko-apploader")),
+        (What::Layout, Kind::GeckoStorage) => (STORAGE_LAYOUT, layout(" --kind gecko-storage")),
+        (What::Initiator, Kind::GeckoApploader | Kind::GeckoStorage) => {
+            (GECKO_INITIATOR, format!("brickproof run silabs-update --initiator {shown}"))
+        }
     };
-    write_file(path, template.replace("NAME", &id).as_bytes())?;
+    let text = template.replace("NAME", &id).replace("BUNDLED", bundled(arguments.kind));
+    write_file(path, text.as_bytes())?;
     print(&format!("{}\nnext: {next}\n", path.display()))?;
     Ok(0)
 }
@@ -93,5 +124,17 @@ mod tests {
         Nordic::new(&Layout::parse("layout.toml", NORDIC_LAYOUT).unwrap(), Options::default(), None).unwrap();
         let profile = Profile::parse("initiator.toml", NORDIC_INITIATOR).unwrap();
         assert_eq!(profile.protocol, Some(Protocol::SecureDfu));
+        for (kind, target, layout) in [
+            (Kind::GeckoApploader, APPLOADER_TARGET, APPLOADER_LAYOUT),
+            (Kind::GeckoStorage, STORAGE_TARGET, STORAGE_LAYOUT),
+        ] {
+            Scenario::parse("scenario.toml", None, &GECKO_SCENARIO.replace("BUNDLED", bundled(kind))).unwrap();
+            let target = Target::parse("target.toml", None, target).unwrap();
+            let own = target.of_silabs().unwrap();
+            own.gecko(&target.layout).unwrap();
+            own.gecko(&Layout::parse("layout.toml", layout).unwrap()).unwrap();
+        }
+        let profile = Profile::parse("initiator.toml", GECKO_INITIATOR).unwrap();
+        assert_eq!(profile.protocol, Some(Protocol::SilabsOta));
     }
 }

@@ -62,7 +62,7 @@ pub(super) fn package(path: &Path) -> Result<Package, Failure> {
 /// Firmware from a file: raw, or Intel HEX without MBR and UICR, filled up to whole words as nrfutil does.
 pub(super) fn firmware(path: &Path) -> Result<Vec<u8>, Failure> {
     let bytes = read_file(path)?;
-    let bytes = if dump::is_hex(path) { dump::firmware_of_hex(path, &bytes)? } else { bytes };
+    let bytes = if dump::has_addresses(path) { dump::firmware_of_hex(path, &bytes)? } else { bytes };
     if bytes.is_empty() {
         return Err(Failure::Usage(format!("{}: there is no firmware in it", path.display())));
     }

@@ -2,8 +2,9 @@
 
 use std::io::IsTerminal;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use brickproof_flash_model::image::gbl::{EncryptionKey, read_public_key};
 use brickproof_flash_model::image::mcuboot::PublicKey;
 
 use super::Failure;
@@ -38,16 +39,25 @@ pub(super) fn number_u8(text: &str) -> Result<u8, String> {
     number.ok_or_else(|| "expected a byte, like 0xb1".into())
 }
 
-/// Public keys from PEM files.
+/// Public keys from PEM files, or from token files of Silicon Labs'.
 pub(super) fn keys(paths: &[PathBuf]) -> Result<Vec<PublicKey>, Failure> {
     paths
         .iter()
         .map(|path| {
             let bytes = super::read_file(path)?;
-            PublicKey::from_pem(&String::from_utf8_lossy(&bytes))
-                .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+            let text = String::from_utf8_lossy(&bytes);
+            if text.to_ascii_uppercase().contains("MFG_SIGNED_BOOTLOADER_KEY") {
+                return Ok(read_public_key(&path.display().to_string(), &text)?);
+            }
+            PublicKey::from_pem(&text).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
         })
         .collect()
+}
+
+/// A key that files are encrypted with: digits, or a token file of Silicon Labs'.
+pub(super) fn encryption_key(path: &Path) -> Result<EncryptionKey, Failure> {
+    let bytes = super::read_file(path)?;
+    Ok(EncryptionKey::read(&path.display().to_string(), &String::from_utf8_lossy(&bytes))?)
 }
 
 /// Whether a program is found: a path, or a name on PATH.

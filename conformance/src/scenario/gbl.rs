@@ -132,7 +132,7 @@ fn installed(spec: &ImageSpec, own: &SilabsTarget, start: u32, what: &str) -> Re
 }
 
 /// Firmware, signed where the target wants that.
-fn protected(firmware: &FirmwareBuilder, own: &SilabsTarget) -> Result<Vec<u8>, String> {
+pub(crate) fn protected(firmware: &FirmwareBuilder, own: &SilabsTarget) -> Result<Vec<u8>, String> {
     if !own.options().secure_boot {
         return Ok(firmware.build());
     }

@@ -279,7 +279,7 @@ impl Machine for Upload<'_> {
     }
 
     /// The bootloader and a mark that is refused erase the whole slot, an upload only what the image needs of it.
-    fn erased_stays_erased(&self) -> bool {
+    fn erased_stays_erased(&self, _device: u8, _offset: u32) -> bool {
         true
     }
 

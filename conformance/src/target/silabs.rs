@@ -45,7 +45,8 @@
 //! bonding-required = false     # SL_BT_IN_PLACE_OTA_DFU_CONFIG_BONDING_REQUIRED
 //! reboot-delay = "1 s"         # SL_BT_IN_PLACE_OTA_DFU_CONFIG_MIN_DELAY
 //! reboot-intervals = 5         # SL_BT_IN_PLACE_OTA_DFU_CONFIG_MULT
-//! erasing = "blocks"           # while a slot is erased nobody answers; or "beside": the application does
+//! erasing = "blocks"           # what is written while a slot is erased is answered behind it; "beside": at once, and comes to
+//!                              # nothing; "deaf": never
 //! answers-strangers = false    # data of someone who has not begun is answered, as by SDKs of 2022
 //! verify = "0 s"               # time to verify 128 bytes of a slot
 //!
@@ -67,7 +68,8 @@ use std::path::{Path, PathBuf};
 use brickproof_flash_model::boot::gecko::{Gecko, Options, OwnCertificate};
 use brickproof_flash_model::flash::Flash;
 use brickproof_flash_model::image::gbl::content::bootloader_version;
-use brickproof_flash_model::image::gbl::{EncryptionKey, FirmwareBuilder};
+use brickproof_flash_model::image::gbl::device::DeviceCertificate;
+use brickproof_flash_model::image::gbl::{BootRules, Device, EncryptionKey, FirmwareBuilder, Trust};
 use brickproof_flash_model::image::mcuboot::{PublicKey, SigningKey};
 use brickproof_flash_model::image::nordic::crc32;
 use brickproof_flash_model::layout::Layout;
@@ -80,9 +82,7 @@ use toml::Spanned;
 
 use super::nordic::{LinkTable, link_of};
 use super::{Family, Target, Timing, bootloader, layout, peripheral};
-use crate::air::{
-    Air, APPLOADER, DOWNGRADE, MARKS, NO_DOWNGRADE, REVERT, SERIAL_DFU, SERIAL_RECOVERY, STORAGE_SLOT,
-};
+use crate::air::{APPLOADER, Air, DOWNGRADE, MARKS, NO_DOWNGRADE, REVERT, SERIAL_DFU, SERIAL_RECOVERY, STORAGE_SLOT};
 use crate::units::{Duration, Size};
 
 /// Kinds of bootloaders that are read here.
@@ -216,6 +216,7 @@ enum ErasingEntry {
     #[default]
     Blocks,
     Beside,
+    Deaf,
 }
 
 #[derive(Deserialize, Default)]
@@ -396,7 +397,8 @@ fn options(table: &BootloaderTable, key: Option<&PublicKey>, mistake: Wrong<'_>)
 /// An ATT error of an application, or one that the Core specification has.
 fn att_error(error: &Spanned<u8>, mistake: Wrong<'_>) -> Result<AttError, Mistake> {
     match *error.get_ref() {
-        0 => Err(mistake(error.span().start, "0 is no error".into()).remedy("from 0x80 to 0x9f, or one of the Core specification")),
+        0 => Err(mistake(error.span().start, "0 is no error".into())
+            .remedy("from 0x80 to 0x9f, or one of the Core specification")),
         code => Ok(AttError(code)),
     }
 }
@@ -455,6 +457,7 @@ fn ota(table: &OtaTable, mistake: Wrong<'_>) -> Result<OtaConfig, Mistake> {
         erasing: match table.erasing {
             ErasingEntry::Blocks => Erasing::Blocks,
             ErasingEntry::Beside => Erasing::Beside,
+            ErasingEntry::Deaf => Erasing::Deaf,
         },
         answers_strangers: table.answers_strangers.unwrap_or(default.answers_strangers),
         verify_us: table.verify.map_or(default.verify_us, |duration| duration.us),
@@ -553,6 +556,58 @@ impl SilabsTarget {
         [image.as_slice(), &crc32(&image, 0).to_le_bytes()].concat()
     }
 
+    /// The bootloader that is installed, with its CRC-32 behind it.
+    #[must_use]
+    pub fn installed_bootloader(&self, gecko: &Gecko) -> Vec<u8> {
+        self.bootloader(gecko, self.version, BOOTLOADER_LEN.min(gecko.map().bootloader().1 as usize))
+    }
+
+    /// What a file for it is checked for; which versions run is not known.
+    ///
+    /// # Errors
+    /// That bootloader and layout do not go together.
+    pub fn device(&self, layout: &Layout) -> Result<Device, Mistake> {
+        let gecko = self.gecko(layout)?;
+        let (map, options) = (gecko.map(), &self.options);
+        Ok(Device {
+            series_2: options.series_2,
+            communication: !options.storage,
+            encryption: options.encryption,
+            lz4: options.lz4,
+            lzma: options.lzma,
+            dependencies: options.version_dependency,
+            require_signature: options.require_signed,
+            require_encryption: options.require_encrypted,
+            trust: self.key.clone().map_or(Trust::Nothing, Trust::from),
+            certificate: options
+                .certificate
+                .and_then(|own| Some(DeviceCertificate { key: self.key.clone()?, version: own.version })),
+            decryption: self.encryption_key(),
+            application_area: Some(map.application_start()..map.application_end()),
+            bootloader_address: Some(map.main_stage()),
+            slot_size: map.slots().first().map(|slot| slot.len).filter(|_| options.storage),
+            ..Device::default()
+        })
+    }
+
+    /// What its bootloader asks of an application before it starts it.
+    ///
+    /// # Errors
+    /// As [`SilabsTarget::device`].
+    pub fn boot_rules(&self, layout: &Layout) -> Result<BootRules, Mistake> {
+        let gecko = self.gecko(layout)?;
+        let Device { trust, certificate, .. } = self.device(layout)?;
+        Ok(BootRules {
+            flash: gecko.map().flash_base()..gecko.map().flash_end(),
+            ram: self.options.ram.clone(),
+            application_start: gecko.map().application_start(),
+            secure_boot: self.options.secure_boot,
+            trust,
+            certificate,
+            crc32: true,
+        })
+    }
+
     /// The flash as it leaves the factory with this application, and with a file that is in slot 0.
     ///
     /// # Errors
@@ -570,9 +625,7 @@ impl SilabsTarget {
                 place.ok_or_else(|| wrong(what, format!("{} bytes do not fit at {address:#x}", bytes.len())))?;
             flash.load(area, offset, &words).map_err(|error| wrong(what, error.to_string()))
         };
-        let (start, room) = map.bootloader();
-        let own = self.bootloader(&gecko, self.version, BOOTLOADER_LEN.min(room as usize));
-        load("the bootloader", start, &own)?;
+        load("the bootloader", map.main_stage(), &self.installed_bootloader(&gecko))?;
         if application.len() > map.application_len() as usize {
             return Err(Mistake::new("the installed application", format!("{} bytes do not fit", application.len()))
                 .remedy(format!("at most {} bytes", map.application_len())));

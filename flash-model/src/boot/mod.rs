@@ -4,6 +4,7 @@
 //! unwinds it through `?`. It keeps nothing between two boots, so a cut boot followed by another one
 //! is exactly what a device does.
 
+pub mod explanation;
 pub mod gecko;
 pub mod mcuboot;
 pub mod nordic;

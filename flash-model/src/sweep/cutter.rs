@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::forget::{Exempt, forget_torn, is_blank, spares_fields};
+use super::forget::{Exempt, Stays, forget_torn, is_blank, spares_fields};
 use super::label::{Action, Cut};
 use super::replay::Step as Told;
 use super::{CutPlace, FieldSpan, Label, Region, State, Tears};
@@ -41,7 +41,14 @@ pub(super) struct Terms<'a> {
     /// Set when there is to be no more: memory or time is at its end.
     pub(super) stop: &'a AtomicBool,
     /// See [`Machine::erased_stays_erased`](super::Machine::erased_stays_erased).
-    pub(super) erased_stays: bool,
+    pub(super) erased_stays: &'a Stays,
+}
+
+impl Terms<'_> {
+    /// Whether a sector stays erased when it is.
+    pub(super) fn erased_stays(&self, device: u8, sector: usize) -> bool {
+        self.erased_stays.get(usize::from(device)).and_then(|sectors| sectors.get(sector)).is_some_and(|stays| *stays)
+    }
 }
 
 /// What the cutter is for.
@@ -282,8 +289,10 @@ impl<'a, S: State> Cutter<'a, S> {
         let first = geometry.sector_at(range.0).map_or(usize::MAX, |sector| sector.index);
         let touched = geometry.sectors().get(first..).unwrap_or_default();
         let touched: Vec<Sector> = touched.iter().copied().take_while(|sector| sector.offset < range.1).collect();
-        let is_erased = |sector: &Sector| device.is_blank(sector.offset..sector.end());
-        if terms.erased_stays && action.erase && touched.iter().all(is_erased) {
+        let is_erased = |sector: &Sector| {
+            terms.erased_stays(number, sector.index) && device.is_blank(sector.offset..sector.end())
+        };
+        if action.erase && touched.iter().all(is_erased) {
             return;
         }
         let fields_in = |sector: &Sector| {

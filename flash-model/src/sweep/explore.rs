@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::cutter::{Exact, Left, Seen, Terms, node_key};
-use super::forget::{Exempt, exempt};
+use super::forget::{Exempt, Stays, exempt, stays};
 use super::{CutPlace, Cutter, End, Label, Machine, Path, Tears, Violation};
 use crate::flash::{Flash, Forgotten, Interner};
 
@@ -176,8 +176,9 @@ pub fn explore_until<M: Machine>(
     let mut exact = Exact::default();
     let (start, _) = machine.start();
     let exempt = exempt(machine, &start);
+    let erased_stays = if settings.tears == Tears::Units { Stays::new() } else { stays(machine, &start) };
     for restarts in 0.. {
-        let mut search = Search::new(machine, settings, &exempt, &exact, stop);
+        let mut search = Search::new(machine, settings, (&exempt, &erased_stays), &exact, stop);
         search.sweep.totals.restarts = restarts;
         let Err(read) = search.run(&mut watch) else {
             let mut sweep = search.finish();
@@ -206,14 +207,20 @@ struct Search<'a, M: Machine> {
 }
 
 impl<'a, M: Machine> Search<'a, M> {
-    fn new(machine: &'a M, settings: Settings, exempt: &'a Exempt, exact: &'a Exact, stop: &'a AtomicBool) -> Self {
+    fn new(
+        machine: &'a M,
+        settings: Settings,
+        (exempt, erased_stays): (&'a Exempt, &'a Stays),
+        exact: &'a Exact,
+        stop: &'a AtomicBool,
+    ) -> Self {
         let terms = Terms {
             tears: settings.tears,
             fields: machine.fields(),
             regions: machine.regions(),
             exempt,
             exact,
-            erased_stays: machine.erased_stays_erased() && settings.tears != Tears::Units,
+            erased_stays,
             stop,
         };
         Self {
@@ -354,7 +361,7 @@ impl<'a, M: Machine> Search<'a, M> {
         for (device, sector) in flash.erased_first() {
             let Some(chip) = class.device_mut(device) else { continue };
             let whole = chip.geometry().sectors().get(sector).map_or(0..0, |sector| sector.offset..sector.end());
-            if self.terms.erased_stays && chip.is_blank(whole) {
+            if self.terms.erased_stays(device, sector) && chip.is_blank(whole) {
                 continue;
             }
             if !self.terms.exact.dead.contains(&(device, sector)) {

@@ -18,6 +18,17 @@ pub(super) fn exempt<M: Machine>(machine: &M, flash: &Flash) -> Exempt {
     flash.devices().iter().enumerate().map(of).collect()
 }
 
+/// For each device, whether each sector stays erased; see [`Machine::erased_stays_erased`].
+pub(super) type Stays = Vec<Vec<bool>>;
+
+pub(super) fn stays<M: Machine>(machine: &M, flash: &Flash) -> Stays {
+    let of = |(device, chip): (u8, &Device)| {
+        let sectors = chip.geometry().sectors().iter();
+        sectors.map(|sector| machine.erased_stays_erased(device, sector.offset)).collect()
+    };
+    (0u8..).zip(flash.devices()).map(of).collect()
+}
+
 /// Ranges of the fields in a sector, with offsets in the sector; fields that touch are one range, so that a read of several
 /// of them is one of what is known.
 fn fields_in(fields: &[FieldSpan], device: u8, sector: &Sector) -> Vec<Range<u32>> {

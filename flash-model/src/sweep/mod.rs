@@ -76,11 +76,13 @@ pub trait Machine: Sync {
     /// What the parts of the flash are called.
     fn regions(&self) -> &[Region];
 
-    /// Whether erased sectors stay as they are when an erase of them is cut, and are not forgotten because one is to come.
+    /// Whether the sector at this offset of a device stays as it is when it is erased and an erase of it is cut, and is not
+    /// forgotten because one is to come.
     ///
-    /// For machines that erase a region and then use a part of it: what was left in the rest would be there for ever, and
-    /// multiply all that comes after. Off, more is tried than can be.
-    fn erased_stays_erased(&self) -> bool {
+    /// For regions that are erased as a whole and then used in part: what was left in the rest would be there for ever, and
+    /// multiply all that comes after. Off, more is tried than can be; on, a region that is erased sector by sector on the way
+    /// multiplies by two for each.
+    fn erased_stays_erased(&self, _device: u8, _offset: u32) -> bool {
         false
     }
 

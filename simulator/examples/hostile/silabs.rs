@@ -266,7 +266,8 @@ impl Sequence<'_> {
         }
         let chunk = if self.random.one_in(3) { 20 } else { 244 };
         let acked = self.random.one_in(2);
-        let until = file.len().min(offset + 0x800);
+        let len = if self.random.one_in(3) { file.len() } else { 0x800 };
+        let until = file.len().min(offset + len);
         for piece in file[offset..until].chunks(chunk) {
             self.piece(piece, acked);
         }

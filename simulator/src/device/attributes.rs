@@ -7,6 +7,9 @@
 //! | 0x0010 to 0x0013 | SMP |
 //! | from 0x0014 on | Device Information, Battery, the services of the board |
 //!
+//! An AppLoader has less, one after the other: Generic Attribute and Generic Access with the Device Name alone, the OTA
+//! service. What it has of handles moves up when its application runs, and nobody is told.
+//!
 //! That is how Zephyr lays out its own two services (`_1_gatt_svc`, `_2_gap_svc`). With `moving_handles` everything
 //! from SMP on moves up by 0x10 for every image after the first.
 //!
@@ -38,7 +41,7 @@ pub enum Behind {
     Fixed(Vec<u8>),
     /// SMP: requests are written, answers notified.
     Smp,
-    /// A characteristic of Nordic's DFU.
+    /// A characteristic that updates go over: of Nordic's DFU, or of Silicon Labs' OTA.
     Dfu {
         /// Which.
         endpoint: Endpoint,
@@ -223,7 +226,7 @@ impl Attributes {
         builder.finish(None, battery, service_changed)
     }
 
-    /// Handles of the value and the descriptor of a characteristic of Nordic's DFU.
+    /// Handles of the value and the descriptor of a characteristic that updates go over.
     #[must_use]
     pub fn endpoint(&self, wanted: Endpoint) -> Option<(u16, Option<u16>)> {
         self.all.iter().find_map(|(handle, attribute)| match attribute.behind {

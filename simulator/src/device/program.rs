@@ -1,4 +1,5 @@
-//! What a program that speaks by characteristics hears and says: Nordic's bootloaders and applications.
+//! What a program that speaks by characteristics hears and says: bootloaders and applications
+//! of Nordic and Silicon Labs.
 //!
 //! Such a program is a value without I/O. It is told what happens ([`Input`]), says what comes of it ([`Output`]), and
 //! shows what it waits for: a step of flash work that is to be done next, and a time.

@@ -43,7 +43,8 @@ pub enum Erasing {
     #[default]
     Blocks,
     /// It is answered at once, and comes to nothing: a task erases, and as that ends the slot is ready. So gecko sdk with an
-    /// operating system (`sl_bt_app_ota_dfu_freertos.c`).
+    /// operating system (`sl_bt_app_ota_dfu_freertos.c`), which is modelled in this only: that SDK also remembers who has
+    /// begun when something goes wrong.
     Beside,
     /// It is lost, and never answered: the task that erases keeps its guard, and nobody waits for that longer than a moment.
     /// So simplicity sdk with an operating system (`sl_bt_app_ota_dfu.c`, `app_rta_acquire`).

@@ -11,7 +11,20 @@
 //! | [`slot`] | an application that stores the file in a slot |
 //! | [`program`] | what runs on such a board |
 //!
-//! What of it survives a power loss is in `brickproof_flash_model::boot::gecko`.
+//! | where | what is written to OTA Control | what is written to OTA Data |
+//! |---|---|---|
+//! | application, in place | anything: success, and a while later the AppLoader ([`in_place`]) | is not there |
+//! | AppLoader | begins, and says what came of a file ([`apploader`]) | is programmed before it is answered |
+//! | application with a slot | begins and ends, always with success ([`slot`]) | is stored before it is answered |
+//!
+//! Requests are answered by the program ([`crate::device::Endpoint::is_answered_by_program`]), when it comes to that, or
+//! never. Names of calls for faults and traces are in [`crate::nordic::calls`]; what an AppLoader advertises, and where its
+//! attributes are, is of the device ([`crate::device`]).
+//!
+//! What of it survives a power loss is in `brickproof_flash_model::boot::gecko`. Nothing here has a clock or does I/O: a
+//! [`Program`] is told what happens and says what comes of it ([`crate::device::program`]). The way into the AppLoader and the
+//! application with a slot agree with second readings of the vendor's code, for whatever is written; the AppLoader's server
+//! is a closed library, of which [`config`] has what is open.
 
 pub mod apploader;
 pub mod config;

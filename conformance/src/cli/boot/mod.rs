@@ -1,12 +1,15 @@
 //! `brickproof boot`.
 
+mod answer;
 mod mcuboot;
 mod nordic;
 mod nordic_legacy;
+mod silabs;
 
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use brickproof_flash_model::boot::gecko;
 use brickproof_flash_model::boot::nordic::Entry;
 use brickproof_flash_model::flash::{
     Cut, Flash, Hook, Interruption, Operation, OperationKind, Tear, TearModel, Verdict,
@@ -19,7 +22,7 @@ use sha2::{Digest, Sha256};
 
 use super::dump::{self, DeviceFile, device_file};
 use super::explain_text::Of;
-use super::options::{keys, number_u8};
+use super::options::{keys, number, number_u8};
 use super::{Failure, write_file};
 use crate::library;
 
@@ -51,7 +54,7 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// What a bootloader of Nordic's finds in registers that survive a reset, and on its pins.
+/// What a bootloader of Nordic's or of Silicon Labs' finds in what survives a reset, and on its pins.
 #[derive(Debug, Args)]
 struct EntryArguments {
     /// Nordic: GPREGRET at this boot; an application asks for DFU mode with 0xb1
@@ -60,7 +63,7 @@ struct EntryArguments {
     /// Nordic: GPREGRET2 at this boot; 0xa9 skips the check of CRCs
     #[arg(long, value_name = "BYTE", value_parser = number_u8)]
     gpregret2: Option<u8>,
-    /// Nordic: the button for DFU mode is held
+    /// Nordic, Silicon Labs: the button for DFU mode or the bootloader is held
     #[arg(long)]
     button: bool,
     /// Nordic: the device was reset by its pin
@@ -69,6 +72,21 @@ struct EntryArguments {
     /// Nordic: the device wakes from System OFF
     #[arg(long)]
     from_system_off: bool,
+    /// Silicon Labs: the software has reset the device for this reason: bootload (an application asks for the bootloader), go,
+    /// badimage, fatal, force, badapp, upgrade, or a number like 0x0202
+    #[arg(long, value_name = "REASON", value_parser = reset_reason)]
+    reset_reason: Option<u16>,
+}
+
+/// A reset reason by its name in `btl_reset_info.h`, or by its number.
+fn reset_reason(text: &str) -> Result<u16, String> {
+    use gecko::reason::{BADAPP, BADIMAGE, BOOTLOAD, FATAL, FORCE, GO, UPGRADE};
+    let named = [GO, BOOTLOAD, BADIMAGE, FATAL, FORCE, BADAPP, UPGRADE];
+    let found = named.into_iter().find(|reason| gecko::reason_name(*reason).eq_ignore_ascii_case(text));
+    let number = || number(text).ok().and_then(|number| u16::try_from(number).ok());
+    found
+        .or_else(number)
+        .ok_or_else(|| "expected bootload, go, badimage, fatal, force, badapp, upgrade, or a number like 0x0202".into())
 }
 
 impl EntryArguments {
@@ -82,16 +100,35 @@ impl EntryArguments {
         }
     }
 
+    /// The same for a Gecko bootloader.
+    fn gecko(&self) -> gecko::Entry {
+        let mut entry = gecko::Entry { button: self.button, ..gecko::Entry::default() };
+        if let Some(reason) = self.reset_reason {
+            entry.reset(reason);
+        }
+        entry
+    }
+
     /// The first option that was given.
     fn given(&self) -> Option<&'static str> {
+        let button = self.button.then_some("--button");
+        button.or_else(|| self.of_nordic()).or_else(|| self.of_gecko())
+    }
+
+    /// The first that is for bootloaders of Nordic's alone.
+    fn of_nordic(&self) -> Option<&'static str> {
         let given = [
             (self.gpregret.is_some(), "--gpregret"),
             (self.gpregret2.is_some(), "--gpregret2"),
-            (self.button, "--button"),
             (self.pin_reset, "--pin-reset"),
             (self.from_system_off, "--from-system-off"),
         ];
         given.into_iter().find(|(given, _)| *given).map(|(_, name)| name)
+    }
+
+    /// What is for a Gecko bootloader alone.
+    fn of_gecko(&self) -> Option<&'static str> {
+        self.reset_reason.map(|_| "--reset-reason")
     }
 }
 
@@ -115,6 +152,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     for note in dump::load(&arguments.flash, &target.layout, &mut flash)? {
         eprintln!("brickproof: {note}");
     }
+    if let Some(own) = target.of_silabs() {
+        return silabs::run(arguments, &target, own, flash);
+    }
+    let of_nordic = target.of_nordic().is_some() || target.of_nordic_legacy().is_some();
+    if let Some(option) = arguments.entry.of_gecko().filter(|_| of_nordic) {
+        return Err(Failure::Usage(format!(
+            "{option}: {} has a bootloader of Nordic's, which looks at GPREGRET instead\n  remedy: --gpregret 0xb1",
+            target.name
+        )));
+    }
     if target.of_nordic().is_some() {
         return nordic::run(arguments, &target, flash);
     }
@@ -123,7 +170,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     }
     if let Some(option) = arguments.entry.given() {
         return Err(Failure::Usage(format!(
-            "{option}: {} has MCUboot, which looks at no such thing\n  remedy: leave it out, or a target of Nordic's: `brickproof list targets`",
+            "{option}: {} has MCUboot, which looks at no such thing\n  remedy: leave it out, or a target with another bootloader: `brickproof list targets`",
             target.name
         )));
     }

@@ -1,76 +1,16 @@
-//! A bootloader with Secure DFU; the answer is that of Legacy DFU, too.
+//! A bootloader with Secure DFU.
 
-use std::fmt::Write;
-
-use brickproof_flash_model::boot::nordic::explain::Explanation;
+use brickproof_flash_model::boot::explanation::Explanation;
 use brickproof_flash_model::boot::nordic::{
     BankCode, Boot, BootValidation, MBR_SIZE, Nordic, Outcome, Profile, Settings, SoftdeviceInfo,
 };
 use brickproof_flash_model::flash::{Controller, Flash, Interruption};
 use brickproof_simulator::trace::hex;
-use serde::Serialize;
 
-use super::super::explain_nordic;
-use super::super::explain_text::Of;
-use super::super::options::style;
-use super::super::{Failure, print, print_json};
-use super::{Arguments, Hashes, Recorder, check_cut, device_hashes, hash_lines, of, write_files};
+use super::super::{Failure, explain_parts};
+use super::answer::{Answer, Image, Started, in_the_end, tell};
+use super::{Arguments, Recorder, check_cut, device_hashes, write_files};
 use crate::target::Target;
-
-/// What `--json` prints.
-#[derive(Debug, Serialize)]
-pub(super) struct Answer {
-    /// Of this one boot: `boot`, `dfu-mode`, `reset` or `brick`; `interrupted` with `--cut`.
-    pub(super) outcome: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reason: Option<String>,
-    /// How the boots behind a reset end: `boot`, `dfu-mode` or `brick`.
-    pub(super) in_the_end: &'static str,
-    /// The application that was started.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) started: Option<Started>,
-    /// What is in flash afterwards.
-    pub(super) images: Vec<Image>,
-    /// Why it did what it did.
-    pub(super) decisions: Vec<String>,
-    /// What was in the flash before the boot, in words; with `--cut`, what the cut left.
-    pub(super) explanation: Explanation,
-    /// Flash operations.
-    pub(super) operations: u64,
-    /// SHA-256 of the first flash device afterwards; of all, by name, in `flash_sha256_by_device`.
-    pub(super) flash_sha256: String,
-    pub(super) flash_sha256_by_device: Hashes,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct Started {
-    pub(super) offset: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) version: Option<String>,
-    pub(super) hash: String,
-}
-
-/// An image where it lies, as the settings say.
-#[derive(Debug, Serialize)]
-pub(super) struct Image {
-    /// `bank-0`, `bank-1`, `softdevice` or `bootloader`.
-    pub(super) slot: &'static str,
-    /// What it is: an application, a SoftDevice, ...; or nothing valid.
-    pub(super) holds: String,
-    pub(super) offset: u32,
-    /// Bytes; of a bootloader the whole area.
-    pub(super) size: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) version: Option<String>,
-    /// SHA-256 of all of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) hash: Option<String>,
-    pub(super) valid: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) problem: Option<String>,
-    /// `to-be-activated` of bank 1.
-    pub(super) flags: Vec<&'static str>,
-}
 
 pub(super) fn run(arguments: &Arguments, target: &Target, mut flash: Flash) -> Result<u8, Failure> {
     let nordic = target.nordic()?;
@@ -86,25 +26,8 @@ pub(super) fn run(arguments: &Arguments, target: &Target, mut flash: Flash) -> R
     // Of a boot that was cut the question is what that leaves. Registers keep nothing over a power loss.
     let explanation = dumped.unwrap_or_else(|| nordic.explain(&flash));
     let answer = answer(&boot, target, &nordic, explanation, operations, &flash);
-    let bootloader = explain_nordic::secure(answer.explanation.profile);
+    let bootloader = explain_parts::secure(answer.explanation.profile);
     tell(arguments, target, &bootloader, &answer)
-}
-
-/// Prints the answer; the exit code.
-pub(super) fn tell(arguments: &Arguments, target: &Target, bootloader: &str, answer: &Answer) -> Result<u8, Failure> {
-    if arguments.json {
-        print_json(answer)?;
-    } else {
-        let of = of(arguments, answer.reason.as_deref(), answer.operations);
-        let style = style(&std::io::stdout());
-        let mut text = explain_nordic::explain(&target.name, bootloader, &answer.explanation, of, style);
-        match of {
-            Of::Dump if answer.operations > 0 => after(&mut text, answer),
-            Of::Dump | Of::Cut { .. } | Of::State(_) => hash_lines(&mut text, "", &answer.flash_sha256_by_device),
-        }
-        print(&text)?;
-    }
-    Ok(u8::from(arguments.cut.is_none() && answer.in_the_end == "brick"))
 }
 
 fn answer(
@@ -118,9 +41,11 @@ fn answer(
     let (outcome, reason, started) = match boot {
         Err(interruption) => ("interrupted", Some(interruption.to_string()), None),
         Ok(boot) => match &boot.outcome {
-            Outcome::Application { start, hash, version, .. } => {
-                ("boot", None, Some(Started { offset: *start, version: Some(version.to_string()), hash: hex(hash) }))
-            }
+            Outcome::Application { start, hash, version, .. } => (
+                "boot",
+                None,
+                Some(Started { offset: *start, version: Some(version.to_string()), hash: Some(hex(hash)) }),
+            ),
             Outcome::DfuMode { reason, .. } => ("dfu-mode", Some(reason.to_string()), None),
             Outcome::Reset => ("reset", None, None),
             Outcome::Fault { .. } => ("brick", Some(boot.outcome.to_string()), None),
@@ -139,16 +64,6 @@ fn answer(
         operations,
         flash_sha256: flash.devices().first().map(|device| hex(&device.sha256())).unwrap_or_default(),
         flash_sha256_by_device: hashes,
-    }
-}
-
-/// How the boots behind a reset end.
-pub(super) fn in_the_end(explanation: &Explanation) -> &'static str {
-    match explanation.next_boots.last().map(|boot| boot.outcome) {
-        Some("application") => "boot",
-        Some("dfu") => "dfu-mode",
-        // A fault resets for ever, and so does what never ends.
-        _ => "brick",
     }
 }
 
@@ -238,22 +153,4 @@ fn problem(nordic: &Nordic, flash: &Flash, validation: &BootValidation, start: u
         Ok(false) => Some("it is not what its boot validation says".into()),
         Err(error) => Some(error.to_string()),
     }
-}
-
-/// What is in flash after the boot.
-fn after(text: &mut String, answer: &Answer) {
-    let _ = writeln!(text, "\nafter it");
-    for image in &answer.images {
-        let version = image.version.as_ref().map_or(String::new(), |version| format!(", version {version}"));
-        let hash = image.hash.as_ref().and_then(|hash| hash.get(..16));
-        let hash = hash.map_or(String::new(), |hash| format!(", hash {hash}..."));
-        let verdict = match (&image.problem, image.flags.is_empty()) {
-            (None, true) => "; valid",
-            (None, false) => "; valid, waits to be activated",
-            (Some(_), _) if image.hash.is_none() => "",
-            (Some(_), _) => "; NOT VALID",
-        };
-        let _ = writeln!(text, "  {:<10} {}{version}{hash}{verdict}", image.slot, image.holds);
-    }
-    hash_lines(text, "  ", &answer.flash_sha256_by_device);
 }

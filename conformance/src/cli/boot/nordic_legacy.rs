@@ -1,12 +1,12 @@
 //! A bootloader with Legacy DFU.
 
-use brickproof_flash_model::boot::nordic::explain::Explanation;
+use brickproof_flash_model::boot::explanation::Explanation;
 use brickproof_flash_model::boot::nordic_legacy::{BankCode, Boot, MBR_SIZE, NordicLegacy, Outcome, SoftdeviceInfo};
 use brickproof_flash_model::flash::{Controller, Flash, Interruption};
 use brickproof_simulator::trace::hex;
 
-use super::super::{Failure, explain_nordic};
-use super::nordic::{Answer, Image, Started, in_the_end, tell};
+use super::super::{Failure, explain_parts};
+use super::answer::{Answer, Image, Started, in_the_end, tell};
 use super::{Arguments, Recorder, check_cut, device_hashes, write_files};
 use crate::target::Target;
 
@@ -26,7 +26,7 @@ pub(super) fn run(arguments: &Arguments, target: &Target, mut flash: Flash) -> R
     // Of a boot that was cut the question is what that leaves. Registers keep nothing over a power loss.
     let explanation = dumped.unwrap_or_else(|| legacy.explain(&flash, super::Entry::default()));
     let answer = answer(&boot, target, &legacy, explanation, operations, &flash);
-    tell(arguments, target, explain_nordic::legacy(own.options().kind), &answer)
+    tell(arguments, target, explain_parts::legacy(own.options().kind), &answer)
 }
 
 /// What this bootloader does not look at is not asked of it.
@@ -64,7 +64,7 @@ fn answer(
         Err(interruption) => ("interrupted", Some(interruption.to_string()), None),
         Ok(boot) => match &boot.outcome {
             Outcome::Application { start, hash, .. } => {
-                ("boot", None, Some(Started { offset: *start, version: None, hash: hex(hash) }))
+                ("boot", None, Some(Started { offset: *start, version: None, hash: Some(hex(hash)) }))
             }
             Outcome::DfuMode { reason, .. } => ("dfu-mode", Some(reason.to_string()), None),
             Outcome::Reset => ("reset", None, None),

@@ -55,10 +55,15 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Vec<Record>, Failure> {
         let lines = text.lines().count();
         return Err(mistake(lines, "the file ends without an end-of-file record: it is cut off".into()));
     }
+    sorted(path, records)
+}
+
+/// By address; none gives other bytes than another for the same address.
+pub(super) fn sorted(path: &Path, mut records: Vec<Record>) -> Result<Vec<Record>, Failure> {
     records.sort_by_key(|record| record.address);
     check_overlaps(&records).map_err(|(record, other, at)| {
         let (first, last) = (record.line.min(other.line), record.line.max(other.line));
-        mistake(last, format!("other bytes than line {first} has for the address {at:#x}"))
+        Failure::Usage(format!("{}:{last}: other bytes than line {first} has for the address {at:#x}", path.display()))
     })?;
     Ok(records)
 }

@@ -1,4 +1,4 @@
-//! Flash dumps: raw, or Intel HEX by extension.
+//! Flash dumps: raw, or by extension Intel HEX or Motorola S-records.
 //!
 //! | file | goes to |
 //! |---|---|
@@ -6,11 +6,13 @@
 //! | `dump.bin` | the only device; with several, the only one of exactly this size |
 //! | `DEVICE=dump.hex` | that device; records elsewhere are left out |
 //! | `dump.hex` | every device whose addresses it has |
+//! | `.s37`, `.srec`, `.mot` | the same as `.hex` |
 //!
 //! Addresses in HEX files are those of the layout (`base` of the device). What no file gives is erased, and
 //! that is said, because it may be the wrong answer.
 
 mod hex;
+mod srec;
 
 use std::path::{Path, PathBuf};
 
@@ -92,9 +94,43 @@ struct Loader<'a> {
     notes: Vec<String>,
 }
 
-/// The number of records of an Intel HEX file.
-pub(super) fn read_hex(path: &Path, bytes: &[u8]) -> Result<usize, Failure> {
-    hex::read(path, bytes).map(|records| records.len())
+/// The number of records of a file with addresses.
+pub(super) fn count_records(path: &Path, bytes: &[u8]) -> Result<usize, Failure> {
+    records(path, bytes).map(|records| records.len())
+}
+
+/// The data records of a file with addresses, by address.
+fn records(path: &Path, bytes: &[u8]) -> Result<Vec<Record>, Failure> {
+    if is_srec(path) { srec::read(path, bytes) } else { hex::read(path, bytes) }
+}
+
+/// Largest gap between records that is filled, in bytes: within a page of any EFR32.
+const GAP: u64 = 8192;
+
+/// The bytes of a file with addresses, in pieces of whole words: ascending, with gaps between them that no page reaches over.
+/// Smaller gaps are erased bytes, so that nothing begins in the middle of a page that is not erased.
+pub(super) fn pieces(path: &Path, bytes: &[u8]) -> Result<Vec<(u32, Vec<u8>)>, Failure> {
+    const MOST: u64 = 16 << 20;
+    let mut pieces: Vec<(u64, Vec<u8>)> = Vec::new();
+    let mut all = 0;
+    for record in records(path, bytes)? {
+        let start = record.address / 4 * 4;
+        let end = (record.address + record.data.len() as u64).next_multiple_of(4);
+        if pieces.last().is_none_or(|(from, piece)| start > from + piece.len() as u64 + GAP) {
+            pieces.push((start, Vec::new()));
+        }
+        let Some((from, piece)) = pieces.last_mut() else { break };
+        let len = usize::try_from(end - *from).unwrap_or(usize::MAX).max(piece.len());
+        all += (len - piece.len()) as u64;
+        if all > MOST {
+            let name = path.display();
+            return Err(Failure::Usage(format!("{name}: more than {MOST} bytes are no firmware of one chip")));
+        }
+        piece.resize(len, 0xff);
+        let at = (record.address - *from) as usize;
+        piece[at..at + record.data.len()].copy_from_slice(&record.data);
+    }
+    Ok(pieces.into_iter().map(|(from, piece)| (u32::try_from(from).unwrap_or(u32::MAX), piece)).collect())
 }
 
 /// The firmware of an Intel HEX file: what lies behind the MBR and before the UICR of a chip of Nordic's, with gaps erased,
@@ -103,7 +139,7 @@ pub(super) fn firmware_of_hex(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, Fail
     const MBR_END: u64 = 0x1000;
     const UICR: u64 = 0x1000_0000;
     const MOST: u64 = 16 << 20;
-    let records = hex::read(path, bytes)?;
+    let records = records(path, bytes)?;
     let all = records.iter().filter_map(|record| {
         let skipped = usize::try_from(MBR_END.saturating_sub(record.address)).unwrap_or(usize::MAX);
         let data = record.data.get(skipped..).filter(|data| !data.is_empty() && record.address < UICR)?;
@@ -138,7 +174,7 @@ pub(super) fn load(files: &[DeviceFile], layout: &Layout, flash: &mut Flash) -> 
             return Err(Failure::Usage(format!("{}: {len} bytes are no dump of a flash", file.path.display())));
         }
         let bytes = read_file(&file.path)?;
-        if is_hex(&file.path) {
+        if has_addresses(&file.path) {
             loader.hex(file, &bytes)?;
         } else {
             loader.raw(file, &bytes)?;
@@ -162,6 +198,9 @@ impl<'a> Loader<'a> {
         if bytes.first() == Some(&b':') && bytes.is_ascii() {
             return fail("this is Intel HEX\n  remedy: give it a name that ends in .hex".into());
         }
+        if bytes.starts_with(b"S0") && bytes.is_ascii() {
+            return fail("these are S-records\n  remedy: give it a name that ends in .s37".into());
+        }
         let index = file.raw_device(self.layout, Some(bytes.len()))?;
         let spec = &self.layout.devices[index];
         let len = spec.geometry.len();
@@ -184,7 +223,7 @@ impl<'a> Loader<'a> {
 
     fn hex(&mut self, file: &'a DeviceFile, bytes: &[u8]) -> Result<(), Failure> {
         let name = file.path.display();
-        let records = hex::read(&file.path, bytes)?;
+        let records = records(&file.path, bytes)?;
         let named = file.named(self.layout)?;
         let mut outside: Option<(usize, u64, usize)> = None;
         for record in &records {
@@ -327,7 +366,7 @@ pub(super) fn save(files: &[DeviceFile], layout: &Layout, flash: &Flash) -> Resu
     for file in files {
         let text;
         let dumps: Vec<(&DeviceSpec, Vec<u8>)>;
-        let bytes = if is_hex(&file.path) {
+        let bytes = if has_addresses(&file.path) {
             let named = file.named(layout)?;
             let chosen = layout.devices.iter().zip(flash.devices()).enumerate();
             dumps = chosen
@@ -340,7 +379,8 @@ pub(super) fn save(files: &[DeviceFile], layout: &Layout, flash: &Flash) -> Resu
                     file.path.display()
                 )));
             }
-            text = hex::write(&dumps).map_err(|error| Failure::Usage(format!("{}: {error}", file.path.display())))?;
+            let failed = |error| Failure::Usage(format!("{}: {error}", file.path.display()));
+            text = if is_srec(&file.path) { srec::write(&dumps) } else { hex::write(&dumps).map_err(failed)? };
             text.into_bytes()
         } else {
             let index = file.raw_device(layout, None)?;
@@ -372,7 +412,15 @@ fn device_names(layout: &Layout) -> String {
     layout.devices.iter().map(|device| device.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// Whether a file is Intel HEX, by its name.
-pub(super) fn is_hex(path: &Path) -> bool {
-    path.extension().is_some_and(|end| ["hex", "ihex", "ihx"].iter().any(|hex| end.eq_ignore_ascii_case(hex)))
+/// Whether a file has addresses, by its name: Intel HEX, or S-records.
+pub(super) fn has_addresses(path: &Path) -> bool {
+    ends_in(path, &["hex", "ihex", "ihx"]) || is_srec(path)
+}
+
+fn is_srec(path: &Path) -> bool {
+    ends_in(path, &["s37", "s28", "s19", "srec", "mot"])
+}
+
+fn ends_in(path: &Path, ends: &[&str]) -> bool {
+    path.extension().is_some_and(|end| ends.iter().any(|known| end.eq_ignore_ascii_case(known)))
 }

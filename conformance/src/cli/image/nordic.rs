@@ -171,7 +171,7 @@ fn show_legacy(packet: &LegacyInitPacket, bytes: &[u8], firmware: Option<&[u8]>)
 }
 
 /// The keys that everybody has.
-fn known_keys() -> Vec<(&'static str, PublicKey)> {
+pub(super) fn known_keys() -> Vec<(&'static str, PublicKey)> {
     let keys = [
         ("of brickproof's development key, which everybody has", brickproof_scenarios::DEVELOPMENT_KEY),
         ("of brickproof's production key, which everybody has", brickproof_scenarios::PRODUCTION_KEY),

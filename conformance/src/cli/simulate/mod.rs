@@ -33,7 +33,7 @@ use crate::scenario::TimingSpec;
 use crate::target::Target;
 
 use output::Output;
-use slots::{SlotFile, fill, fill_nordic, slot};
+use slots::{SlotFile, fill, fill_nordic, fill_silabs, slot};
 
 /// Targets on one bus.
 const COUNT_MAX: i64 = 1000;
@@ -66,7 +66,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0))]
     control: SocketAddr,
     /// What is in a slot: primary=FILE:confirmed, secondary=FILE:pending, primary=FILE:testing, ...; on a target of
-    /// Nordic's application=FILE[:VERSION] (raw, .hex, or that of a package)
+    /// Nordic's application=FILE[:VERSION] (raw, .hex, or that of a package); of Silicon Labs' application=FILE (.s37, .hex,
+    /// raw, or of a .gbl), slot-0=FILE.gbl
     #[arg(long = "slot", value_name = "NAME=FILE[:STATE]", value_parser = slot)]
     slots: Vec<SlotFile>,
     /// A PEM file with a key that the target trusts besides its own
@@ -117,9 +118,10 @@ fn world(arguments: &Arguments, target: &Target, number: u16, flash: &mut Option
     let flash = match flash {
         Some(flash) => flash.clone(),
         None => {
-            let filled = match board.mcuboot() {
-                Some(mcuboot) => fill(target, mcuboot, &arguments.slots)?,
-                None => fill_nordic(target, &arguments.slots)?,
+            let filled = match (board.mcuboot(), target.of_silabs()) {
+                (Some(mcuboot), _) => fill(target, mcuboot, &arguments.slots)?,
+                (None, Some(own)) => fill_silabs(target, own, &arguments.slots)?,
+                (None, None) => fill_nordic(target, &arguments.slots)?,
             };
             flash.insert(filled).clone()
         }

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use brickproof_flash_model::boot::mcuboot::{Mcuboot, Slot, SwapType};
 use brickproof_flash_model::flash::{Controller, Flash, FlashError, Uncut};
+use brickproof_flash_model::image::gbl::FirmwareBuilder;
 use brickproof_flash_model::image::mcuboot::{ImageVersion, inspect};
 use brickproof_flash_model::image::nordic::builder::application_binary;
 
 use super::super::nordic_files::{Application, VERSION, application, with_version};
-use super::super::{Failure, read_file};
-use crate::target::Target;
+use super::super::{Failure, read_file, silabs_files};
+use crate::scenario::gbl::protected;
+use crate::target::{SilabsTarget, Target};
 
 /// Size of the image that is installed when none is given, in bytes.
 const OWN_IMAGE: usize = 64 << 10;
@@ -26,8 +28,10 @@ pub(super) struct SlotFile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Slot(Slot),
-    /// On a target of Nordic's, with the version that was given.
+    /// On a target without MCUboot, with the version that was given.
     Application(Option<u32>),
+    /// The first storage slot, with a Gecko bootloader.
+    Stored,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +42,7 @@ enum SlotState {
     Testing,
 }
 
-/// Reads `NAME=FILE[:STATE]`, or `application=FILE[:VERSION]`.
+/// Reads `NAME=FILE[:STATE]`, `application=FILE[:VERSION]`, or `slot-0=FILE`.
 pub(super) fn slot(text: &str) -> Result<SlotFile, String> {
     let (name, rest) = text.split_once('=').ok_or("expected NAME=FILE[:STATE], like primary=app.bin:confirmed")?;
     let slot = match name {
@@ -48,9 +52,10 @@ pub(super) fn slot(text: &str) -> Result<SlotFile, String> {
             let (path, version) = with_version(rest)?;
             return Ok(SlotFile { place: Place::Application(version), path, state: SlotState::Plain });
         }
+        "slot-0" => return Ok(SlotFile { place: Place::Stored, path: rest.into(), state: SlotState::Plain }),
         other => {
             return Err(format!(
-                "no slot is called `{other}`: primary or secondary; application on a target of Nordic's"
+                "no slot is called `{other}`: primary or secondary; application on a target of Nordic's or Silicon Labs', and slot-0"
             ));
         }
     };
@@ -86,8 +91,9 @@ pub(super) fn fill(target: &Target, mcuboot: &Mcuboot, slots: &[SlotFile]) -> Re
     }
     for file in slots {
         let Place::Slot(slot) = file.place else {
+            let name = if file.place == Place::Stored { "slot-0" } else { "application" };
             return Err(Failure::Usage(format!(
-                "--slot application: {} has the slots `primary` and `secondary`\n  remedy: primary=FILE:confirmed",
+                "--slot {name}: {} has the slots `primary` and `secondary`\n  remedy: primary=FILE:confirmed",
                 target.name
             )));
         };
@@ -119,6 +125,43 @@ pub(super) fn fill_nordic(target: &Target, slots: &[SlotFile]) -> Result<Flash, 
         (None, Some(own)) => Ok(own.factory_flash(&target.layout, &bytes)?),
         (None, None) => Err(Failure::Harness("a target of no known family".into())),
     }
+}
+
+/// The flash of an EFR32 as it leaves the factory, with the given application or one of our own, and with a file in its slot.
+pub(super) fn fill_silabs(target: &Target, own: &SilabsTarget, slots: &[SlotFile]) -> Result<Flash, Failure> {
+    let start = own.gecko(&target.layout)?.map().application_start();
+    let (mut application, mut stored) = (None, None);
+    for file in slots {
+        let (place, twice) = match file.place {
+            Place::Application(Some(version)) => {
+                return Err(Failure::Usage(format!(
+                    "--slot application=FILE:{version}: applications of {} say their version themselves\n  remedy: leave `:{version}` out",
+                    target.name
+                )));
+            }
+            Place::Application(None) => {
+                let bytes = silabs_files::application(&file.path, start, own.encryption_key().as_ref())?;
+                ("application", application.replace(bytes).is_some())
+            }
+            Place::Stored => ("slot-0", stored.replace(read_file(&file.path)?).is_some()),
+            Place::Slot(_) => {
+                return Err(Failure::Usage(format!(
+                    "--slot: {} has a Gecko bootloader\n  remedy: application=FILE, and slot-0=FILE.gbl where it has a slot",
+                    target.name
+                )));
+            }
+        };
+        if twice {
+            return Err(Failure::Usage(format!("--slot {place} is given twice\n  remedy: one of each")));
+        }
+    }
+    let application = match application {
+        Some(application) => application,
+        None => {
+            protected(&FirmwareBuilder::new(start).version(VERSION).size(OWN_IMAGE), own).map_err(Failure::Harness)?
+        }
+    };
+    Ok(own.factory_flash(&target.layout, &application, stored.as_deref())?)
 }
 
 fn install(

@@ -11,7 +11,7 @@ use super::options::id;
 pub(super) struct Answer {
     pub(super) schema: u32,
     pub(super) target: String,
-    /// `mcuboot`, `nordic-secure`, `nordic-legacy` or `adafruit`.
+    /// `mcuboot`, `nordic-secure`, `nordic-legacy`, `adafruit`, `gecko-apploader` or `gecko-storage`.
     pub(super) bootloader: &'static str,
     pub(super) mode: &'static str,
     /// Both for people.
@@ -224,11 +224,11 @@ impl StoryAnswer {
         answer
     }
 
-    /// Adds what a sweep has found that wants more of the same story.
-    pub(super) fn add_strict(&mut self, strict: Self) {
+    /// Adds what a sweep has found that wants more of the same story; the properties in `broken` are none of its design.
+    pub(super) fn add_strict(&mut self, strict: Self, broken: &[&str]) {
         for mut property in strict.known {
             if !self.known.iter().any(|shown| shown.id == property.id) {
-                property.by_design = true;
+                property.by_design = !broken.contains(&property.id);
                 self.known.push(property);
             }
         }

@@ -29,7 +29,7 @@ impl Given {
             let what = format!("has no MCUboot, and `{}` is a mistake of that", flaw.name());
             return Err(quiet_about("--flaw", target, &what));
         }
-        if let Some(slot) = arguments.slots.iter().find(|slot| !slot.place.is_of_nordic()) {
+        if let Some(slot) = arguments.slots.iter().find(|slot| !slot.place.is_package()) {
             return Err(Failure::Usage(format!(
                 "--slot {}: {} has banks and no slots\n  remedy: application=FILE{} is installed, package=FILE.zip is sent",
                 slot.place.name(),
@@ -42,23 +42,14 @@ impl Given {
 
     /// `room`: bytes that an application may have.
     pub(super) fn new(arguments: &Arguments, target: &Target, room: u32) -> Result<Self, Failure> {
-        let one = |place: Place| {
-            let mut files = arguments.slots.iter().filter(move |slot| slot.place == place);
-            match (files.next(), files.next()) {
-                (Some(_), Some(_)) => {
-                    Err(Failure::Usage(format!("--slot {} is given twice\n  remedy: one of each", place.name())))
-                }
-                (file, _) => Ok(file),
-            }
-        };
-        let (application, application_version) = match one(Place::Application)? {
+        let (application, application_version) = match one(arguments, Place::Application)? {
             Some(slot) => {
                 let application = application(&slot.path, slot.version)?;
                 (application.bytes, application.version)
             }
             None => (application_binary(VERSION, bytes(arguments.installed, room)), VERSION),
         };
-        let package = match one(Place::Package)? {
+        let package = match one(arguments, Place::Package)? {
             Some(slot) => Some((slot.clone(), read(slot, target)?)),
             None => None,
         };
@@ -102,7 +93,19 @@ impl Given {
     }
 }
 
-fn bytes(size: ImageSize, room: u32) -> usize {
+/// The file for a place; there is one at most.
+pub(super) fn one(arguments: &Arguments, place: Place) -> Result<Option<&SlotImage>, Failure> {
+    let mut files = arguments.slots.iter().filter(|slot| slot.place == place);
+    match (files.next(), files.next()) {
+        (Some(_), Some(_)) => {
+            Err(Failure::Usage(format!("--slot {} is given twice\n  remedy: one of each", place.name())))
+        }
+        (file, _) => Ok(file),
+    }
+}
+
+/// A size in bytes, where there is so much room.
+pub(super) fn bytes(size: ImageSize, room: u32) -> usize {
     match size {
         ImageSize::Bytes(bytes) => bytes as usize,
         ImageSize::Max => room as usize,

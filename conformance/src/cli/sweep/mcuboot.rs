@@ -40,7 +40,7 @@ impl Setup {
                 return Err(quiet_about(option, &target, "has MCUboot, and this is for targets of Nordic's"));
             }
         }
-        if let Some(slot) = arguments.slots.iter().find(|slot| slot.place.is_of_nordic()) {
+        if let Some(slot) = arguments.slots.iter().find(|slot| slot.place.is_package()) {
             let what = format!("has the slots `primary` and `secondary`, and no `{}`", slot.place.name());
             return Err(quiet_about("--slot", &target, &what));
         }
@@ -98,8 +98,8 @@ impl Setup {
                 let facts = upload.facts();
                 work.on(&upload, &|finding, tears| Known::of(finding, &facts, tears))
             }
-            Told::Dfu { .. } => {
-                Err(quiet_about("--story", &self.target, "has MCUboot, and this is a story of Nordic's"))
+            Told::Dfu { .. } | Told::Gbl { .. } => {
+                Err(quiet_about("--story", &self.target, "has MCUboot, and this is a story of another bootloader"))
             }
         }
     }

@@ -9,6 +9,7 @@ mod nordic_legacy;
 mod options;
 mod path;
 mod picture;
+mod silabs;
 mod text;
 
 use std::sync::Arc;
@@ -16,7 +17,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use brickproof_flash_model::flash::Flash;
-use brickproof_flash_model::sweep::{self, Depth, End, Finding, Machine, Settings, Tears, explore_until, replay};
+use brickproof_flash_model::sweep::{
+    self, Depth, End, Finding, Machine, Settings, Tears, explore_until, gecko, replay,
+};
 
 use super::explain_text::Of;
 use super::options::{keys, style};
@@ -30,7 +33,7 @@ use crate::target::Target;
 use answer::{Answer, Heading, Made, StoryAnswer};
 use limits::{Limits, Watch};
 pub(super) use options::{AFTER_HELP, Arguments};
-use options::{Cuts, ImageSize, Place, StoryName, Told};
+use options::{Cuts, Family, ImageSize, Place, StoryName, Told};
 use picture::Picture;
 
 /// A person has stopped it: as a shell reports it.
@@ -41,6 +44,7 @@ enum Setup {
     Mcuboot(Box<mcuboot::Setup>),
     Nordic(Box<nordic::Setup>),
     NordicLegacy(Box<nordic_legacy::Setup>),
+    Silabs(Box<silabs::Setup>),
 }
 
 impl Setup {
@@ -48,6 +52,9 @@ impl Setup {
         let target = keys(&arguments.keys)?
             .into_iter()
             .fold(library::target(&arguments.target)?, |target, key| target.trusting(key));
+        if target.of_silabs().is_some() {
+            return silabs::Setup::new(arguments, target).map(|setup| Self::Silabs(Box::new(setup)));
+        }
         if target.of_nordic_legacy().is_some() {
             return nordic_legacy::Setup::new(arguments, target).map(|setup| Self::NordicLegacy(Box::new(setup)));
         }
@@ -62,6 +69,7 @@ impl Setup {
             Self::Mcuboot(setup) => &setup.target,
             Self::Nordic(setup) => &setup.target,
             Self::NordicLegacy(setup) => &setup.target,
+            Self::Silabs(setup) => &setup.target,
         }
     }
 
@@ -71,6 +79,7 @@ impl Setup {
             Self::Mcuboot(setup) => setup.with(story, work),
             Self::Nordic(setup) => setup.with(story, work),
             Self::NordicLegacy(setup) => setup.with(story, work),
+            Self::Silabs(setup) => setup.with(story, work),
         }
     }
 
@@ -79,31 +88,32 @@ impl Setup {
             Self::Mcuboot(setup) => setup.heading(),
             Self::Nordic(setup) => setup.heading(stories),
             Self::NordicLegacy(setup) => setup.heading(stories),
+            Self::Silabs(setup) => setup.heading(stories),
         }
     }
 
     /// The stories that were asked for, each once.
     fn stories(&self, arguments: &Arguments) -> Result<Vec<Told>, Failure> {
-        let given = match self {
-            Self::Mcuboot(_) => None,
-            Self::Nordic(setup) => Some(&setup.given),
-            Self::NordicLegacy(setup) => Some(&setup.given),
+        // A package is told whole.
+        let (family, sent) = match self {
+            Self::Mcuboot(_) => (Family::Mcuboot, None),
+            Self::Nordic(setup) => (Family::Nordic, setup.given.package_stories()),
+            Self::NordicLegacy(setup) => (Family::Nordic, setup.given.package_stories()),
+            Self::Silabs(setup) => (Family::Silabs, setup.package_stories()),
         };
-        let of_nordic = given.is_some();
         let mut stories: Vec<Told> = Vec::new();
-        let named = arguments.stories.iter().flat_map(|name| name.stories(of_nordic));
+        let named = arguments.stories.iter().flat_map(|name| name.stories(family));
         let mut asked: Vec<Told> = named.collect();
         let all = arguments.stories.is_empty() || arguments.stories.contains(&StoryName::All);
-        // A package is told whole.
-        if let Some(sent) = given.filter(|_| all).and_then(|given| given.package_stories()) {
+        if let Some(sent) = sent.filter(|_| all) {
             asked = sent;
         }
         if asked.is_empty() {
-            asked.push(Told::usual(of_nordic));
+            asked.push(Told::usual(family));
         }
         for story in asked {
-            if story.is_of_nordic() != of_nordic {
-                let fitting = Told::names(of_nordic);
+            if story.family() != family {
+                let fitting = Told::names(family);
                 return Err(Failure::Usage(format!(
                     "--story {}: no story of {}\n  remedy: one of: {fitting}",
                     story.name(),
@@ -117,12 +127,22 @@ impl Setup {
         Ok(stories)
     }
 
+    /// Known properties that only show to who wants more than the design promises, and break it all the same: without help from
+    /// outside nothing goes on.
+    fn needs_help(&self) -> &'static [&'static str] {
+        match self {
+            Self::Mcuboot(_) | Self::Nordic(_) | Self::NordicLegacy(_) => &[],
+            Self::Silabs(_) => gecko::known::NEED_A_BUTTON,
+        }
+    }
+
     /// A flash, explained.
     fn explain(&self, flash: &Flash, of: Of<'_>, style: Style) -> String {
         match self {
             Self::Mcuboot(setup) => setup.explain(flash, of, style),
             Self::Nordic(setup) => setup.explain(flash, of, style),
             Self::NordicLegacy(setup) => setup.explain(flash, of, style),
+            Self::Silabs(setup) => setup.explain(flash, of, style),
         }
     }
 }
@@ -199,7 +219,7 @@ fn explore_all(arguments: &Arguments, setup: &Setup, depth: Depth) -> Result<u8,
         let (mut story, picture) = setup.with(name, sweep)?;
         if let Some(strict) = name.strict() {
             let sweep = Sweep { arguments, story: strict, depth, limits: &limits };
-            story.add_strict(setup.with(strict, sweep)?.0);
+            story.add_strict(setup.with(strict, sweep)?.0, setup.needs_help());
         }
         if output {
             print(&text::story(bootloader, &story, words))?;
@@ -282,7 +302,7 @@ fn replay_line(arguments: &Arguments, story: Told, path: &str) -> String {
     let mut words = vec!["brickproof".to_owned(), "sweep".into(), "--target".into(), arguments.target.clone()];
     let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
     let sent = arguments.slots.iter().any(|slot| slot.place == Place::Package);
-    if sent || story.name() != Told::usual(story.is_of_nordic()).name() {
+    if sent || story.name() != Told::usual(story.family()).name() {
         add("--story", story.name().into());
     }
     let made = |size: ImageSize| match size {

@@ -7,7 +7,7 @@ use brickproof_flash_model::image::nordic::{ImageKind, InitPacket, InitPacketBui
 use brickproof_flash_model::sweep::nordic::{Installed, Known, Package, Update};
 
 use super::super::explain_text::Of;
-use super::super::{Failure, explain_nordic};
+use super::super::{Failure, explain_parts};
 use super::answer::Heading;
 use super::given::{Given, holds, image, version_text};
 use super::options::{Arguments, Told};
@@ -165,15 +165,15 @@ impl Setup {
         let options = self.nordic.options();
         let (mode, banks) =
             if options.single_bank { ("single-bank", "single bank") } else { ("dual-bank", "dual bank") };
-        let words = format!("{}, {banks}", explain_nordic::secure(options.profile.name()));
+        let words = format!("{}, {banks}", explain_parts::secure(options.profile.name()));
         Ok(Heading { bootloader: "nordic-secure", mode, words, images })
     }
 
     /// A flash, explained.
     pub(super) fn explain(&self, flash: &Flash, of: Of<'_>, style: Style) -> String {
         let explanation = self.nordic.explain(flash);
-        let bootloader = explain_nordic::secure(explanation.profile);
-        explain_nordic::explain(&self.target.name, &bootloader, &explanation, of, style)
+        let bootloader = explain_parts::secure(explanation.profile);
+        explain_parts::explain(&self.target.name, &bootloader, &explanation, of, style)
     }
 }
 

@@ -10,7 +10,7 @@ use brickproof_flash_model::sweep::{End, Path, replay};
 
 use super::super::explain_text::Of;
 use super::super::nordic_files::VERSION;
-use super::super::{Failure, explain_nordic};
+use super::super::{Failure, explain_parts};
 use super::answer::Heading;
 use super::given::{Given, holds, image, version_text};
 use super::options::{Arguments, Place, Told};
@@ -226,15 +226,15 @@ impl Setup {
         };
         let (mode, banks) =
             if options.single_bank { ("single-bank", "single bank") } else { ("dual-bank", "dual bank") };
-        let words = format!("{}, {banks}", explain_nordic::legacy(options.kind));
+        let words = format!("{}, {banks}", explain_parts::legacy(options.kind));
         Ok(Heading { bootloader, mode, words, images })
     }
 
     /// A flash, explained.
     pub(super) fn explain(&self, flash: &Flash, of: Of<'_>, style: Style) -> String {
         let explanation = self.legacy.explain(flash, Entry::default());
-        let bootloader = explain_nordic::legacy(self.legacy.options().kind);
-        explain_nordic::explain(&self.target.name, bootloader, &explanation, of, style)
+        let bootloader = explain_parts::legacy(self.legacy.options().kind);
+        explain_parts::explain(&self.target.name, bootloader, &explanation, of, style)
     }
 }
 

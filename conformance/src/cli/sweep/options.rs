@@ -23,8 +23,8 @@ pub(in super::super) struct Arguments {
     /// The board and its bootloader: a profile or a path to a .toml file
     #[arg(long, default_value = "nrf52840-mcuboot-swap-move")]
     pub(super) target: String,
-    /// What happens without a power loss; may be given several times [default: test-then-revert; for a target of Nordic's
-    /// application]. In all stories of MCUboot but the uploads the application is handed an update whose upload is not cut
+    /// What happens without a power loss; may be given several times [default: test-then-revert; for a target without
+    /// MCUboot application]. In all stories of MCUboot but the uploads the application is handed an update whose upload is not cut
     #[arg(long = "story", value_enum)]
     pub(super) stories: Vec<StoryName>,
     /// Which power losses: none, linear (one), depth:N (up to N), exhaustive (any number), id:PATH (exactly these, told
@@ -36,7 +36,7 @@ pub(in super::super) struct Arguments {
     pub(super) tears: Tears,
     /// An image file in a slot: primary=FILE[:confirmed] is installed, secondary=FILE is the update. On a target of
     /// Nordic's: application=FILE[:VERSION] (raw, .hex, or that of a package; no VERSION with Legacy DFU) is installed,
-    /// package=FILE.zip is the update
+    /// package=FILE.zip is the update; of Silicon Labs' application=FILE (.s37, .hex, raw, or of a .gbl), package=FILE.gbl
     #[arg(long = "slot", value_name = "NAME=FILE[:STATE]", value_parser = slot)]
     pub(super) slots: Vec<SlotImage>,
     /// Size of the installed image that is made when no file is given: "96 KiB", 98304, or max
@@ -49,8 +49,8 @@ pub(in super::super) struct Arguments {
     /// Nordic: updates take the place of the application at once, whatever the target says
     #[arg(long)]
     pub(super) single_bank: bool,
-    /// Nordic, with --cuts id:PATH: want what the design does not promise, too: a trial, an application at any time, and
-    /// that what was acknowledged gets installed
+    /// Nordic and Silicon Labs, with --cuts id:PATH: want what the design does not promise, too: a trial, an application at
+    /// any time, and that what was acknowledged gets installed
     #[arg(long)]
     pub(super) strict: bool,
     /// A PEM file with a key that the bootloader trusts besides its own
@@ -109,22 +109,26 @@ pub(super) enum StoryName {
     Upload,
     /// Likewise, and it waits for the device and goes on
     UploadGoesOn,
-    /// Nordic: an application by DFU
+    /// Nordic, Silicon Labs: an application by DFU, or in a GBL file
     Application,
     /// Nordic: a SoftDevice
     Softdevice,
-    /// Nordic: a bootloader
+    /// Nordic, Silicon Labs: a bootloader
     Bootloader,
     /// Nordic: a SoftDevice and a bootloader as one image
     SoftdeviceBootloader,
+    /// Silicon Labs: a bootloader and an application in one file
+    BootloaderApplication,
     /// All but the uploads
     All,
 }
 
 impl StoryName {
-    /// `all` depends on the target.
-    pub(super) fn stories(self, of_nordic: bool) -> Vec<Told> {
+    /// What it means depends on the target.
+    pub(super) fn stories(self, family: Family) -> Vec<Told> {
         match self {
+            Self::Application if family == Family::Silabs => vec![Told::gbl(Contents::Application)],
+            Self::Bootloader if family == Family::Silabs => vec![Told::gbl(Contents::Bootloader)],
             Self::TestThenRevert => vec![Told::Boot(Story::TestThenRevert)],
             Self::TestThenConfirm => vec![Told::Boot(Story::TestThenConfirm)],
             Self::Permanent => vec![Told::Boot(Story::Permanent)],
@@ -135,8 +139,41 @@ impl StoryName {
             Self::Softdevice => vec![Told::dfu(ImageKind::Softdevice)],
             Self::Bootloader => vec![Told::dfu(ImageKind::Bootloader)],
             Self::SoftdeviceBootloader => vec![Told::dfu(ImageKind::SoftdeviceBootloader)],
-            Self::All if of_nordic => DFU.map(Told::dfu).to_vec(),
-            Self::All => Story::ALL.map(Told::Boot).to_vec(),
+            Self::BootloaderApplication => vec![Told::gbl(Contents::BootloaderApplication)],
+            Self::All => match family {
+                Family::Mcuboot => Story::ALL.map(Told::Boot).to_vec(),
+                Family::Nordic => DFU.map(Told::dfu).to_vec(),
+                Family::Silabs => Contents::ALL.map(Told::gbl).to_vec(),
+            },
+        }
+    }
+}
+
+/// Whose stories are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    Mcuboot,
+    Nordic,
+    Silabs,
+}
+
+/// What a GBL file brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Contents {
+    Application,
+    Bootloader,
+    BootloaderApplication,
+}
+
+impl Contents {
+    const ALL: [Self; 3] = [Self::Application, Self::Bootloader, Self::BootloaderApplication];
+
+    /// In words.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Application => "file with an application",
+            Self::Bootloader => "file with a bootloader",
+            Self::BootloaderApplication => "file with bootloader and application",
         }
     }
 }
@@ -159,37 +196,57 @@ pub(super) enum Told {
         /// Wants what the design does not promise.
         strict: bool,
     },
+    /// An update by a GBL file.
+    Gbl {
+        /// What is in it.
+        contents: Contents,
+        /// Wants what the design does not promise.
+        strict: bool,
+    },
 }
 
 impl Told {
+    fn gbl(contents: Contents) -> Self {
+        Self::Gbl { contents, strict: false }
+    }
+
     pub(super) fn dfu(kind: ImageKind) -> Self {
         Self::Dfu { kind, strict: false }
     }
 
     /// The one that is told when nobody says another one.
-    pub(super) fn usual(of_nordic: bool) -> Self {
-        if of_nordic { Self::dfu(ImageKind::Application) } else { Self::Boot(Story::default()) }
+    pub(super) fn usual(family: Family) -> Self {
+        match family {
+            Family::Mcuboot => Self::Boot(Story::default()),
+            Family::Nordic => Self::dfu(ImageKind::Application),
+            Family::Silabs => Self::gbl(Contents::Application),
+        }
     }
 
     /// All names of a family.
-    pub(super) fn names(of_nordic: bool) -> String {
+    pub(super) fn names(family: Family) -> String {
         let all = StoryName::value_variants().iter().filter(|name| **name != StoryName::All);
-        let stories = all.flat_map(|name| name.stories(of_nordic)).filter(|story| story.is_of_nordic() == of_nordic);
+        let stories = all.flat_map(|name| name.stories(family)).filter(|story| story.family() == family);
         stories.map(Self::name).collect::<Vec<_>>().join(", ")
     }
 
-    pub(super) fn is_of_nordic(self) -> bool {
-        matches!(self, Self::Dfu { .. })
+    pub(super) fn family(self) -> Family {
+        match self {
+            Self::Boot(_) | Self::Upload(_) => Family::Mcuboot,
+            Self::Dfu { .. } => Family::Nordic,
+            Self::Gbl { .. } => Family::Silabs,
+        }
     }
 
     pub(super) fn is_strict(self) -> bool {
-        matches!(self, Self::Dfu { strict: true, .. })
+        matches!(self, Self::Dfu { strict: true, .. } | Self::Gbl { strict: true, .. })
     }
 
     /// The same with all that one may want, where that is another story.
     pub(super) fn strict(self) -> Option<Self> {
         match self {
             Self::Dfu { kind, .. } => Some(Self::Dfu { kind, strict: true }),
+            Self::Gbl { contents, .. } => Some(Self::Gbl { contents, strict: true }),
             Self::Boot(_) | Self::Upload(_) => None,
         }
     }
@@ -197,7 +254,10 @@ impl Told {
     /// Size of its update when nobody says another one; `None` where that depends on what is installed.
     pub(super) fn update_size(self) -> Option<ImageSize> {
         match self {
-            Self::Dfu { kind: ImageKind::Application, .. } | Self::Boot(_) | Self::Upload(_) => Some(UPDATE),
+            Self::Gbl { contents: Contents::Bootloader, .. } => None,
+            Self::Dfu { kind: ImageKind::Application, .. } | Self::Gbl { .. } | Self::Boot(_) | Self::Upload(_) => {
+                Some(UPDATE)
+            }
             Self::Dfu { .. } => None,
         }
     }
@@ -207,9 +267,14 @@ impl Told {
             Self::Boot(story) => story.name(),
             Self::Upload(Again::FromTheStart) => "upload",
             Self::Upload(Again::GoesOn) => "upload-goes-on",
-            Self::Dfu { kind: ImageKind::Application, .. } => "application",
+            Self::Dfu { kind: ImageKind::Application, .. } | Self::Gbl { contents: Contents::Application, .. } => {
+                "application"
+            }
             Self::Dfu { kind: ImageKind::Softdevice, .. } => "softdevice",
-            Self::Dfu { kind: ImageKind::Bootloader, .. } => "bootloader",
+            Self::Dfu { kind: ImageKind::Bootloader, .. } | Self::Gbl { contents: Contents::Bootloader, .. } => {
+                "bootloader"
+            }
+            Self::Gbl { contents: Contents::BootloaderApplication, .. } => "bootloader-application",
             Self::Dfu { kind: ImageKind::SoftdeviceBootloader, .. } => "softdevice-bootloader",
         }
     }
@@ -298,7 +363,8 @@ impl Place {
         matches!(self, Self::Primary | Self::Application)
     }
 
-    pub(super) fn is_of_nordic(self) -> bool {
+    /// Whether it is of a target without MCUboot.
+    pub(super) fn is_package(self) -> bool {
         matches!(self, Self::Application | Self::Package)
     }
 }
@@ -320,7 +386,7 @@ fn slot(text: &str) -> Result<SlotImage, String> {
     let all = [Place::Primary, Place::Secondary, Place::Application, Place::Package];
     let Some(place) = all.into_iter().find(|place| place.name() == name) else {
         return Err(format!(
-            "no slot is called `{name}`: primary or secondary; application or package on a target of Nordic's"
+            "no slot is called `{name}`: primary or secondary; application or package on a target of Nordic's or Silicon Labs'"
         ));
     };
     if place == Place::Application {

@@ -100,9 +100,9 @@ fn colour(end: &str, answer: &StoryAnswer) -> &'static str {
         BAD
     } else if answer.known.iter().flat_map(|property| &property.ways).any(|way| way.what == end) {
         KNOWN
-    } else if end.starts_with("the old image") {
+    } else if end.starts_with("the old image") || end.starts_with("the old application") {
         OLD
-    } else if end.starts_with("the new image") || end.starts_with("an application runs") {
+    } else if ["the new image", "the new application", "an application runs"].iter().any(|new| end.starts_with(new)) {
         NEW
     } else {
         OTHER

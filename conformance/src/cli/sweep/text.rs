@@ -61,6 +61,9 @@ pub(super) fn story(bootloader: &str, answer: &StoryAnswer, style: Style) -> Str
         );
         let assumed = match bootloader {
             "nordic-secure" => "the uploader sends again what is not acknowledged",
+            "gecko-apploader" | "gecko-storage" => {
+                "the initiator looks which version runs, and sends the file again from its first byte; the button where an application is torn"
+            }
             _ => {
                 "the uploader begins again from the start, by cable where Bluetooth LE does not reach, by the button where an application is torn"
             }

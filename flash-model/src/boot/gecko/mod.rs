@@ -8,6 +8,7 @@
 //! | `application` | whether an application may be started; versions that were started |
 //! | `run` | a boot: [`Gecko::boot`] |
 //! | `report` | what it did, in words |
+//! | [`explain`] | a flash in words: what is there, what happens next, what helps |
 //! | `storage` | installing from a storage slot, and what an application does with a slot |
 //! | [`apploader`] | an update in place |
 //! | `upgrade` | a new bootloader comes into its place |
@@ -16,6 +17,7 @@
 mod application;
 pub mod apploader;
 pub mod codes;
+pub mod explain;
 pub mod map;
 pub mod options;
 pub mod parser;

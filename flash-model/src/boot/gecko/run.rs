@@ -38,7 +38,7 @@ const INVALID: u16 = 0xc33c;
 /// The upper 12 bits while resets are counted; the lower 4 are the count.
 const COUNTER: u16 = 0xabc0;
 /// Resets in a row after which a storage bootloader halts.
-const RESETS_MAX: u16 = 2;
+pub(super) const RESETS_MAX: u16 = 2;
 /// The reason that an old Bluetooth stack leaves, with a signature of 0.
 const OLD_STACK: u16 = 0x0001;
 

@@ -7,7 +7,7 @@ use super::{
     BankCode, Boot, DfuReason, Entry, Kind, MBR_SIZE, NordicLegacy, Outcome, Settings, SoftdeviceInfo, Transport,
     Unbootable,
 };
-use crate::boot::nordic::explain::{Explanation, NextBoot, Oddity, PartText, Remedy};
+use crate::boot::explanation::{Explanation, NextBoot, Oddity, PartText, Remedy};
 use crate::flash::{Area, Controller, Flash, Uncut};
 
 /// Boots that are tried: an installation has two resets.

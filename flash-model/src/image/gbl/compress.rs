@@ -177,6 +177,11 @@ pub fn compress(compression: Compression, data: &[u8]) -> Result<Vec<u8>, Compre
 }
 
 /// The decoder of the device, byte by byte; it has no rules about the last bytes of a block but one.
+///
+/// That of the bootloader (`boot/gecko/parser/lz4.rs`) is another one on purpose. It gets its block in pieces and writes
+/// words to flash, from which it reads back whatever is there; it has no limit, and goes on or hangs where this one names the
+/// place of a fault. Shared would be the six states of a block, and lost that each is a check of the other
+/// (`conformance/fuzz`, `gbl_image`: what is good here is taken there).
 fn decompress_lz4(data: &[u8], limit: usize) -> Result<Vec<u8>, CompressionFault> {
     const END: CompressionFault = CompressionFault::Lz4End;
     let too_large = CompressionFault::TooLarge { limit };

@@ -26,8 +26,9 @@ fn properties(image: &[u8], base: u32) -> Vec<(u32, u32)> {
 }
 
 /// The words of a vector table that are looked at, and the properties, of the application, of the bootloader, and of one that
-/// is put aside. The images say where their properties are.
-pub(super) fn fields(gecko: &Gecko, applications: &[&[u8]], bootloaders: &[&[u8]]) -> Vec<FieldSpan> {
+/// is put aside. The images say where their properties are. `staged`: there is a bootloader in the file; without one nothing
+/// reads where one would be put aside, which is in the middle of a longer application.
+pub(super) fn fields(gecko: &Gecko, applications: &[&[u8]], bootloaders: &[&[u8]], staged: bool) -> Vec<FieldSpan> {
     let map = gecko.map();
     let mut fields = Vec::new();
     let mut add = |base: u32, (offset, len): (u32, u32), kind: FieldKind, name: &'static str| {
@@ -44,7 +45,8 @@ pub(super) fn fields(gecko: &Gecko, applications: &[&[u8]], bootloaders: &[&[u8]
         add(application, found, FieldKind::Part, APPLICATION);
     }
     let bootloader = map.main_stage();
-    for (base, name) in [(bootloader, BOOTLOADER), (gecko.upgrade_location(), STAGED)] {
+    let aside = staged.then_some((gecko.upgrade_location(), STAGED));
+    for (base, name) in std::iter::once((bootloader, BOOTLOADER)).chain(aside) {
         add(base, PROPERTIES_POINTER, FieldKind::Part, name);
         for found in bootloaders.iter().flat_map(|image| properties(image, bootloader)) {
             add(base, found, FieldKind::Part, name);

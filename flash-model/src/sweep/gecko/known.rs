@@ -41,6 +41,10 @@ impl Known {
     }
 }
 
+/// Those that a button gets over, which not every product has: they show to who wants more than the design promises, and
+/// break it all the same.
+pub const NEED_A_BUTTON: &[&str] = &["half-erased-application-starts", "torn-program-counter"];
+
 /// All of them.
 pub const ALL: &[Known] = &[
     Known {

@@ -39,7 +39,7 @@ use upload::{Ended, Upload};
 
 use super::cutter::Reset;
 use super::{Cutter, End, FieldSpan, Machine, Region, Violation};
-use crate::boot::gecko::{AppLoader, Boot, Decision, Entry, Gecko, Outcome, reason};
+use crate::boot::gecko::{AppLoader, Boot, Entry, Gecko, Outcome, reason};
 use crate::flash::{Controller, Flash};
 use crate::image::gbl::{ApplicationProperties, Gbl, application::signature_type};
 
@@ -159,7 +159,7 @@ impl<'a> Update<'a> {
             bootloaders,
             untouched: 0,
             facts,
-            fields: fields::fields(gecko, &applications, &bootloaders),
+            fields: fields::fields(gecko, &applications, &bootloaders, facts.bootloader),
             regions: fields::regions(gecko, facts.bootloader),
             strict: false,
             flash,
@@ -253,9 +253,12 @@ impl Machine for Update<'_> {
         &self.regions
     }
 
-    /// All of the slot is erased, and the file needs a part of it.
-    fn erased_stays_erased(&self) -> bool {
-        true
+    /// All of a slot is erased, and the file needs a part of it. What an application lies in is erased as it comes.
+    fn erased_stays_erased(&self, device: u8, offset: u32) -> bool {
+        let map = self.gecko.map();
+        map.slots().iter().filter_map(|slot| map.place(slot.address, slot.len).map(|place| (slot.len, place))).any(
+            |(len, (area, start))| area.device == device && (start..start.saturating_add(len)).contains(&offset),
+        )
     }
 
     fn run(&self, flash: &mut Flash, mut state: State, cutter: &mut Cutter<'_, State>) -> End {
@@ -321,32 +324,9 @@ impl Machine for Update<'_> {
 /// A boot in a line.
 #[must_use]
 pub fn told(boot: &Boot) -> String {
-    let mut line = String::new();
-    for decision in &boot.decisions {
-        line += &match decision {
-            Decision::CopiesBootloader { size } => format!("a new bootloader of {size} bytes is put into its place; "),
-            Decision::Asked { reason } => format!("the bootloader is asked for ({reason:#06x}); "),
-            Decision::Unbootable(why) => format!("the application cannot be started ({why:?}); "),
-            Decision::Verified { good: true, .. } => "the slot is good; ".into(),
-            Decision::Verified { code, .. } => match code {
-                Some(code) => format!("the slot is refused: {code}; "),
-                None => "the slot is refused; ".into(),
-            },
-            Decision::PutAside { result: Ok(()), .. } => "the new bootloader is put aside; ".into(),
-            Decision::PutAside { result: Err(code), .. } => format!("the new bootloader is not put aside: {code}; "),
-            Decision::Installed { result: Ok(()), .. } => "the application is installed; ".into(),
-            Decision::Installed { result: Err(code), .. } => format!("the application is not installed: {code}; "),
-        };
-    }
-    line += &match &boot.outcome {
-        Outcome::Application => "the application is started".to_owned(),
-        Outcome::AppLoader => "the AppLoader waits".into(),
-        Outcome::Reset { reason } => format!("the device resets ({reason:#06x})"),
-        Outcome::Halted { reason } => format!("the bootloader halts: {reason}"),
-        Outcome::Fault { reason } => format!("a fault: {reason}"),
-        Outcome::Brick { reason } => reason.clone(),
-    };
-    line
+    let mut parts: Vec<String> = boot.decisions.iter().map(ToString::to_string).collect();
+    parts.push(boot.outcome.to_string());
+    parts.join("; ")
 }
 
 /// How a run ends when not even a button helps.

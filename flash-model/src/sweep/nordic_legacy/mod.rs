@@ -280,7 +280,7 @@ impl Machine for Update<'_> {
     }
 
     /// All of bank 1 is erased, and the image needs a part of it.
-    fn erased_stays_erased(&self) -> bool {
+    fn erased_stays_erased(&self, _device: u8, _offset: u32) -> bool {
         true
     }
 

@@ -3,6 +3,8 @@
 //!
 //! So a reference that goes back further than the data of its tag finds what lies in flash before it. And a reference to
 //! no bytes before is repeated for ever: the device hangs.
+//!
+//! [`decompress`](crate::image::gbl::decompress) is another decoder on purpose: it says what is wrong with a whole block.
 
 use super::super::{Code, Stop};
 use super::writer::Writer;

@@ -1,8 +1,9 @@
-//! The explanation of a flash with a bootloader of Nordic's as a person reads it.
+//! The explanation of a flash with a bootloader of Nordic's or of Silicon Labs' as a person reads it.
 
 use std::fmt::Write;
 
-use brickproof_flash_model::boot::nordic::explain::Explanation;
+use brickproof_flash_model::boot::explanation::Explanation;
+use brickproof_flash_model::boot::gecko::Options;
 use brickproof_flash_model::boot::nordic_legacy::Kind;
 
 use super::explain_text::Of;
@@ -19,6 +20,12 @@ pub(super) fn legacy(kind: Kind) -> &'static str {
         Kind::Sdk11 => "Legacy DFU of nRF5 SDK 11",
         Kind::Adafruit => "Legacy DFU of Adafruit's bootloader",
     }
+}
+
+/// A Gecko bootloader.
+pub(super) fn gecko(options: &Options) -> String {
+    let kind = if options.storage { "storage" } else { "AppLoader" };
+    format!("Gecko bootloader, {kind}, Series {}", if options.series_2 { 2 } else { 1 })
 }
 
 /// The explanation as text.
