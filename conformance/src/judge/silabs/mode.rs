@@ -12,7 +12,8 @@ const LOOKS_US: u64 = 3_000_000;
 
 /// SIL-01. Where there is no OTA Data, none is written; where there is, 0x00 is no way into something else.
 ///
-/// An initiator that fails without a word about OTA Data cannot be told from one that gives up: that is SIL-04.
+/// An initiator that leaves at once, for good, gives up for a reason of its own. One that fails without a word about OTA Data
+/// cannot be told from one that gives up: that is SIL-04.
 pub(super) fn by_ota_data(run: &Run<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     for connection in &run.view.connections {
@@ -33,8 +34,12 @@ pub(super) fn by_ota_data(run: &Run<'_>) -> CheckOutcome {
                 seen.met(data.at.n);
                 continue;
             }
+            // It waits for something, or looks for something.
+            let comes_back = run.view.connections.iter().any(|later| later.begun.n > connection.begun.n);
+            let waits = |left: &Place| left.at_us.saturating_sub(start.at.at_us) >= LOOKS_US;
             let other = connection.writes().any(|write| write.to == To::Control && !write.says(START));
-            if let Some(left) = run.left(connection).filter(|left| !other && !run.is_disturbed(start.at, *left)) {
+            let left = run.left(connection).filter(|left| comes_back || waits(left));
+            if let Some(left) = left.filter(|left| !other && !run.is_disturbed(start.at, *left)) {
                 let what = "0x00 is written to a device that has OTA Data, and no data follows: it leads nowhere else";
                 seen.violated(&left, what);
             }
