@@ -9,8 +9,8 @@ use brickproof_flash_model::image::gbl::dependency::words;
 use brickproof_flash_model::image::gbl::device::DeviceCertificate;
 use brickproof_flash_model::image::gbl::{
     ApplicationData, ApplicationProperties, BootRules, Certificate, Compression, Content, Decrypted, Device,
-    EncryptionKey, Finding, Gbl, Report, Severity, Tag, TagKind, Trust, check_application, compress, decompress,
-    verify,
+    EncryptionKey, Finding, Gbl, ImageType, Report, Running, Severity, Tag, TagKind, Trust, check_application,
+    compress, decompress, verify,
 };
 use brickproof_flash_model::image::mcuboot::PublicKey;
 use brickproof_flash_model::image::nordic::crc32;
@@ -304,6 +304,13 @@ pub(super) fn verify_file(
     };
     device.decryption = rules.encryption_key.cloned().or(device.decryption);
     device.slot_size = rules.slot_size.or(device.slot_size);
+    // Which application runs is not known, so that what depends on it is not evaluated.
+    let entries = gbl.map(Gbl::dependencies).unwrap_or_default();
+    if let Some(own) = own.filter(|_| entries.iter().all(|entry| entry.image() != Some(ImageType::Application))) {
+        let options = own.options();
+        let se = options.series_2.then_some(options.se_version);
+        device.running = Some(Running { application: None, bootloader: own.bootloader_version(), se });
+    }
     let keys = match (rules.keys, own) {
         ([], Some(_)) => Vec::new(),
         ([], None) => nordic::development()?,
