@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use super::super::Failure;
 use super::super::silabs_files::{Pieces, application_at};
-use super::{Shown, nordic};
+use super::{Shown, Verified, nordic};
 use crate::scenario::gbl::UNPACKED_MAX;
 use crate::target::Target;
 
@@ -283,10 +283,7 @@ pub(super) struct Rules<'a> {
 }
 
 /// What there is to say of a file that a device takes: what is in it, and warnings; or all that is wrong.
-pub(super) fn verify_file(
-    bytes: &[u8],
-    rules: &Rules<'_>,
-) -> Result<Result<(String, Vec<String>), Vec<String>>, Failure> {
+pub(super) fn verify_file(bytes: &[u8], rules: &Rules<'_>) -> Result<Verified, Failure> {
     let scanned = Gbl::scan(bytes).ok();
     let gbl = scanned.as_ref().map(|(gbl, _)| gbl);
     let own = match rules.target {
@@ -344,12 +341,7 @@ pub(super) fn verify_file(
     Ok(verdict(gbl, &report, device, started.as_ref()))
 }
 
-fn verdict(
-    gbl: Option<&Gbl<'_>>,
-    report: &Report,
-    device: &Device,
-    started: Option<&BootRules>,
-) -> Result<(String, Vec<String>), Vec<String>> {
+fn verdict(gbl: Option<&Gbl<'_>>, report: &Report, device: &Device, started: Option<&BootRules>) -> Verified {
     let of = |severity: Severity| {
         let findings = report.findings.iter().filter(move |finding| finding.severity == severity);
         findings.map(finding_words).collect::<Vec<_>>()

@@ -197,7 +197,7 @@ impl Gecko {
                 Stored::Erased => {}
                 Stored::Bad(why) => add("slot-refused", format!("what is in {name} is refused: {why}")),
                 Stored::Good(file) if self.options().storage => {
-                    self.stored_oddities(flash, name, file, boots, &mut add)
+                    self.stored_oddities(flash, name, file, boots, &mut add);
                 }
                 Stored::Good(_) => add("slot-unused", format!("an AppLoader does not look at {name}")),
             }
