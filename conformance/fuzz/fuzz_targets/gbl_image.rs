@@ -156,9 +156,11 @@ fn uploads(file: &[u8], piece: u8) {
     let file = file.get(..len).unwrap_or_default();
     let (result, flash) = taken(file, 244);
     let (other, other_flash) = taken(file, usize::from(piece));
-    assert_eq!(result, other);
-    assert_eq!(flash.devices()[0].sha256(), other_flash.devices()[0].sha256());
-    assert!(!good || result == Ok(Ok(())), "verified as good: {result:?}");
+    // With which error a file is refused, and behind how much of it, depends on what the parser can hold back of a piece.
+    let taken = result == Ok(Ok(()));
+    assert_eq!(taken, other == Ok(Ok(())), "{result:?} {other:?}");
+    assert!(!taken || flash.devices()[0].sha256() == other_flash.devices()[0].sha256());
+    assert!(!good || taken, "verified as good: {result:?}");
     let mut flash = flash;
     let _ = target.gecko.explain(&flash, Entry::default());
     let mut entry = Entry::default();

@@ -34,7 +34,7 @@ pub(super) fn firmware(path: &Path, address: Option<u32>) -> Result<Pieces, Fail
         bytes.resize(bytes.len().next_multiple_of(4), 0xff);
         let base = address.or_else(|| linked_for(&bytes)).ok_or_else(|| {
             Failure::Usage(format!(
-                "{name}: nothing in it says for which address it is\n  remedy: --address 0x08006000, or a .s37 or .hex file"
+                "{name}: nothing in it says for which address it is\n  remedy: a .s37 or .hex file; of an application also --address 0x08006000"
             ))
         })?;
         vec![(base, bytes)]

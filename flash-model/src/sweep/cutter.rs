@@ -289,9 +289,8 @@ impl<'a, S: State> Cutter<'a, S> {
         let first = geometry.sector_at(range.0).map_or(usize::MAX, |sector| sector.index);
         let touched = geometry.sectors().get(first..).unwrap_or_default();
         let touched: Vec<Sector> = touched.iter().copied().take_while(|sector| sector.offset < range.1).collect();
-        let is_erased = |sector: &Sector| {
-            terms.erased_stays(number, sector.index) && device.is_blank(sector.offset..sector.end())
-        };
+        let is_erased =
+            |sector: &Sector| terms.erased_stays(number, sector.index) && device.is_blank(sector.offset..sector.end());
         if action.erase && touched.iter().all(is_erased) {
             return;
         }

@@ -126,7 +126,7 @@ mod tests {
                     S5030001FB\nS9030000FC\n";
         let records = read(text).unwrap();
         assert_eq!((records.len(), records[0].address, records[0].data.len()), (1, 0, 28));
-        let high = read("S3090801200001020304CB\nS70500000000FA").unwrap();
+        let high = read("S3090801200001020304C3\nS70500000000FA").unwrap();
         assert_eq!((high[0].address, high[0].data.as_slice()), (0x0801_2000, &[1, 2, 3, 4][..]));
         assert_eq!(read("S20801200001020304CC\nS804000000FB").unwrap()[0].address, 0x0001_2000);
     }
@@ -135,7 +135,7 @@ mod tests {
     fn mistakes_name_the_line() {
         for (text, expected) in [
             ("", "app.s37:0: the file ends without a termination record"),
-            ("S3090801200001020304CB", "app.s37:1: the file ends without"),
+            ("S3090801200001020304C3", "app.s37:1: the file ends without"),
             ("hello", "app.s37:1: no S-record: it does not begin"),
             ("S1X", "app.s37:1: no S-record: something in it"),
             ("S1", "app.s37:1: no S-record: it is cut off"),
@@ -148,7 +148,7 @@ mod tests {
             ("S306FFFFFFFF0102F9\nS9030000FC", "app.s37:1: no S-record: it says 6"),
             ("S307FFFFFFFF0102F9\nS9030000FC", "app.s37:1: the record at 0xffffffff reaches"),
             (
-                "S3090801200001020304CB\nS3060801200309C4\nS9030000FC",
+                "S3090801200001020304C3\nS3060801200309C4\nS9030000FC",
                 "app.s37:2: other bytes than line 1 has for the address 0x8012003",
             ),
         ] {

@@ -9,8 +9,8 @@ use brickproof_flash_model::image::gbl::dependency::words;
 use brickproof_flash_model::image::gbl::device::DeviceCertificate;
 use brickproof_flash_model::image::gbl::{
     ApplicationData, ApplicationProperties, BootRules, Certificate, Compression, Content, Decrypted, Device,
-    EncryptionKey, Finding, Gbl, Report, Severity, Tag, TagKind, Trust, check_application, compress, decompress,
-    verify,
+    EncryptionKey, Finding, Gbl, ImageType, Report, Running, Severity, Tag, TagKind, Trust, check_application,
+    compress, decompress, verify,
 };
 use brickproof_flash_model::image::mcuboot::PublicKey;
 use brickproof_flash_model::image::nordic::crc32;
@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use super::super::Failure;
 use super::super::silabs_files::{Pieces, application_at};
-use super::{Shown, nordic};
+use super::{Shown, Verified, nordic};
 use crate::scenario::gbl::UNPACKED_MAX;
 use crate::target::Target;
 
@@ -283,10 +283,7 @@ pub(super) struct Rules<'a> {
 }
 
 /// What there is to say of a file that a device takes: what is in it, and warnings; or all that is wrong.
-pub(super) fn verify_file(
-    bytes: &[u8],
-    rules: &Rules<'_>,
-) -> Result<Result<(String, Vec<String>), Vec<String>>, Failure> {
+pub(super) fn verify_file(bytes: &[u8], rules: &Rules<'_>) -> Result<Verified, Failure> {
     let scanned = Gbl::scan(bytes).ok();
     let gbl = scanned.as_ref().map(|(gbl, _)| gbl);
     let own = match rules.target {
@@ -304,6 +301,13 @@ pub(super) fn verify_file(
     };
     device.decryption = rules.encryption_key.cloned().or(device.decryption);
     device.slot_size = rules.slot_size.or(device.slot_size);
+    // Which application runs is not known, so that what depends on it is not evaluated.
+    let entries = gbl.map(Gbl::dependencies).unwrap_or_default();
+    if let Some(own) = own.filter(|_| entries.iter().all(|entry| entry.image() != Some(ImageType::Application))) {
+        let options = own.options();
+        let se = options.series_2.then_some(options.se_version);
+        device.running = Some(Running { application: None, bootloader: own.bootloader_version(), se });
+    }
     let keys = match (rules.keys, own) {
         ([], Some(_)) => Vec::new(),
         ([], None) => nordic::development()?,
@@ -337,12 +341,7 @@ pub(super) fn verify_file(
     Ok(verdict(gbl, &report, device, started.as_ref()))
 }
 
-fn verdict(
-    gbl: Option<&Gbl<'_>>,
-    report: &Report,
-    device: &Device,
-    started: Option<&BootRules>,
-) -> Result<(String, Vec<String>), Vec<String>> {
+fn verdict(gbl: Option<&Gbl<'_>>, report: &Report, device: &Device, started: Option<&BootRules>) -> Verified {
     let of = |severity: Severity| {
         let findings = report.findings.iter().filter(move |finding| finding.severity == severity);
         findings.map(finding_words).collect::<Vec<_>>()

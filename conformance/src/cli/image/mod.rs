@@ -133,6 +133,9 @@ fn inspect(files: &[PathBuf], encryption: Option<&Path>, json: bool) -> Result<u
     Ok(0)
 }
 
+/// Of a valid file what there is to say, and notes; of another one all that is wrong.
+type Verified = Result<(String, Vec<String>), Vec<String>>;
+
 /// What only some kinds of files are asked.
 struct Asked<'a> {
     slot_size: Option<u32>,
@@ -167,7 +170,7 @@ fn verify(files: &[PathBuf], paths: &[PathBuf], asked: &Asked<'_>) -> Result<u8,
         asked.check(path, kind)?;
         let name = path.display();
         let alone = |what: String| (what, Vec::new());
-        let verified: Result<(String, Vec<String>), Vec<String>> = match kind {
+        let verified: Verified = match kind {
             Kind::Package => nordic::verify_package(path, &bytes, &trusted(&given, nordic::development)?)?.map(alone),
             Kind::InitPacket => nordic::verify_init_packet(&bytes, &trusted(&given, nordic::development)?)?.map(alone),
             Kind::Gbl => {

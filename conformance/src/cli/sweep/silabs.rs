@@ -332,7 +332,7 @@ fn read(slot: &SlotImage, gecko: &Gecko, key: Option<&EncryptionKey>) -> Result<
         Ok(programs) => application_at(&slot.path, &programs, start)?,
         // What cannot be unpacked never comes to be an application, and the sweep shows what becomes of that.
         Err(_) if tags.iter().any(|(tag, _)| matches!(tag.kind, Some(TagKind::ProgramLz4 | TagKind::ProgramLzma))) => {
-            vec![0; FirmwareBuilder::MIN_SIZE]
+            vec![0; gecko.map().page() as usize]
         }
         Err(error) => return Err(mistake(&error)),
     };

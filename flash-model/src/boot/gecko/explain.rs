@@ -197,7 +197,7 @@ impl Gecko {
                 Stored::Erased => {}
                 Stored::Bad(why) => add("slot-refused", format!("what is in {name} is refused: {why}")),
                 Stored::Good(file) if self.options().storage => {
-                    self.stored_oddities(flash, name, file, boots, &mut add)
+                    self.stored_oddities(flash, name, file, boots, &mut add);
                 }
                 Stored::Good(_) => add("slot-unused", format!("an AppLoader does not look at {name}")),
             }
@@ -245,6 +245,7 @@ impl Gecko {
             );
             add("installation-fails", what);
         } else if starts
+            && !boots.iter().any(installs)
             && contents.application
             && self.application_version(flash).is_ok_and(|version| version != Some(file.application.version))
         {
@@ -270,7 +271,7 @@ impl Gecko {
                             "for an update: the application resets with the reason BOOTLOAD, and the file comes in";
                         remedies.push(remedy(what, &asked));
                     }
-                    (true, true) if helps(&asked) => {
+                    (true, true) if helps(&asked) && !boots.iter().any(installs) => {
                         let what = "to install the file in the slot: the application resets with the reason BOOTLOAD";
                         remedies.push(remedy(what, &asked));
                     }
@@ -356,6 +357,11 @@ fn stored_text(stored: &Stored) -> String {
             format!("a whole file, verified: {has}")
         }
     }
+}
+
+/// Whether something is installed from a slot.
+fn installs(boot: &Boot) -> bool {
+    boot.decisions.iter().any(|decision| matches!(decision, Decision::Installed { result: Ok(()), .. }))
 }
 
 /// Whether something can run, or come in.

@@ -7,6 +7,7 @@
 //! | `slot-size` | 0x0402 | longer than the storage slot |
 //! | `header-version` | 0x1009 | not version 3 |
 //! | `header-flags` | | bits that mean nothing |
+//! | `header-twice` | | a header behind the first tag: what a device makes of it is up to what is in it |
 //! | `encryption-required`, `encryption-not-supported`, `signature-required` | 0x100A | the header says what the device does not take |
 //! | `unknown-tag`, `unsupported-tag` | 0x1008 | an id that nobody, or this device does not know |
 //! | `tag-order` | 0x100E | behind a tag that has to come later, or there twice |

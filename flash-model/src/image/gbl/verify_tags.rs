@@ -78,6 +78,11 @@ impl<'a> Check<'a> {
         } else {
             self.order(tag, kind);
         }
+        if kind == TagKind::Header {
+            // The first one is read elsewhere.
+            let message = "a second header, which a device takes for that of another file: make the file again";
+            self.error("header-twice", tag.place, None, message.to_owned());
+        }
         self.side(tag, kind, piece.is_some());
         let content = Content::read(tag, stream);
         if let Err(error) = &content {

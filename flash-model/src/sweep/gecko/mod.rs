@@ -115,7 +115,7 @@ impl<'a> Update<'a> {
     /// An update of a device that is as it left the factory; `flash` is empty but for what must stay untouched.
     ///
     /// # Errors
-    /// What does not fit, and a file that cannot be read.
+    /// What does not fit, a file that cannot be read, and an image that fills no more than half a page.
     pub fn new(
         gecko: &'a Gecko,
         flash: Flash,
@@ -127,6 +127,15 @@ impl<'a> Update<'a> {
         let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         if len(package.application) > map.application_len() || len(package.bootloader) > map.bootloader().1 {
             return Err("the application or the bootloader of the file does not fit".into());
+        }
+        // What an exploration forgets of a torn page is taken for torn.
+        let images = [installed.application, package.application, installed.bootloader, package.bootloader];
+        if let Some(image) = images.iter().find(|image| !image.is_empty() && len(image) <= map.page() / 2) {
+            return Err(format!(
+                "an image of {} bytes fills no more than half a page of {}, and a torn erase need not touch it: that is not swept",
+                image.len(),
+                map.page()
+            ));
         }
         if options.storage && map.slots().first().is_none_or(|slot| len(package.file) > slot.len) {
             return Err(format!("the file has {} bytes, more than the slot", package.file.len()));
@@ -256,9 +265,10 @@ impl Machine for Update<'_> {
     /// All of a slot is erased, and the file needs a part of it. What an application lies in is erased as it comes.
     fn erased_stays_erased(&self, device: u8, offset: u32) -> bool {
         let map = self.gecko.map();
-        map.slots().iter().filter_map(|slot| map.place(slot.address, slot.len).map(|place| (slot.len, place))).any(
-            |(len, (area, start))| area.device == device && (start..start.saturating_add(len)).contains(&offset),
-        )
+        map.slots()
+            .iter()
+            .filter_map(|slot| map.place(slot.address, slot.len).map(|place| (slot.len, place)))
+            .any(|(len, (area, start))| area.device == device && (start..start.saturating_add(len)).contains(&offset))
     }
 
     fn run(&self, flash: &mut Flash, mut state: State, cutter: &mut Cutter<'_, State>) -> End {
