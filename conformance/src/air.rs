@@ -165,7 +165,8 @@ impl Air {
     /// leaves the plain function calls for the link, unless the bootloader of the target is on a serial line.
     #[must_use]
     pub fn suited_to(self, needs: &[String], serial: bool) -> Self {
-        let link = !serial && needs.iter().any(|need| [BLE, PAIRING, SECURE_DFU, LEGACY_DFU, SILABS_OTA].contains(&need.as_str()));
+        let link = !serial
+            && needs.iter().any(|need| [BLE, PAIRING, SECURE_DFU, LEGACY_DFU, SILABS_OTA].contains(&need.as_str()));
         if self == Self::InProcess && link { Self::InProcessBle } else { self }
     }
 }

@@ -499,7 +499,11 @@ fn factory_flash(scenario: &Scenario, images: &ImageSet, target: &Target, board:
         return own.factory_flash(&target.layout, &installed.bytes);
     }
     match target.of_silabs() {
-        Some(own) => own.factory_flash(&target.layout, &installed.bytes, images.other.as_ref().map(|other| other.bytes.as_slice())),
+        Some(own) => own.factory_flash(
+            &target.layout,
+            &installed.bytes,
+            images.other.as_ref().map(|other| other.bytes.as_slice()),
+        ),
         None => Ok(target.layout.blank_flash()),
     }
 }

@@ -12,8 +12,8 @@ use toml::Spanned;
 use super::fault::FaultEntry;
 use super::package::{BootValidation, BootloaderEntry, Contents, LegacySabotage, PackageSpec, SoftdeviceEntry};
 use super::{
-    Broken, ExpectInitiator, ExpectInjected, ExpectPart, ExpectRunning, ExpectState, Expectation, Finally, ImageOrigin,
-    GblSpec, ImageSpec, ImageState, Measure, Scenario, SignedWith, Task, TimingSpec, Version,
+    Broken, ExpectInitiator, ExpectInjected, ExpectPart, ExpectRunning, ExpectState, Expectation, Finally, GblSpec,
+    ImageOrigin, ImageSpec, ImageState, Measure, Scenario, SignedWith, Task, TimingSpec, Version,
 };
 use crate::air::SERIAL_RECOVERY;
 use crate::units::{Duration, Size};

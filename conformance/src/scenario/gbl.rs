@@ -25,7 +25,8 @@
 
 use brickproof_flash_model::image::gbl::content::bootloader_version;
 use brickproof_flash_model::image::gbl::{
-    ApplicationData, Certificate, Compression, Content, FirmwareBuilder, Gbl, GblBuilder, Sabotage, SabotageKeys, TagKind,
+    ApplicationData, Certificate, Compression, Content, FirmwareBuilder, Gbl, GblBuilder, Sabotage, SabotageKeys,
+    TagKind,
 };
 use brickproof_flash_model::image::mcuboot::SigningKey;
 use brickproof_flash_model::layout::Layout;
@@ -197,7 +198,9 @@ fn made(spec: &ImageSpec, own: &SilabsTarget, layout: &Layout, version: u32, siz
     }
     let contents = spec.package.contents;
     if contents.has_softdevice() {
-        return Err("a GBL file has no SoftDevice: `contents` is application, bootloader or bootloader-application".into());
+        return Err(
+            "a GBL file has no SoftDevice: `contents` is application, bootloader or bootloader-application".into()
+        );
     }
     if contents.has_bootloader() {
         // Left out: the next minor version.

@@ -371,7 +371,9 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(Dependency::new(image, comparison, version)));
         }
-        for text in ["", "application", "application => 2", "app > 2", "application > x", "application > 2 3", "se < -1"] {
+        for text in
+            ["", "application", "application => 2", "app > 2", "application > x", "application > 2 3", "se < -1"]
+        {
             assert!(text.parse::<Dependency>().unwrap_err().contains("expected"), "{text}");
         }
     }

@@ -48,7 +48,16 @@ impl FirmwareBuilder {
     #[must_use]
     pub fn new(base: u32) -> Self {
         let data = ApplicationData { kind: 0x20, version: 1, ..ApplicationData::default() };
-        Self { base, size: 8192, stack: 0x2000_8000, data, certificate: None, decrypt_key: None, crc32: false, bootloader: false }
+        Self {
+            base,
+            size: 8192,
+            stack: 0x2000_8000,
+            data,
+            certificate: None,
+            decrypt_key: None,
+            crc32: false,
+            bootloader: false,
+        }
     }
 
     /// A main bootloader for this address, as far as one is looked at before it comes into its place: its properties tell
