@@ -40,5 +40,5 @@ fn the_good_initiator_passes_and_its_oddities_break_nothing() {
 #[test]
 fn every_mutant_is_caught_and_breaks_only_what_it_names() {
     let outcomes = on_all(&mutant::all(), |mutant| ((mutant.name, mutant.breaks, mutant.also), run_all(mutant.policy)));
-    assert_caught(Family::LegacyDfu, outcomes);
+    assert_caught(Family::LegacyDfu, &outcomes);
 }

@@ -41,7 +41,7 @@ fn every_mutant_is_caught_and_breaks_only_what_it_names() {
         let outcomes = Outcomes::of(cases(), |case, world| run_nordic(case, world, mutant.policy, mutant.reporter));
         ((mutant.name, mutant.breaks, mutant.also), outcomes)
     });
-    assert_caught(Family::SecureDfu, outcomes);
+    assert_caught(Family::SecureDfu, &outcomes);
 }
 
 /// A SoftDevice that lets write requests through does not make them right: the update works, and is still a finding.

@@ -41,7 +41,7 @@ fn every_mutant_is_caught_and_breaks_only_what_it_names() {
         let outcomes = Outcomes::of(cases(), |case, world| run_silabs(case, world, mutant.policy, mutant.reporter));
         ((mutant.name, mutant.breaks, mutant.also), outcomes)
     });
-    assert_caught(Family::SilabsOta, outcomes);
+    assert_caught(Family::SilabsOta, &outcomes);
 }
 
 /// A scenario with this fault, on this target.

@@ -116,10 +116,10 @@ pub fn assert_good(family: Family, all: Vec<(&str, Outcomes)>, excused: impl Fn(
 pub type Named = (&'static str, &'static str, &'static [&'static str]);
 
 /// Each mutant has violated exactly what it names, and every requirement of the family has one.
-pub fn assert_caught(family: Family, mutants: Vec<(Named, Outcomes)>) {
+pub fn assert_caught(family: Family, mutants: &[(Named, Outcomes)]) {
     let mut wrong = Vec::new();
     let mut caught = BTreeSet::new();
-    for ((name, breaks, also), outcomes) in &mutants {
+    for ((name, breaks, also), outcomes) in mutants {
         let named: BTreeSet<&str> = also.iter().copied().chain([*breaks]).collect();
         if !outcomes.violated.keys().map(String::as_str).eq(named.iter().copied()) {
             wrong.push(format!("`{name}` names {named:?} and violated {:#?}", outcomes.violated));
