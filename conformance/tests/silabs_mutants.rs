@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use brickproof::initiator::policy::Truthful;
 use brickproof::initiator::silabs::policy::{GoodSilabs, SilabsPolicy};
-use brickproof::judge::Family;
+use brickproof::judge::{self, Family};
 use brickproof::mutant::silabs as mutant;
 use brickproof::runner::case::Case;
 use brickproof::runner::virtual_time::run_silabs;
@@ -95,6 +95,22 @@ fn what_air_and_device_do_is_no_finding() {
     });
     let found: Vec<String> = found.into_iter().flatten().collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// A slot tells nobody that a value was lost: who has not looked at what runs, and reports a success, has said what is not
+/// true.
+#[test]
+fn a_success_is_only_told_where_the_update_runs() {
+    let case = cases().iter().find(|case| case.scenario.id == "silabs-link/slot-lost-value").unwrap();
+    let all = mutant::all();
+    let blind = all.iter().find(|mutant| mutant.breaks == "SIL-23").unwrap();
+    let told = |policy: &dyn SilabsPolicy| {
+        let trace = trace_of(case, |case, world| run_silabs(case, world, policy, &Truthful));
+        let judgement = judge::judge(&case.scenario, &case.images, &trace, false);
+        judgement.findings.into_iter().map(|finding| finding.id).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&GoodSilabs), Vec::<String>::new());
+    assert_eq!(told(blind.policy), ["expect/initiator", "SIL-23"]);
 }
 
 #[test]
