@@ -41,13 +41,16 @@ fn targets() -> &'static [Target] {
             ..Options::apploader()
         };
         let storage = Options { storage: true, ..options.clone() };
-        let series_1 =
-            Options { series_2: false, version_dependency: false, upgrade_size: 0x4000, ..storage.clone() };
+        let series_1 = Options { series_2: false, version_dependency: false, upgrade_size: 0x4000, ..storage.clone() };
         vec![
             target("gecko40-apploader", options.clone(), |_| {}),
-            target("gecko40-apploader", Options { require_signed: true, secure_boot: true, ..options.clone() }, |own| {
-                (own.ota.address, own.ota.after_end, own.ota.queue) = (Address::StaticRandom, AfterEnd::Nothing, 2);
-            }),
+            target(
+                "gecko40-apploader",
+                Options { require_signed: true, secure_boot: true, ..options.clone() },
+                |own| {
+                    (own.ota.address, own.ota.after_end, own.ota.queue) = (Address::StaticRandom, AfterEnd::Nothing, 2);
+                },
+            ),
             target("gecko40-apploader", Options { version_check: true, ..options }, |own| {
                 (own.starts_in_bootloader, own.ota.erase_on_start) = (true, true);
             }),
@@ -80,11 +83,8 @@ fn target(preset: &str, options: Options, change: impl FnOnce(&mut SilabsBoard))
     };
     let flash = factory(&gecko, layout.blank_flash(), &installed).expect("fits");
     let finish = |builder: GblBuilder| {
-        let builder = if options.require_encrypted {
-            builder.encrypt(&EncryptionKey::new([7; 16]), [9; 12])
-        } else {
-            builder
-        };
+        let builder =
+            if options.require_encrypted { builder.encrypt(&EncryptionKey::new([7; 16]), [9; 12]) } else { builder };
         if options.require_signed { builder.sign(&key) } else { builder.unsigned() }.expect("a file")
     };
     let data = FirmwareBuilder::new(start).version(4).data();

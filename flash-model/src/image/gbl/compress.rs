@@ -4,9 +4,9 @@
 //! of the dictionary, size of the data, which a bootloader skips) and has to end with the end marker (simplicity sdk:
 //! `btl_decompress_lz4.c`, `btl_decompress_lzma.c`).
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 
-use lzma_rust2::{EncodeMode, LzmaOptions, LzmaReader, LzmaWriter, MfType};
+use lzma_rust2::{Action, EncodeMode, LzmaOptions, LzmaStream, LzmaWriter, MfType, Status};
 use thiserror::Error;
 
 use super::content::u32_at;
@@ -296,22 +296,26 @@ fn decompress_lzma(data: &[u8], limit: usize) -> Result<Decompressed, Compressio
     // No larger than what may come out; a larger one would only be harder to fill.
     let most = u32::try_from(limit).unwrap_or(u32::MAX).max(4096);
     let dictionary = header.dictionary.min(most);
-    let mut reader =
-        LzmaReader::new_with_props(stream, u64::MAX, header.properties(), dictionary, None).map_err(fault)?;
+    // Unlike the reader of the same library, this one wants the range coder at its end behind the end marker, as a device does.
+    let mut decoder = LzmaStream::new_with_props(u64::MAX, header.properties(), dictionary, None).map_err(fault)?;
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
+    let mut rest = stream;
     loop {
-        let count = reader.read(&mut piece).map_err(fault)?;
-        if count == 0 {
-            break;
-        }
-        if count > limit.saturating_sub(bytes.len()) {
+        let done = decoder.process(rest, &mut piece, Action::Finish).map_err(fault)?;
+        rest = rest.get(done.bytes_consumed..).unwrap_or_default();
+        if done.bytes_produced > limit.saturating_sub(bytes.len()) {
             return Err(CompressionFault::TooLarge { limit });
         }
-        bytes.extend_from_slice(piece.get(..count).unwrap_or_default());
+        bytes.extend_from_slice(piece.get(..done.bytes_produced).unwrap_or_default());
+        if done.status == Status::StreamEnd {
+            break;
+        }
+        if done.bytes_consumed == 0 && done.bytes_produced == 0 {
+            return Err(CompressionFault::LzmaNoEnd);
+        }
     }
-    let (unread, unused) = reader.into_parts();
-    Ok(Decompressed { bytes, trailing: unread.len().saturating_add(unused.len()) })
+    Ok(Decompressed { bytes, trailing: rest.len().saturating_add(decoder.unused_input().len()) })
 }
 
 pub(super) fn compress_lzma(data: &[u8], header: &LzmaHeader) -> Result<Vec<u8>, CompressionFault> {

@@ -26,6 +26,14 @@ fn what_is_compressed_is_what_a_device_takes() {
     }
 }
 
+/// The range coder has to be at its end, too: `LzmaDec.c` wants a code of 0 behind the end marker.
+#[test]
+fn a_damaged_end_marker_is_none() {
+    let mut packed = compress(Compression::Lzma, &application_binary(3, 2000)).unwrap();
+    *packed.last_mut().unwrap() ^= 0x01;
+    assert!(matches!(unpacked(Compression::Lzma, &packed), Err(CompressionFault::LzmaData(_))));
+}
+
 #[test]
 fn limits_are_exact() {
     let data = vec![7; 5000];
