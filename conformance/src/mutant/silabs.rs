@@ -164,7 +164,7 @@ pub fn all() -> Vec<SilabsMutant> {
         mutant("sends much padding", "SIL-12", &[], &MuchPadding),
         mutant("ends before the last values", "SIL-13", &["SIL-14"], &EndsEarly),
         mutant("sends data behind the end", "SIL-14", &[], &GoesOnBehindEnd),
-        mutant("does not look at the result", "SIL-15", &["SIL-20"], &DeafForResult),
+        mutant("does not look at the result", "SIL-15", &[], &DeafForResult),
         mutant("does not look at what is refused", "SIL-16", &[], &DeafForRefusals),
         mutant("does not wait for the result", "SIL-17", &[], &HastyForResult),
         mutant("does not end the link", "SIL-18", &["SIL-26"], &Stays),

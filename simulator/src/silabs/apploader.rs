@@ -154,7 +154,7 @@ impl AppLoaderMode {
         Ok(())
     }
 
-    pub(super) fn input(&mut self, board: &SilabsBoard, input: Input<'_>, around: &mut Surroundings<'_>, low: bool) {
+    pub(super) fn input(&mut self, board: &SilabsBoard, input: Input<'_>, around: &mut Surroundings<'_>) {
         match input {
             Input::Disconnected => {
                 // What waits is lost, but for what is under way.
@@ -176,7 +176,7 @@ impl AppLoaderMode {
             | Input::Confirmed
             | Input::Due => {}
         }
-        self.go_on(board, low);
+        self.go_on(board);
     }
 
     /// Takes what was written, if there is room for it.
@@ -204,12 +204,12 @@ impl AppLoaderMode {
     }
 
     /// Handles what waits in front and needs no flash.
-    fn go_on(&mut self, board: &SilabsBoard, low: bool) {
+    fn go_on(&mut self, board: &SilabsBoard) {
         while self.worked.is_none() && self.halted.is_none() {
             match self.waiting.front() {
                 Some(Waiting::Control { .. }) => {
                     if let Some(Waiting::Control { value, request }) = self.waiting.pop_front() {
-                        self.control(board, &value, request, low);
+                        self.control(board, &value, request);
                     }
                 }
                 Some(Waiting::Data { .. }) => {
@@ -224,14 +224,11 @@ impl AppLoaderMode {
         }
     }
 
-    fn control(&mut self, board: &SilabsBoard, value: &[u8], request: u64, low: bool) {
+    fn control(&mut self, board: &SilabsBoard, value: &[u8], request: u64) {
         let [byte] = value else { return self.answer(Some(request), Err(AttError::INVALID_LENGTH)) };
         let answer = match Control::of(*byte) {
-            Control::Start => match board.ota.low_battery.filter(|_| low) {
-                Some(error) => Err(error),
-                None if board.ota.erase_on_start => return self.waiting.push_front(Waiting::Erase { request }),
-                None => return self.start(request),
-            },
+            Control::Start if board.ota.erase_on_start => return self.waiting.push_front(Waiting::Erase { request }),
+            Control::Start => return self.start(request),
             Control::Finish if !self.session.is_ready() => Err(result::WRONG_STATE),
             Control::Finish => match (self.refused, std::mem::take(&mut self.lost)) {
                 (Some(error), _) => Err(error),

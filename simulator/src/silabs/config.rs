@@ -90,7 +90,8 @@ pub struct OtaConfig {
     pub results: BTreeMap<u16, u8>,
     /// What is answered to a reserved byte in OTA Control.
     pub reserved: AttError,
-    /// What is answered to a start while the battery is low; `None`: nobody looks at it.
+    /// What an application answers to a start, or to the wish for its AppLoader, while the battery is low; `None`: nobody looks
+    /// at it. No AppLoader does.
     pub low_battery: Option<AttError>,
     /// The application wants a bond before it enters the AppLoader; as shipped, it then refuses everybody.
     pub bonding_required: bool,

@@ -57,7 +57,7 @@ impl Program {
     /// Something happens; `low` says whether the battery is lower than updates are to begin at.
     pub fn input(&mut self, board: &SilabsBoard, input: Input<'_>, around: &mut Surroundings<'_>, low: bool) {
         match self {
-            Self::AppLoader(mode) => mode.input(board, input, around, low),
+            Self::AppLoader(mode) => mode.input(board, input, around),
             Self::InPlace(application) => application.input(board, input, around, low),
             Self::Slot(application) => application.input(board, input, around, low),
         }

@@ -50,24 +50,27 @@ pub(super) fn from_the_first_byte(run: &Run<'_>) -> CheckOutcome {
     seen.outcome()
 }
 
-/// SIL-20. An AppLoader that waits behind a failure gets another try. One that has had two may be left.
+/// SIL-20. An AppLoader that waits behind a lost link or a lost supply gets another try. One that has had two may be left, and
+/// so may one that has refused the file: the failure is told then (SIL-15, SIL-16).
 pub(super) fn tries_again(run: &Run<'_>) -> CheckOutcome {
     let mut seen = Seen::default();
     let mut before = 0;
     for upload in with_data(run).filter(|upload| upload.connection.peer == Peer::AppLoader) {
         before += 1;
-        let Some((end, _)) = upload.connection.ended.filter(|_| upload.taken().is_none()) else { continue };
-        let waits = run.view.boots.iter().find(|(at, _)| at.n > end.n);
-        if !waits.is_some_and(|(_, peer)| *peer == Peer::AppLoader) {
-            continue;
-        }
-        let again = run.view.connections.iter().flat_map(|connection| connection.writes());
-        let again = again.filter(|write| write.says(START)).find(|write| write.at.n > end.n);
+        let last = upload.finish.or(upload.data.last().copied()).map_or(upload.begun(), |write| write.at);
+        let refused = upload.data.iter().copied().chain(upload.finish).any(|write| write.refused().is_some());
+        // Of a lost supply a central hears when the device has long started again.
+        let waits = run.view.boots.iter().find(|(at, _)| at.n > last.n);
+        let Some((waits, Peer::AppLoader)) = waits.filter(|_| upload.taken().is_none()).copied() else { continue };
+        let mut later = run.view.connections.iter().filter(|connection| connection.peer == Peer::AppLoader);
+        let again = later.find_map(|connection| {
+            connection.writes().find(|write| write.says(START) && write.at.n > waits.n).map(|write| write.at)
+        });
         match (again, run.view.said) {
-            (Some(again), _) => seen.met(again.at.n),
+            (Some(again), _) => seen.met(again.n),
             (None, Some(said)) if before > 1 => seen.met(said.at.n),
-            (None, Some(said)) if !run.is_disturbed(end, said.at) => {
-                seen.violated(&said.at, "the upload has failed, the AppLoader waits for another, and it gives up");
+            (None, Some(said)) if !refused && !run.is_disturbed(waits, said.at) => {
+                seen.violated(&said.at, "the upload was lost, the AppLoader waits for another, and it gives up");
             }
             (None, _) => {}
         }

@@ -208,7 +208,9 @@ pub(in crate::target) fn read(file: &str, folder: Option<&Path>, text: &str) -> 
         own.ota.name = "AppLoader".into();
     }
     if read.battery.refuses == Refuses::Start {
-        let error = read.battery.error.as_ref().map_or(Ok(AttError(0x80)), |error| att_error(error, &mistake))?;
+        // What the components have for a refusal of the application: of the way in, and of a start.
+        let default = if own.options.storage { 0x80 } else { 0xfc };
+        let error = read.battery.error.as_ref().map_or(Ok(AttError(default)), |error| att_error(error, &mistake))?;
         own.ota.low_battery = Some(error);
     }
     let peripheral = peripheral::read(

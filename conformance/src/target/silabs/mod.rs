@@ -55,8 +55,8 @@
 //!
 //! [battery]
 //! threshold = 20               # percent
-//! refuses = "nothing"          # or "start": 0x00, and the way into the AppLoader, is answered with `error`
-//! error = 0x80
+//! refuses = "nothing"          # or "start": an application answers 0x00, or the wish for its AppLoader, with `error`
+//! error = 0xfc                 # of an application with a slot 0x80
 //! service = true
 //! ```
 //!

@@ -239,17 +239,10 @@ fn a_start_that_erases_is_answered_behind_it_and_others_wait() {
 }
 
 #[test]
-fn a_low_battery_refuses_a_start_where_it_is_looked_at() {
-    let (mut bench, file) = bench(|own| own.ota.erase_on_start = true);
+fn a_low_battery_is_the_applications_to_look_at() {
+    let (mut bench, file) = bench(|own| own.ota.low_battery = Some(AttError(0x80)));
     bench.low = true;
-    bench.board.ota.low_battery = Some(AttError(0x80));
-    assert_eq!(bench.control(0), Err(AttError(0x80)));
-    assert_eq!(bench.application_version(), Some(1));
-    assert_eq!(bench.data(&file[..40]), Err(result::WRONG_STATE));
-    bench.board.ota.low_battery = None;
     assert_eq!(bench.control(0), Ok(()));
-    // It is not looked at again.
-    bench.board.ota.low_battery = Some(AttError(0x80));
     assert_eq!(bench.file(&file), Ok(()));
     assert_eq!(bench.control(3), Ok(()));
 }
