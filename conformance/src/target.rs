@@ -102,6 +102,7 @@
 //! ```
 
 mod bootloader;
+mod common;
 mod gatt;
 mod maker;
 pub mod nordic;
@@ -127,7 +128,6 @@ use toml::Spanned;
 
 use crate::air::{DOWNGRADE, MARKS, MOVES_IMAGES, NO_DOWNGRADE, REVERT, SERIAL_RECOVERY};
 use crate::scenario::TimingSpec;
-use crate::units::Duration;
 
 use bootloader::Bootloader;
 pub use maker::ImageMaker;
@@ -249,7 +249,7 @@ struct File {
     #[serde(default)]
     serial: Serial,
     #[serde(default)]
-    timing: Timing,
+    timing: common::Timing,
     #[serde(default)]
     battery: Battery,
 }
@@ -259,14 +259,6 @@ struct File {
 struct Serial {
     #[serde(default)]
     usb: bool,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Timing {
-    erase: Option<Duration>,
-    program_unit: Option<Duration>,
-    start: Option<Duration>,
 }
 
 #[derive(Deserialize, Default)]
@@ -292,10 +284,7 @@ impl Target {
         }
         let read: File = toml::from_str(text).map_err(|error| Mistake::from_toml(file, text, &error))?;
         let mistake = |offset: usize, message: String| Mistake::new(file, message).at(text, offset);
-        if *read.schema.get_ref() != 1 {
-            return Err(mistake(read.schema.span().start, format!("schema {} is not known", read.schema.get_ref()))
-                .remedy("this version reads schema = 1"));
-        }
+        common::check_schema(&read.schema, &mistake)?;
         let resolve = |name: &str| folder.map_or_else(|| PathBuf::from(name), |folder| folder.join(name));
         let layout = layout(read.layout.get_ref(), &resolve)?;
         let mode = read.bootloader.mode_name().to_owned();
@@ -320,7 +309,6 @@ impl Target {
         if read.battery.rc == Some(0) {
             return Err(Mistake::new(file, "rc 0 is a success: it cannot refuse an upload"));
         }
-        let default = FlashTiming::default();
         let target = Self {
             name: read.name,
             about: read.about,
@@ -336,11 +324,8 @@ impl Target {
             gatt,
             peripheral,
             usb: read.serial.usb,
-            timing: FlashTiming {
-                erase_us: read.timing.erase.map_or(default.erase_us, |duration| duration.us),
-                program_unit_ns: read.timing.program_unit.map_or(default.program_unit_ns, |duration| duration.ns),
-            },
-            start_us: read.timing.start.map_or(300_000, |duration| duration.us),
+            timing: read.timing.flash(FlashTiming::default()),
+            start_us: read.timing.start_us(),
             battery: BatteryPolicy {
                 threshold: read.battery.threshold.unwrap_or(BatteryPolicy::default().threshold),
                 rc: read.battery.rc.unwrap_or(BatteryPolicy::default().rc),

@@ -1,105 +1,44 @@
 //! The checks of Legacy DFU catch what they say they catch, and nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+mod families;
+
 use std::sync::OnceLock;
 
 use brickproof::air::Air;
 use brickproof::initiator::nordic::legacy::policy::{GoodLegacy, LegacyPolicy};
-use brickproof::initiator::personality::Personality;
 use brickproof::initiator::policy::Truthful;
-use brickproof::judge::{self, CheckOutcome, Family, requirements};
-use brickproof::library;
+use brickproof::judge::Family;
 use brickproof::mutant::nordic_legacy as mutant;
-use brickproof::runner::Plan;
 use brickproof::runner::case::Case;
 use brickproof::runner::virtual_time::run_legacy;
-
-/// Requirements that were violated, and how the first time; those that were met, and where; and what does not hold.
-#[derive(Default)]
-struct Outcomes {
-    violated: BTreeMap<String, String>,
-    met: BTreeMap<String, BTreeSet<String>>,
-    failed: Vec<String>,
-}
-
-fn plan() -> Plan {
-    Plan::builtin(Personality::DEFAULT, PathBuf::new())
-}
+use families::{Outcomes, assert_caught, assert_good, cases_that_need, on_all};
 
 /// Every bundled scenario of Legacy DFU over Bluetooth LE.
 fn cases() -> &'static [Case] {
     static CASES: OnceLock<Vec<Case>> = OnceLock::new();
     CASES.get_or_init(|| {
-        let mut scenarios = library::scenarios(&[]).unwrap();
-        scenarios.retain(|scenario| scenario.needs.iter().any(|need| need == "legacy-dfu"));
-        let cases = scenarios.iter().map(|scenario| Case::prepare(scenario, &plan()).unwrap());
-        cases.filter(|case| case.air == Air::InProcessBle).collect()
+        let mut cases = cases_that_need("legacy-dfu");
+        cases.retain(|case| case.air == Air::InProcessBle);
+        cases
     })
 }
 
 fn run_all(policy: &dyn LegacyPolicy) -> Outcomes {
-    let mut outcomes = Outcomes::default();
-    for case in cases() {
-        let scenario = &case.scenario;
-        let mut world = case.world(&plan());
-        run_legacy(case, &mut world, policy, &Truthful);
-        let judgement = judge::judge(scenario, &case.images, &world.take_records(), false);
-        for (id, outcome) in judgement.checks {
-            match outcome {
-                CheckOutcome::Violated { findings } => {
-                    let how = format!("{}: {}", scenario.id, findings[0].happened);
-                    outcomes.violated.entry(id.to_owned()).or_insert(how);
-                }
-                CheckOutcome::Met { .. } => {
-                    outcomes.met.entry(id.to_owned()).or_default().insert(scenario.id.clone());
-                }
-                CheckOutcome::NotExercised | CheckOutcome::NotObservable { .. } => {}
-            }
-        }
-        let failed = judgement.findings.into_iter();
-        outcomes.failed.extend(failed.map(|one| format!("{}: {} ({})", scenario.id, one.id, one.happened)));
-    }
-    outcomes
+    Outcomes::of(cases(), |case, world| run_legacy(case, world, policy, &Truthful))
 }
 
 #[test]
 fn the_good_initiator_passes_and_its_oddities_break_nothing() {
     let good: (&str, &dyn LegacyPolicy) = ("good", &GoodLegacy);
-    let mut wrong = Vec::new();
-    let mut met: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (name, policy) in std::iter::once(good).chain(mutant::legal_oddities()) {
-        let outcomes = run_all(policy);
-        // An oddity may end otherwise than a scenario expects: Adafruit's bootloader has no buffers for many short packets
-        // while it erases its settings. It breaks nothing.
-        let ends = |failed: &String| name != "good" && failed.contains(": expect/");
-        let failed = outcomes.failed.into_iter().filter(|failed| !ends(failed));
-        wrong.extend(failed.map(|failed| format!("{name}: {failed}")));
-        for (id, scenarios) in outcomes.met {
-            met.entry(id).or_default().extend(scenarios);
-        }
-    }
-    let checked: BTreeSet<String> = judge::checked_of(Family::LegacyDfu).map(str::to_owned).collect();
-    assert_eq!(met.keys().cloned().collect::<BTreeSet<_>>(), checked, "the scenarios exercise every requirement");
-    for requirement in requirements::all().iter().filter(|requirement| checked.contains(&requirement.id)) {
-        let missing = requirement.scenarios.iter().filter(|id| !met[&requirement.id].contains(*id));
-        wrong.extend(missing.map(|id| format!("{} is not exercised by {id}", requirement.id)));
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let all: Vec<_> = std::iter::once(good).chain(mutant::legal_oddities()).collect();
+    let outcomes = on_all(&all, |(name, policy)| (*name, run_all(*policy)));
+    // An oddity may end otherwise than a scenario expects: Adafruit's bootloader has no buffers for many short packets
+    // while it erases its settings. It breaks nothing.
+    assert_good(Family::LegacyDfu, outcomes, |name, failed| name != "good" && failed.contains(": expect/"));
 }
 
 #[test]
 fn every_mutant_is_caught_and_breaks_only_what_it_names() {
-    let mutants = mutant::all();
-    let mut wrong = Vec::new();
-    for mutant in &mutants {
-        let violated = run_all(mutant.policy).violated;
-        let named: BTreeSet<&str> = mutant.also.iter().copied().chain([mutant.breaks]).collect();
-        if !violated.keys().map(String::as_str).eq(named.iter().copied()) {
-            wrong.push(format!("`{}` names {named:?} and violated {violated:#?}", mutant.name));
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let caught: BTreeSet<&str> = mutants.iter().map(|mutant| mutant.breaks).collect();
-    assert_eq!(caught, judge::checked_of(Family::LegacyDfu).collect(), "every requirement has a mutant");
+    let outcomes = on_all(&mutant::all(), |mutant| ((mutant.name, mutant.breaks, mutant.also), run_all(mutant.policy)));
+    assert_caught(Family::LegacyDfu, &outcomes);
 }

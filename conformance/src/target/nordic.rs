@@ -80,14 +80,15 @@ use brickproof_flash_model::image::nordic::builder::bootloader_binary;
 use brickproof_flash_model::image::nordic::crc::crc32;
 use brickproof_flash_model::layout::Layout;
 use brickproof_flash_model::source::Mistake;
-use brickproof_simulator::device::{BatteryPolicy, FlashTiming, Peripheral};
+use brickproof_simulator::device::{FlashTiming, Peripheral};
 use brickproof_simulator::gatt::ConnectionParameters;
 use brickproof_simulator::nordic::{Buttonless, DfuConfig, NordicBoard, Writes};
 use brickproof_simulator::smp::gatt::GattConfig;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Family, Protocol, Serial, Target, Timing, bootloader, layout, peripheral};
+use super::common::{self, Timing};
+use super::{Family, Protocol, Serial, Target, bootloader, layout, peripheral};
 use crate::air::{Air, BUTTONLESS, DOWNGRADE, MARKS, NO_DOWNGRADE, REVERT, SERIAL_DFU, SERIAL_RECOVERY, SOFTDEVICE};
 use crate::units::{Duration, Size};
 
@@ -289,10 +290,7 @@ enum Refuses {
 pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Target, Mistake> {
     let read: File = toml::from_str(text).map_err(|error| Mistake::from_toml(file, text, &error))?;
     let mistake = |offset: usize, message: String| Mistake::new(file, message).at(text, offset);
-    if *read.schema.get_ref() != 1 {
-        return Err(mistake(read.schema.span().start, format!("schema {} is not known", read.schema.get_ref()))
-            .remedy("this version reads schema = 1"));
-    }
+    common::check_schema(&read.schema, &mistake)?;
     let resolve = |name: &str| folder.map_or_else(|| PathBuf::from(name), |folder| folder.join(name));
     let layout = layout(read.layout.get_ref(), &resolve)?;
     let sdk = match &read.bootloader.sdk {
@@ -329,9 +327,6 @@ pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Targ
         read.battery.service.unwrap_or(true),
         &mistake,
     )?;
-    if let Some(threshold) = read.battery.threshold.as_ref().filter(|threshold| *threshold.get_ref() > 100) {
-        return Err(mistake(threshold.span().start, "a threshold is between 0 and 100 percent".into()));
-    }
     let own = NordicTarget {
         options,
         key,
@@ -351,13 +346,8 @@ pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Targ
         dfu,
     };
     let gatt = link_of(&own.board(&layout)?.link(), &read.link, &mistake)?;
-    let default = FlashTiming::default();
-    let threshold = match own.refuses {
-        Refuses::Nothing => 0,
-        Refuses::Entry | Refuses::Init => {
-            read.battery.threshold.map_or(BatteryPolicy::default().threshold, |threshold| *threshold.get_ref())
-        }
-    };
+    let heeded = own.refuses != Refuses::Nothing;
+    let battery = common::battery(read.battery.threshold.as_ref(), heeded, &mistake)?;
     Ok(Target {
         name: read.name,
         about: read.about,
@@ -365,12 +355,9 @@ pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Targ
         gatt,
         peripheral,
         usb: read.serial.usb,
-        timing: FlashTiming {
-            erase_us: read.timing.erase.map_or(default.erase_us, |duration| duration.us),
-            program_unit_ns: read.timing.program_unit.map_or(default.program_unit_ns, |duration| duration.ns),
-        },
-        start_us: read.timing.start.map_or(300_000, |duration| duration.us),
-        battery: BatteryPolicy { threshold, ..BatteryPolicy::default() },
+        timing: read.timing.flash(FlashTiming::default()),
+        start_us: read.timing.start_us(),
+        battery,
         family: Family::Nordic(Box::new(own)),
     })
 }

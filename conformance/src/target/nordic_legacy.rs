@@ -51,14 +51,15 @@ use brickproof_flash_model::image::nordic::SoftdeviceInfo;
 use brickproof_flash_model::image::nordic::builder::bootloader_binary;
 use brickproof_flash_model::layout::Layout;
 use brickproof_flash_model::source::Mistake;
-use brickproof_simulator::device::{BatteryPolicy, FlashTiming, Peripheral};
+use brickproof_simulator::device::{FlashTiming, Peripheral};
 use brickproof_simulator::nordic::legacy::Sharing;
 use brickproof_simulator::nordic::{LegacyBoard, Writes};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::common::{self, Timing};
 use super::nordic::{LinkTable, Softdevice, StartsIn, Transport, WritesEntry, link_of};
-use super::{Family, Serial, Target, Timing, layout, peripheral};
+use super::{Family, Serial, Target, layout, peripheral};
 use crate::air::{Air, DOWNGRADE, MARKS, NO_DOWNGRADE, REVERT, SERIAL_DFU, SERIAL_RECOVERY};
 use crate::units::{Duration, Size};
 
@@ -189,10 +190,7 @@ enum Refuses {
 pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Target, Mistake> {
     let read: File = toml::from_str(text).map_err(|error| Mistake::from_toml(file, text, &error))?;
     let mistake = |offset: usize, message: String| Mistake::new(file, message).at(text, offset);
-    if *read.schema.get_ref() != 1 {
-        return Err(mistake(read.schema.span().start, format!("schema {} is not known", read.schema.get_ref()))
-            .remedy("this version reads schema = 1"));
-    }
+    common::check_schema(&read.schema, &mistake)?;
     let resolve = |name: &str| folder.map_or_else(|| PathBuf::from(name), |folder| folder.join(name));
     let layout = layout(read.layout.get_ref(), &resolve)?;
     let adafruit = read.bootloader.kind == "adafruit";
@@ -237,9 +235,6 @@ pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Targ
         read.battery.service.unwrap_or(true),
         &mistake,
     )?;
-    if let Some(threshold) = read.battery.threshold.as_ref().filter(|threshold| *threshold.get_ref() > 100) {
-        return Err(mistake(threshold.span().start, "a threshold is between 0 and 100 percent".into()));
-    }
     let own = LegacyTarget {
         options,
         softdevice,
@@ -262,13 +257,8 @@ pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Targ
         refuses: read.battery.refuses,
     };
     let gatt = link_of(&own.board(&layout)?.link(), &read.link, &mistake)?;
-    let default = FlashTiming::default();
-    let threshold = match own.refuses {
-        Refuses::Nothing => 0,
-        Refuses::Entry | Refuses::Init => {
-            read.battery.threshold.map_or(BatteryPolicy::default().threshold, |threshold| *threshold.get_ref())
-        }
-    };
+    let heeded = own.refuses != Refuses::Nothing;
+    let battery = common::battery(read.battery.threshold.as_ref(), heeded, &mistake)?;
     Ok(Target {
         name: read.name,
         about: read.about,
@@ -276,12 +266,9 @@ pub(super) fn read(file: &str, folder: Option<&Path>, text: &str) -> Result<Targ
         gatt,
         peripheral,
         usb: read.serial.usb,
-        timing: FlashTiming {
-            erase_us: read.timing.erase.map_or(default.erase_us, |duration| duration.us),
-            program_unit_ns: read.timing.program_unit.map_or(default.program_unit_ns, |duration| duration.ns),
-        },
-        start_us: read.timing.start.map_or(300_000, |duration| duration.us),
-        battery: BatteryPolicy { threshold, ..BatteryPolicy::default() },
+        timing: read.timing.flash(FlashTiming::default()),
+        start_us: read.timing.start_us(),
+        battery,
         family: Family::NordicLegacy(Box::new(own)),
     })
 }

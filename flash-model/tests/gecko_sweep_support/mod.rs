@@ -200,7 +200,10 @@ impl Kind {
 
     /// Without the CRC behind it. The properties have the size.
     fn bootloader(&self, version: u32) -> Vec<u8> {
-        FirmwareBuilder::bootloader(self.gecko().map().main_stage(), version).size(0x600).build()
+        // More than half a page.
+        let gecko = self.gecko();
+        let size = 0x600.max(gecko.map().page() as usize / 2);
+        FirmwareBuilder::bootloader(gecko.map().main_stage(), version).size(size).build()
     }
 }
 
