@@ -57,6 +57,7 @@ pub mod tear;
 
 use std::fmt::Display;
 
+use crate::boot::report::Boot;
 use crate::flash::{Area, Flash, Interruption};
 
 pub use cutter::Cutter;
@@ -176,7 +177,8 @@ impl Violation {
 }
 
 /// A boot in a line.
-fn told(decisions: &[impl Display], outcome: &impl Display) -> String {
-    let decisions = decisions.iter().map(|decision| format!("{decision}; "));
-    decisions.chain([outcome.to_string()]).collect()
+#[must_use]
+pub fn told(boot: &Boot<impl Display, impl Display>) -> String {
+    let decisions = boot.decisions.iter().map(|decision| format!("{decision}; "));
+    decisions.chain([boot.outcome.to_string()]).collect()
 }

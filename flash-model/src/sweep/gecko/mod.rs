@@ -37,7 +37,7 @@ pub use monitor::{Stage, State};
 use judge::Runs;
 use upload::{Ended, Upload};
 
-use super::{Cutter, End, Machine, Start, Violation};
+use super::{Cutter, End, Machine, Start, Violation, told};
 use crate::boot::gecko::{AppLoader, Boot, Entry, Gecko, Outcome, reason};
 use crate::flash::{Controller, Flash};
 use crate::image::gbl::{ApplicationProperties, Gbl, application::signature_type};
@@ -309,12 +309,6 @@ impl Machine for Update<'_> {
             }
         }
     }
-}
-
-/// A boot in a line.
-#[must_use]
-pub fn told(boot: &Boot) -> String {
-    super::told(&boot.decisions, &boot.outcome)
 }
 
 /// How a run ends when not even a button helps.

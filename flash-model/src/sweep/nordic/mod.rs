@@ -38,7 +38,7 @@ pub(in crate::sweep) use parts::{Part, Parts, Print, load_application};
 use server::Upload;
 pub(in crate::sweep) use server::{Ended, run_steps};
 
-use super::{Cutter, End, Machine, Start, Violation};
+use super::{Cutter, End, Machine, Start, Violation, told};
 use crate::boot::nordic::{
     BankCode, Boot, DfuReason, Entry, ExtendedError, MBR_SIZE, Nordic, Outcome, Refusal, Settings, SoftdeviceInfo,
     options::DFU_START,
@@ -308,10 +308,4 @@ impl Machine for Update<'_> {
             }
         }
     }
-}
-
-/// A boot in a line.
-#[must_use]
-pub fn told(boot: &Boot) -> String {
-    super::told(&boot.decisions, &boot.outcome)
 }

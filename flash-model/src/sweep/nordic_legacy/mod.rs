@@ -34,7 +34,7 @@ pub use monitor::{Stage, State};
 use server::Upload;
 
 use super::nordic::{Part, Parts, Print, load_application};
-use super::{Cutter, End, Machine, Start, Violation};
+use super::{Cutter, End, Machine, Start, Violation, told};
 use crate::boot::nordic_legacy::init::{MODE_APPLICATION, MODE_BOOTLOADER, MODE_SOFTDEVICE};
 use crate::boot::nordic_legacy::options::gpregret::DFU_START;
 use crate::boot::nordic_legacy::{
@@ -284,12 +284,6 @@ impl Machine for Update<'_> {
             }
         }
     }
-}
-
-/// A boot in a line.
-#[must_use]
-pub fn told(boot: &Boot) -> String {
-    super::told(&boot.decisions, &boot.outcome)
 }
 
 /// What a boot has started.
