@@ -472,7 +472,7 @@ fn legacy_left(target: &str, mode: u8, cut: &str) -> Flash {
     let package = nordic_legacy::Package { mode, sizes, init: &packet.emit(), image: &image };
     let update = nordic_legacy::Update::new(&legacy, target.layout.blank_flash(), &installed, package).unwrap();
     if cut == "uncut" {
-        return Machine::start(&update).0;
+        return Machine::start(&update).flash.clone();
     }
     for operation in 0.. {
         let replayed = replay(&update, &Cuts(vec![CutPlace::Before(operation)])).unwrap();

@@ -1,15 +1,19 @@
 //! Every power loss of an update by the Gecko bootloader: that the sweep leaves out nothing, and what it finds.
 
 mod gecko_sweep_support;
+mod sweep_support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use brickproof_flash_model::boot::gecko::Options;
 use brickproof_flash_model::sweep::gecko::Known;
 use brickproof_flash_model::sweep::gecko::known::ALL;
-use brickproof_flash_model::sweep::{Depth, End, Finding, Settings, Sweep, Tears, explore, replay};
+use brickproof_flash_model::sweep::{Depth, End, Finding, Settings, Tears, explore, replay};
 use gecko_sweep_support::{Case, Content, Kind, SMALLEST, cases, sized};
+use sweep_support::{
+    classes_leave_out_nothing, found, merging_leaves_out_nothing, rests, ways, with_threads, without_classes,
+};
 
 /// What shows also to someone who does what can be done: another upload, a button.
 const FATAL: [&str; 14] = [
@@ -29,51 +33,27 @@ const FATAL: [&str; 14] = [
     "torn-version",
 ];
 
-/// Invariants and what happens. Which cut it was is left out: two may leave the same state.
-fn kinds(findings: &[Finding]) -> BTreeMap<(&'static str, String), usize> {
-    let mut kinds = BTreeMap::new();
-    for finding in findings {
-        let cuts = finding.path.0.len();
-        let least = kinds.entry((finding.violation.invariant, finding.violation.what.clone())).or_insert(cuts);
-        *least = cuts.min(*least);
-    }
-    kinds
-}
-
-fn ends(sweep: &Sweep) -> BTreeSet<String> {
-    sweep.ends.keys().cloned().collect()
-}
-
-fn without_classes(merge: bool, tears: Tears) -> Settings {
-    Settings { tears, merge, classes: false, ..Settings::default() }
-}
-
-/// The graph of merged runs is that of runs to the end, node by node.
-fn merging_leaves_out_nothing(case: &Case, strict: bool, tears: Tears) {
-    let merged = case.sweep(strict, without_classes(true, tears));
-    let whole = case.sweep(strict, without_classes(false, tears));
-    let all = |sweep: &Sweep| (sweep.layers.clone(), sweep.digest, sweep.ends.clone(), kinds(&sweep.findings));
-    assert_eq!(all(&merged), all(&whole), "{} {strict} {}", case.name, tears.name());
-    assert!(merged.totals.operations <= whole.totals.operations);
-}
-
 #[test]
 fn merging_leaves_out_no_node() {
+    let merge = |case: &Case, strict: bool, tears: Tears| {
+        let what = format!("{} {strict}", case.name);
+        merging_leaves_out_nothing(&what, tears, |settings| case.sweep(strict, settings));
+    };
     // What never comes to an end is long when nothing is merged, and so is each signature.
     let (endless, signed) = (["AL BL+app over"], ["secure", "rollback"]);
     for case in sized(SMALLEST) {
         for strict in [false, true] {
             if strict || !endless.contains(&case.name) {
-                merging_leaves_out_nothing(&case, strict, Tears::None);
+                merge(&case, strict, Tears::None);
             }
         }
         if !signed.iter().any(|word| case.name.contains(word)) {
-            merging_leaves_out_nothing(&case, true, Tears::Fields);
+            merge(&case, true, Tears::Fields);
         }
     }
     let torn = ["AL version", "AL depends", "AL corrupt", "slot", "slot crc", "slot version", "slot depends", "S1"];
     for case in sized(SMALLEST).iter().filter(|case| torn.contains(&case.name)) {
-        merging_leaves_out_nothing(case, false, Tears::Fields);
+        merge(case, false, Tears::Fields);
     }
 }
 
@@ -86,10 +66,8 @@ fn classes_leave_out_no_finding_and_no_end() {
             if many.contains(&case.name) && !(strict && case.name.starts_with("AL")) {
                 continue;
             }
-            let of_classes = case.sweep(strict, Settings::default());
-            let whole = case.sweep(strict, without_classes(true, Tears::Fields));
-            let all = |sweep: &Sweep| (kinds(&sweep.findings), ends(sweep));
-            assert_eq!(all(&of_classes), all(&whole), "{} {strict}", case.name);
+            let what = format!("{} {strict}", case.name);
+            classes_leave_out_nothing(&what, |settings| case.sweep(strict, settings));
         }
     }
 }
@@ -102,8 +80,7 @@ fn fields_stand_for_every_unit() {
             let depth = Depth::AtMost(1);
             let fields = case.sweep(strict, Settings { depth, tears: Tears::Adversarial, ..Settings::default() });
             let units = case.sweep(strict, Settings { depth, ..without_classes(true, Tears::Units) });
-            let all = |sweep: &Sweep| (kinds(&sweep.findings), ends(sweep));
-            assert_eq!(all(&fields), all(&units), "{} {strict}", case.name);
+            assert_eq!(found(&fields), found(&units), "{} {strict}", case.name);
             assert!(fields.totals.nodes < units.totals.nodes, "{}", case.name);
         }
     }
@@ -112,27 +89,19 @@ fn fields_stand_for_every_unit() {
 #[test]
 fn the_same_at_any_number_of_threads() {
     let case = &cases()[0];
-    let sweep = |threads: usize| {
-        let mut settings = Settings::default();
-        settings.limits.threads = threads;
-        case.sweep(true, settings)
-    };
-    assert_eq!(sweep(1), sweep(3));
+    assert_eq!(case.sweep(true, with_threads(1)), case.sweep(true, with_threads(3)));
 }
 
 /// How the initiator cuts its file into pieces makes no difference.
 #[test]
 fn the_same_in_pieces_of_any_size() {
     for n in [0, 1] {
-        let found = |chunk: usize| {
+        let found_by = |chunk: usize| {
             let kind = if n == 0 { Kind::apploader() } else { Kind::storage() };
             let case = Case::new("chunks", kind, Content::Application).chunk(chunk);
-            [false, true].map(|strict| {
-                let sweep = case.sweep(strict, Settings::default());
-                (kinds(&sweep.findings), ends(&sweep))
-            })
+            [false, true].map(|strict| found(&case.sweep(strict, Settings::default())))
         };
-        assert_eq!(found(244), found(20));
+        assert_eq!(found_by(244), found_by(20));
     }
 }
 
@@ -144,28 +113,22 @@ fn told(case: &Case, shown: &mut BTreeSet<&'static str>) -> String {
         let update = case.update().strict(strict);
         let sweep = explore(&update, case.settings(), |_| true);
         assert_eq!((sweep.totals.remaining, sweep.left_out), (0, 0), "{}", case.name);
-        let mut found: BTreeMap<(&str, &str), (u64, String)> = BTreeMap::new();
+        let id =
+            |finding: &Finding| Known::of(finding, &facts).unwrap_or_else(|| panic!("{}: {finding:?}", case.name)).id;
         for finding in &sweep.findings {
-            let known = Known::of(finding, &facts).unwrap_or_else(|| panic!("{}: {finding:?}", case.name));
             // With nothing forgotten, it goes the same way.
             let replayed = replay(&update, &finding.path).unwrap();
             assert_eq!(replayed.runs.iter().filter_map(|run| run.cut).collect::<Vec<_>>(), finding.labels);
             assert_eq!(replayed.end, End::Violation(finding.violation.clone()), "{} {}", case.name, finding.path);
-            shown.insert(known.id);
-            assert!(strict || FATAL.contains(&known.id), "{}: {finding:?}", case.name);
-            let new = || (0, finding.path.to_string());
-            let entry = found.entry((known.id, finding.violation.invariant)).or_insert_with(new);
-            entry.0 += finding.nodes;
+            shown.insert(id(finding));
+            assert!(strict || FATAL.contains(&id(finding)), "{}: {finding:?}", case.name);
         }
         let totals = &sweep.totals;
-        let is_end = |end: &&String| !sweep.findings.iter().any(|finding| finding.violation.what == **end);
-        let ends: Vec<&str> = sweep.ends.keys().filter(is_end).map(String::as_str).collect();
+        let ends = rests(&sweep);
         let word = if strict { "strict" } else { "goes on" };
         let (nodes, edges, depth) = (totals.nodes, totals.edges, totals.depth);
         writeln!(text, "  {word}: {nodes} nodes, {edges} cuts, {depth} deep: {ends:?}").unwrap();
-        for ((id, invariant), (_, path)) in found {
-            writeln!(text, "    {id} ({invariant}), for example {path:?}").unwrap();
-        }
+        text += &ways(&sweep.findings, id);
     }
     text
 }

@@ -181,7 +181,7 @@ fn each_power_loss_of_a_single_bank_update() {
 }
 
 fn told(boot: &Boot) -> String {
-    brickproof_flash_model::sweep::nordic::told(boot)
+    brickproof_flash_model::sweep::told(boot)
 }
 
 /// All boots of an update, in words.

@@ -313,7 +313,7 @@ fn boots_and_their_reasons_in_words() {
     let mut flash = device.flash();
     let mut all = String::new();
     let mut told = |flash: &mut Flash| {
-        all += &brickproof_flash_model::sweep::nordic_legacy::told(&device.boot(flash));
+        all += &brickproof_flash_model::sweep::told(&device.boot(flash));
         all.push('\n');
     };
     told(&mut flash);

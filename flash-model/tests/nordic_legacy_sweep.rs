@@ -1,8 +1,9 @@
 //! Every power loss of a Legacy DFU update.
 
 mod nordic_legacy_support;
+mod sweep_support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use brickproof_flash_model::boot::nordic_legacy::Options;
@@ -10,6 +11,7 @@ use brickproof_flash_model::sweep::nordic_legacy::known::ALL;
 use brickproof_flash_model::sweep::nordic_legacy::{Known, Update};
 use brickproof_flash_model::sweep::{End, Finding, Settings, Sweep, Tears, explore, replay};
 use nordic_legacy_support::{Device, Sent, application_update, bootloader_update, softdevice_update, system_update};
+use sweep_support::{classes_leave_out_nothing, merging_leaves_out_nothing, rests, ways};
 
 struct Case {
     name: &'static str,
@@ -60,25 +62,6 @@ fn cases() -> Vec<Case> {
 /// What a person cannot get the device out of without a programmer.
 const FATAL: [&str; 3] = ["torn-settings", "odd-half", "softdevice-over-its-source"];
 
-/// Invariants and what happens. Which cut it was is left out: two may leave the same state.
-fn kinds(findings: &[Finding]) -> BTreeMap<(&'static str, String), usize> {
-    let mut kinds = BTreeMap::new();
-    for finding in findings {
-        let cuts = finding.path.0.len();
-        let least = kinds.entry((finding.violation.invariant, finding.violation.what.clone())).or_insert(cuts);
-        *least = cuts.min(*least);
-    }
-    kinds
-}
-
-fn ends(sweep: &Sweep) -> BTreeSet<String> {
-    sweep.ends.keys().cloned().collect()
-}
-
-fn without_classes(merge: bool, tears: Tears) -> Settings {
-    Settings { tears, merge, classes: false, ..Settings::default() }
-}
-
 #[test]
 fn what_is_found_is_known_and_what_is_known_is_found() {
     let mut all = String::new();
@@ -89,22 +72,16 @@ fn what_is_found_is_known_and_what_is_known_is_found() {
         for strict in [false, true] {
             let sweep = case.sweep(strict, Settings::default());
             assert_eq!((sweep.totals.remaining, sweep.left_out), (0, 0), "{}", case.name);
-            let mut found: BTreeMap<(&str, &str), (String, usize)> = BTreeMap::new();
+            let id = |finding: &Finding| {
+                Known::of(finding, &facts).unwrap_or_else(|| panic!("{}: {finding:?}", case.name)).id
+            };
             for finding in &sweep.findings {
-                let known = Known::of(finding, &facts).unwrap_or_else(|| panic!("{}: {finding:?}", case.name));
-                shown.insert(known.id);
-                assert!(strict || FATAL.contains(&known.id), "{}: {finding:?}", case.name);
-                let place =
-                    found.entry((known.id, finding.violation.invariant)).or_insert((finding.path.to_string(), 0));
-                place.1 += finding.nodes as usize;
+                shown.insert(id(finding));
+                assert!(strict || FATAL.contains(&id(finding)), "{}: {finding:?}", case.name);
             }
             let word = if strict { "strict" } else { "goes on" };
-            let ends =
-                sweep.ends.keys().filter(|end| !sweep.findings.iter().any(|finding| finding.violation.what == **end));
-            writeln!(all, "  {word}: {}", ends.cloned().collect::<Vec<_>>().join(", ")).unwrap();
-            for ((id, invariant), (path, _)) in found {
-                writeln!(all, "    {id} ({invariant}), for example {path:?}").unwrap();
-            }
+            writeln!(all, "  {word}: {}", rests(&sweep).join(", ")).unwrap();
+            all += &ways(&sweep.findings, id);
         }
     }
     let expected: BTreeSet<&str> = ALL.iter().map(|known| known.id).collect();
@@ -129,15 +106,12 @@ fn findings_are_replayed() {
     }
 }
 
-/// The graph of merged runs is that of runs to the end, node by node.
 #[test]
 fn merging_leaves_out_no_node() {
     for case in cases() {
         for strict in [false, true] {
-            let merged = case.sweep(strict, without_classes(true, Tears::None));
-            let whole = case.sweep(strict, without_classes(false, Tears::None));
-            let all = |sweep: &Sweep| (sweep.layers.clone(), sweep.digest, sweep.ends.clone(), kinds(&sweep.findings));
-            assert_eq!(all(&merged), all(&whole), "{} {strict}", case.name);
+            let what = format!("{} {strict}", case.name);
+            merging_leaves_out_nothing(&what, Tears::None, |settings| case.sweep(strict, settings));
         }
     }
 }
@@ -146,10 +120,8 @@ fn merging_leaves_out_no_node() {
 fn classes_leave_out_no_finding_and_no_end() {
     for case in cases() {
         for strict in [false, true] {
-            let of_classes = case.sweep(strict, Settings::default());
-            let whole = case.sweep(strict, without_classes(true, Tears::Fields));
-            let all = |sweep: &Sweep| (kinds(&sweep.findings), ends(sweep));
-            assert_eq!(all(&of_classes), all(&whole), "{} {strict}", case.name);
+            let what = format!("{} {strict}", case.name);
+            classes_leave_out_nothing(&what, |settings| case.sweep(strict, settings));
         }
     }
 }

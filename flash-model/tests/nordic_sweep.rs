@@ -1,16 +1,20 @@
 //! Every power loss of a Secure DFU update: that the sweep leaves out nothing, and what it finds.
 
 mod nordic_support;
+mod sweep_support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use brickproof_flash_model::boot::nordic::{Options, Profile};
 use brickproof_flash_model::image::nordic::FwType;
 use brickproof_flash_model::layout::Layout;
 use brickproof_flash_model::sweep::nordic::{Known, Package, Update};
-use brickproof_flash_model::sweep::{Depth, End, Finding, Settings, Sweep, Tears, explore, replay};
+use brickproof_flash_model::sweep::{Depth, End, Settings, Sweep, Tears, explore, replay};
 use nordic_support::{Device, Sent, app, app_update, package, softdevice};
+use sweep_support::{
+    classes_leave_out_nothing, ends, found, merging_leaves_out_nothing, with_threads, without_classes,
+};
 
 struct Case {
     name: &'static str,
@@ -82,42 +86,18 @@ fn no_softdevice(len: u32) -> Sent {
     package(FwType::Application, [&app(2, len), &[]], 2, |init| init.sd_req = vec![0])
 }
 
-/// Invariants and what happens. Which cut it was is left out: two may leave the same state.
-fn kinds(findings: &[Finding]) -> BTreeMap<(&'static str, String), usize> {
-    let mut kinds = BTreeMap::new();
-    for finding in findings {
-        let cuts = finding.path.0.len();
-        let least = kinds.entry((finding.violation.invariant, finding.violation.what.clone())).or_insert(cuts);
-        *least = cuts.min(*least);
-    }
-    kinds
-}
-
-fn ends(sweep: &Sweep) -> BTreeSet<String> {
-    sweep.ends.keys().cloned().collect()
-}
-
-fn without_classes(merge: bool, tears: Tears) -> Settings {
-    Settings { tears, merge, classes: false, ..Settings::default() }
-}
-
-/// The graph of merged runs is that of runs to the end, node by node.
-fn merging_leaves_out_nothing(case: &Case, strict: bool, tears: Tears) {
-    let merged = case.sweep(strict, without_classes(true, tears));
-    let whole = case.sweep(strict, without_classes(false, tears));
-    let all = |sweep: &Sweep| (sweep.layers.clone(), sweep.digest, sweep.ends.clone(), kinds(&sweep.findings));
-    assert_eq!(all(&merged), all(&whole), "{} {strict} {}", case.name, tears.name());
-    assert!(merged.totals.operations <= whole.totals.operations);
-}
-
 #[test]
 fn merging_leaves_out_no_node() {
+    let merge = |case: &Case, strict: bool, tears: Tears| {
+        let what = format!("{} {strict}", case.name);
+        merging_leaves_out_nothing(&what, tears, |settings| case.sweep(strict, settings));
+    };
     for case in sound().iter().chain(&unsound()) {
         for strict in [false, true] {
-            merging_leaves_out_nothing(case, strict, Tears::None);
+            merge(case, strict, Tears::None);
         }
     }
-    merging_leaves_out_nothing(&sound()[2], false, Tears::Fields);
+    merge(&sound()[2], false, Tears::Fields);
 }
 
 #[test]
@@ -126,10 +106,8 @@ fn classes_leave_out_no_finding_and_no_end() {
     let few = ["application, dual bank", "application, single bank", "application, SDK 15.0"];
     for case in sound().iter().chain(&unsound()).filter(|case| few.contains(&case.name)) {
         for strict in [false, true] {
-            let of_classes = case.sweep(strict, Settings::default());
-            let whole = case.sweep(strict, without_classes(true, Tears::Fields));
-            let all = |sweep: &Sweep| (kinds(&sweep.findings), ends(sweep));
-            assert_eq!(all(&of_classes), all(&whole), "{} {strict}", case.name);
+            let what = format!("{} {strict}", case.name);
+            classes_leave_out_nothing(&what, |settings| case.sweep(strict, settings));
         }
     }
 }
@@ -188,8 +166,7 @@ fn fields_stand_for_every_unit() {
             let depth = Depth::AtMost(1);
             let fields = case.sweep(strict, Settings { depth, ..Settings::default() });
             let units = case.sweep(strict, Settings { depth, ..without_classes(true, Tears::Units) });
-            let all = |sweep: &Sweep| (kinds(&sweep.findings), ends(sweep));
-            assert_eq!(all(&fields), all(&units), "{strict}");
+            assert_eq!(found(&fields), found(&units), "{strict}");
             assert!(10 * fields.totals.nodes < units.totals.nodes);
         }
     }
@@ -203,12 +180,7 @@ fn without_softdevice(sent: &Sent) -> Sent {
 #[test]
 fn the_same_at_any_number_of_threads() {
     let case = &sound()[0];
-    let sweep = |threads: usize| {
-        let mut settings = Settings::default();
-        settings.limits.threads = threads;
-        case.sweep(true, settings)
-    };
-    assert_eq!(sweep(1), sweep(3));
+    assert_eq!(case.sweep(true, with_threads(1)), case.sweep(true, with_threads(3)));
 }
 
 /// Whatever is cut, and how often: a whole application runs, or DFU mode waits for one.

@@ -14,7 +14,7 @@ use brickproof_flash_model::sweep::label::{Cut, Part};
 use brickproof_flash_model::sweep::mcuboot::known::ALL;
 use brickproof_flash_model::sweep::mcuboot::{Factory, Known, Story, Update};
 use brickproof_flash_model::sweep::{CutPlace, Depth, Label, Path, Settings, Step, Tears, explore, replay};
-use table_support::{check, table, wrapped};
+use table_support::{check, property, table, wrapped};
 
 /// What is above is written by hand.
 const MARK: &str = "<!-- From here on it is written by tests/power_loss_table.rs. -->\n";
@@ -278,10 +278,8 @@ fn generated() -> String {
     }
     text += "\n## The properties\n";
     for known in &shown {
-        let property = &ALL[*known];
-        text += &wrapped("\n* ", &format!("**{}** `{}`: {}.", number(known), property.id, property.title));
-        text += &wrapped("  * ", &format!("Evidence: {}.", property.evidence));
-        text += &wrapped("  * ", &format!("Remedy: {}.", property.remedy));
+        let Known { id, title, evidence, remedy, .. } = ALL[*known];
+        text += &property(&number(known), [id, title, evidence, remedy]);
     }
     let others: Vec<String> =
         (0..ALL.len()).filter(|known| !shown.contains(known)).map(|known| format!("`{}`", ALL[known].id)).collect();

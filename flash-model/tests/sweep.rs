@@ -1,6 +1,8 @@
 //! The exhaustive sweep: that it leaves out nothing, what it finds, and which mistakes it would find.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod sweep_support;
+
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use brickproof_flash_model::boot::mcuboot::{Flaw, Mcuboot, Mode, Options};
@@ -8,7 +10,10 @@ use brickproof_flash_model::flash::Tear;
 use brickproof_flash_model::image::mcuboot::{ImageBuilder, SigningKey, Verifier};
 use brickproof_flash_model::layout::Layout;
 use brickproof_flash_model::sweep::mcuboot::{Factory, Known, Story, Update};
-use brickproof_flash_model::sweep::{CutPlace, Depth, End, Finding, Limits, Settings, Sweep, Tears, explore, replay};
+use brickproof_flash_model::sweep::{CutPlace, Depth, End, Finding, Settings, Sweep, Tears, explore, replay};
+use sweep_support::{
+    classes_leave_out_nothing, found, kinds, merging_leaves_out_nothing, with_threads, without_classes,
+};
 
 const MODES: [Mode; 7] = [
     Mode::SwapMove,
@@ -59,29 +64,9 @@ impl Case {
     }
 }
 
-/// Invariants and what happens, with how many cuts at least. Which cut it was is left out: two may leave the same state.
-fn kinds<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> BTreeMap<(&'static str, String), usize> {
-    let mut kinds = BTreeMap::new();
-    for finding in findings {
-        let cuts = finding.path.0.len();
-        let least = kinds.entry((finding.violation.invariant, finding.violation.what.clone())).or_insert(cuts);
-        *least = cuts.min(*least);
-    }
-    kinds
-}
-
-fn without_classes(merge: bool, tears: Tears) -> Settings {
-    Settings { tears, merge, classes: false, ..Settings::default() }
-}
-
-/// The graph of merged runs is that of runs to the end, node by node.
-fn merging_leaves_out_nothing(case: &Case, story: Story, tears: Tears) {
-    let merged = case.sweep(story, without_classes(true, tears));
-    let whole = case.sweep(story, without_classes(false, tears));
-    let all = |sweep: &Sweep| (sweep.layers.clone(), sweep.digest, sweep.ends.clone(), kinds(&sweep.findings));
-    let mode = case.mcuboot.options().mode;
-    assert_eq!(all(&merged), all(&whole), "{mode:?} {} {}", story.name(), tears.name());
-    assert!(merged.totals.operations <= whole.totals.operations);
+fn merge(case: &Case, story: Story, tears: Tears) {
+    let what = format!("{:?} {}", case.mcuboot.options().mode, story.name());
+    merging_leaves_out_nothing(&what, tears, |settings| case.sweep(story, settings));
 }
 
 #[test]
@@ -89,10 +74,10 @@ fn merging_leaves_out_no_node() {
     for mode in MODES {
         let case = Case::smallest(mode);
         for story in Story::ALL {
-            merging_leaves_out_nothing(&case, story, Tears::None);
+            merge(&case, story, Tears::None);
             // Sectors that hold next to nothing are torn in more ways than can be run to the end in a test.
             if !matches!(mode, Mode::SwapScratch | Mode::SwapOffset) {
-                merging_leaves_out_nothing(&case, story, Tears::Fields);
+                merge(&case, story, Tears::Fields);
             }
         }
     }
@@ -104,9 +89,9 @@ fn merging_leaves_out_no_node_of_larger_sectors() {
     for mode in MODES {
         let case = Case::tiny(mode, [2500, 5000]);
         for story in Story::ALL {
-            merging_leaves_out_nothing(&case, story, Tears::None);
+            merge(&case, story, Tears::None);
         }
-        merging_leaves_out_nothing(&case, Story::TestThenRevert, Tears::Fields);
+        merge(&case, Story::TestThenRevert, Tears::Fields);
     }
 }
 
@@ -117,10 +102,8 @@ fn classes_leave_out_no_finding_and_no_end() {
             let case = Case::tiny(mode, payloads);
             let all = if payloads[0] == payloads[1] { &Story::ALL[..] } else { &Story::ALL[..1] };
             for &story in all {
-                let of_classes = case.sweep(story, Settings::default());
-                let whole = case.sweep(story, without_classes(true, Tears::Fields));
-                let all = |sweep: &Sweep| (kinds(&sweep.findings), sweep.ends.keys().cloned().collect::<BTreeSet<_>>());
-                assert_eq!(all(&of_classes), all(&whole), "{mode:?} {payloads:?} {}", story.name());
+                let what = format!("{mode:?} {payloads:?} {}", story.name());
+                classes_leave_out_nothing(&what, |settings| case.sweep(story, settings));
             }
         }
     }
@@ -164,8 +147,7 @@ fn fields_stand_for_every_unit() {
             let depth = Depth::AtMost(2);
             let fields = case.sweep(story, Settings { depth, tears: Tears::Adversarial, ..Settings::default() });
             let units = case.sweep(story, Settings { depth, ..without_classes(true, Tears::Units) });
-            let all = |sweep: &Sweep| (kinds(&sweep.findings), sweep.ends.keys().cloned().collect::<BTreeSet<_>>());
-            assert_eq!(all(&fields), all(&units), "{mode:?} {}", story.name());
+            assert_eq!(found(&fields), found(&units), "{mode:?} {}", story.name());
             assert!(fields.totals.nodes <= units.totals.nodes);
             // Without the splits of erases only that is not found which needs a trailer that is erased in part.
             let fewer = case.sweep(story, Settings { depth, ..Settings::default() });
@@ -186,10 +168,7 @@ fn fields_stand_for_every_unit() {
 #[test]
 fn the_same_at_any_number_of_threads() {
     let case = Case::tiny(Mode::SwapOffset, [5000, 2500]);
-    let sweep = |threads: usize| {
-        let limits = Limits { threads, ..Settings::default().limits };
-        case.sweep(Story::TestThenRevert, Settings { limits, ..Settings::default() })
-    };
+    let sweep = |threads: usize| case.sweep(Story::TestThenRevert, with_threads(threads));
     let one = sweep(1);
     assert_eq!(one, sweep(2));
     assert_eq!(one, sweep(7));

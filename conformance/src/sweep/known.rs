@@ -2,7 +2,7 @@
 
 use brickproof_flash_model::boot::mcuboot::Mode;
 use brickproof_flash_model::sweep::mcuboot::{self, Facts};
-use brickproof_flash_model::sweep::{Finding, Tears, nordic};
+use brickproof_flash_model::sweep::{Finding, Property, Tears};
 
 /// A property of server, initiator or bootloader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +45,8 @@ impl Known {
     }
 }
 
-impl<Facts> From<&nordic::Property<Facts>> for Known {
-    fn from(known: &nordic::Property<Facts>) -> Self {
+impl<Facts> From<&Property<Facts>> for Known {
+    fn from(known: &Property<Facts>) -> Self {
         Self { id: known.id, title: known.title, evidence: known.evidence, remedy: known.remedy }
     }
 }

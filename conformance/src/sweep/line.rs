@@ -10,14 +10,14 @@ use brickproof_flash_model::boot::mcuboot::Slot;
 use brickproof_flash_model::flash::{Flash, Hook, Step};
 use brickproof_flash_model::sweep::cutter::Reset;
 use brickproof_flash_model::sweep::mcuboot::{Confirm, Image, told};
-use brickproof_flash_model::sweep::{Cutter, End};
+use brickproof_flash_model::sweep::{Cutter, End, Violation};
 use brickproof_simulator::device::{Battery, Device, Persistent, Started, power_on};
 use brickproof_simulator::smp::{Command, Field, Op, SmpMessage};
 use brickproof_simulator::trace::{Cause, InitiatorEvent};
 
 use super::Upload;
 use super::script::Script;
-use super::state::{Phase, State, violation};
+use super::state::{Phase, State};
 use crate::initiator::update::{self, Job, Report};
 use crate::initiator::wire::Wire;
 use crate::scenario::Task;
@@ -105,7 +105,7 @@ impl<'a, 's> Line<'a, 's> {
     /// What was asked for is done: power may be lost before that is known, and from here on it leaves this state.
     pub(super) fn answer(&mut self, state: State) -> Result<(), End> {
         let Some(supply) = &self.supply else { return Err(End::Interrupted) };
-        self.cutter.answer(supply.flash(), state).map_err(|_| End::Interrupted)?;
+        self.cutter.answer(supply.flash(), state)?;
         self.state = state;
         Ok(())
     }
@@ -139,17 +139,15 @@ impl<'a, 's> Line<'a, 's> {
         };
         let supply = self.supply.insert(supply);
         let flash = supply.flash();
-        if self.cutter.started(flash).is_err() {
-            return Err(End::Interrupted);
-        }
+        self.cutter.started(flash)?;
         if !upload.others.are_untouched(flash) {
-            return Err(End::Violation(violation("untouched", "flash outside of the slots has changed")));
+            return Err(Violation::new("untouched", "flash outside of the slots has changed").into());
         }
-        let image = self.state.judge(&upload.hashes, &outcome).map_err(End::Violation)?;
+        let image = self.state.judge(&upload.hashes, &outcome)?;
         let unconfirmed = image == Image::New && self.state.confirm == Confirm::No && !self.state.reported;
         if unconfirmed && upload.reverts && !upload.holds_old(flash, other) {
             let what = "the new image runs unconfirmed, and the old one is not there any more";
-            return Err(End::Violation(violation("way-back", what)));
+            return Err(Violation::new("way-back", what).into());
         }
         if let Supply::On(_, runs) = supply {
             *runs = image;

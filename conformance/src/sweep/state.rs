@@ -84,22 +84,20 @@ impl State {
             Outcome::Boot { hash: Some(hash), .. } if hash == new => Ok(Image::New),
             Outcome::Boot { hash: Some(hash), .. } if hash == old => {
                 if self.reported {
-                    return Err(violation("report", "success was reported, and the old image runs"));
+                    return Err(Violation::new("report", "success was reported, and the old image runs"));
                 }
                 if self.confirm == Confirm::Done {
-                    return Err(violation("confirmed", "the old image runs"));
+                    return Err(Violation::new("confirmed", "the old image runs"));
                 }
                 // What was begun has come to nothing: it counts anew.
                 self.confirm = Confirm::No;
                 Ok(Image::Old)
             }
-            Outcome::Boot { .. } => Err(violation("known-image", "another image runs than the old or the new one")),
-            Outcome::NoBootableImage { .. } => Err(violation("boots", "no image is valid: nothing boots")),
-            Outcome::Halt { reason } => Err(violation("boots", reason)),
+            Outcome::Boot { .. } => {
+                Err(Violation::new("known-image", "another image runs than the old or the new one"))
+            }
+            Outcome::NoBootableImage { .. } => Err(Violation::new("boots", "no image is valid: nothing boots")),
+            Outcome::Halt { reason } => Err(Violation::new("boots", reason.as_str())),
         }
     }
-}
-
-pub(super) fn violation(invariant: &'static str, what: &str) -> Violation {
-    Violation { invariant, what: what.into() }
 }

@@ -51,7 +51,7 @@ use brickproof_flash_model::image::mcuboot::inspect;
 use brickproof_flash_model::sweep::cutter::Reset;
 use brickproof_flash_model::sweep::mcuboot::fields::{Others, regions};
 use brickproof_flash_model::sweep::mcuboot::{Confirm, Facts, Image, Story, can_be_swept};
-use brickproof_flash_model::sweep::{Cutter, End, FieldSpan, Machine, Region};
+use brickproof_flash_model::sweep::{Cutter, End, Machine, Start, Violation};
 use brickproof_simulator::device::Board;
 use brickproof_simulator::trace::Cause;
 use sha2::{Digest, Sha256};
@@ -59,7 +59,7 @@ use sha2::{Digest, Sha256};
 use super::fields;
 use super::line::Line;
 use super::script::Script;
-use super::state::{Phase, State, violation};
+use super::state::{Phase, State};
 use crate::initiator::policy::{Policy, Reporter, Truthful, WellBehaved};
 use crate::initiator::update::Job;
 use crate::scenario::{Task, TimingSpec};
@@ -107,9 +107,7 @@ pub struct Upload<'p> {
     pub(super) hashes: [[u8; 32]; 2],
     /// The mode has a way back.
     pub(super) reverts: bool,
-    flash: Flash,
-    fields: Vec<FieldSpan>,
-    regions: Vec<Region>,
+    start: Start<State>,
     pub(super) others: Others,
 }
 
@@ -170,10 +168,8 @@ impl<'p> Upload<'p> {
             script: Script::default(),
             hashes,
             reverts: !matches!(options.mode, Mode::OverwriteOnly { .. } | Mode::DirectXip { revert: false }),
-            fields: fields::all(pair, &[old, new], &regions),
-            regions,
             others: Others::of(pair, &flash),
-            flash,
+            start: Start { state: State::begin(), fields: fields::all(pair, &[old, new], &regions), regions, flash },
             initiator,
             board,
         };
@@ -201,9 +197,9 @@ impl<'p> Upload<'p> {
 
     /// The update without a power loss.
     fn record(&self) -> Script {
-        let state = State::begin();
-        let mut cutter = Cutter::uncut(state);
-        let mut line = Line::new(self, &mut cutter, self.flash.clone(), state);
+        let Start { flash, state, .. } = &self.start;
+        let mut cutter = Cutter::uncut(*state);
+        let mut line = Line::new(self, &mut cutter, flash.clone(), *state);
         line.record = Some(Script::default());
         let _ = line.start(Cause::PowerOn).and_then(|()| line.update(&self.job, None));
         line.record.unwrap_or_default()
@@ -220,7 +216,7 @@ impl<'p> Upload<'p> {
                 let here = line.fingerprint();
                 if begun.contains(&here) {
                     if !self.initiator.erases || erased {
-                        return Err(End::Violation(violation("update", &said)));
+                        return Err(Violation::new("update", said).into());
                     }
                     (job, erased) = (&self.with_erase, true);
                 }
@@ -232,11 +228,11 @@ impl<'p> Upload<'p> {
                 (true, Some(Image::New)) => return Ok(()),
                 (true, _) => {
                     let what = "success is reported, and the old image runs";
-                    return Err(End::Violation(violation("report", what)));
+                    return Err(Violation::new("report", what).into());
                 }
                 (false, _) if line.state.confirm == Confirm::Done => {
                     let what = format!("the new image is confirmed, and it is said: {}", report.message);
-                    return Err(End::Violation(violation("report", &what)));
+                    return Err(Violation::new("report", what).into());
                 }
                 (false, _) => said = report.message,
             }
@@ -245,7 +241,7 @@ impl<'p> Upload<'p> {
     }
 
     /// From power-on to rest; what ends it before is an error here.
-    fn story(&self, line: &mut Line<'_, '_>) -> Result<&'static str, End> {
+    fn update(&self, line: &mut Line<'_, '_>) -> Result<&'static str, End> {
         let open = self.script.open(line.state.waiting);
         line.enter(State { phase: Phase::Start, ..line.state });
         line.start(Cause::PowerOn)?;
@@ -256,7 +252,7 @@ impl<'p> Upload<'p> {
         loop {
             match line.reset()? {
                 Reset::Idle => return Ok("the new image runs for good"),
-                Reset::Again => return Err(End::Violation(violation("rest", "boots change flash for ever"))),
+                Reset::Again => return Err(Violation::new("rest", "boots change flash for ever").into()),
                 Reset::New | Reset::Merged => line.start(Cause::SoftReset)?,
             }
         }
@@ -266,16 +262,8 @@ impl<'p> Upload<'p> {
 impl Machine for Upload<'_> {
     type State = State;
 
-    fn start(&self) -> (Flash, State) {
-        (self.flash.clone(), State::begin())
-    }
-
-    fn fields(&self) -> &[FieldSpan] {
-        &self.fields
-    }
-
-    fn regions(&self) -> &[Region] {
-        &self.regions
+    fn start(&self) -> &Start<State> {
+        &self.start
     }
 
     /// The bootloader and a mark that is refused erase the whole slot, an upload only what the image needs of it.
@@ -283,10 +271,10 @@ impl Machine for Upload<'_> {
         true
     }
 
-    fn run(&self, flash: &mut Flash, state: State, cutter: &mut Cutter<'_, State>) -> End {
+    fn story(&self, flash: &mut Flash, state: State, cutter: &mut Cutter<'_, State>) -> Result<&'static str, End> {
         let mut line = Line::new(self, cutter, std::mem::replace(flash, Flash::new(Vec::new())), state);
-        let end = self.story(&mut line).map_or_else(|end| end, End::Rest);
+        let ended = self.update(&mut line);
         *flash = line.into_flash();
-        end
+        ended
     }
 }

@@ -9,3 +9,4 @@ pub mod gecko;
 pub mod mcuboot;
 pub mod nordic;
 pub mod nordic_legacy;
+pub mod report;

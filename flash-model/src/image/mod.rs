@@ -3,3 +3,4 @@
 pub mod gbl;
 pub mod mcuboot;
 pub mod nordic;
+mod sabotage;

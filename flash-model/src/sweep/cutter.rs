@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::forget::{Exempt, Stays, forget_torn, is_blank, spares_fields};
 use super::label::{Action, Cut};
 use super::replay::Step as Told;
-use super::{CutPlace, FieldSpan, Label, Region, State, Tears};
+use super::{CutPlace, End, FieldSpan, Label, Region, State, Tears, Violation};
 use crate::flash::{Flash, Forgotten, Hook, Interruption, Operation, OperationKind, Sector, Step, Tear, Verdict, fold};
 
 /// What a power loss left.
@@ -272,6 +272,22 @@ impl<'a, S: State> Cutter<'a, S> {
             None => Reset::New,
             Some(before) if before == self.operations => Reset::Idle,
             Some(_) => Reset::Again,
+        }
+    }
+
+    /// The same for a story that goes on as long as something new comes of it: whether the bootloader starts once more.
+    ///
+    /// # Errors
+    /// The run was merged; the invariant `rest` does not hold.
+    pub(super) fn starts_again(&mut self, flash: &Flash) -> Result<bool, End> {
+        match self.reset(flash) {
+            Reset::New => {
+                self.tell(|| "the bootloader starts".into());
+                Ok(true)
+            }
+            Reset::Idle => Ok(false),
+            Reset::Merged => Err(End::Interrupted),
+            Reset::Again => Err(Violation::new("rest", "boots change flash for ever").into()),
         }
     }
 

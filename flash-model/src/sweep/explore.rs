@@ -174,9 +174,8 @@ pub fn explore_until<M: Machine>(
     mut watch: impl FnMut(&Progress) -> bool,
 ) -> Sweep {
     let mut exact = Exact::default();
-    let (start, _) = machine.start();
-    let exempt = exempt(machine, &start);
-    let erased_stays = if settings.tears == Tears::Units { Stays::new() } else { stays(machine, &start) };
+    let exempt = exempt(machine.start());
+    let erased_stays = if settings.tears == Tears::Units { Stays::new() } else { stays(machine) };
     for restarts in 0.. {
         let mut search = Search::new(machine, settings, (&exempt, &erased_stays), &exact, stop);
         search.sweep.totals.restarts = restarts;
@@ -216,8 +215,8 @@ impl<'a, M: Machine> Search<'a, M> {
     ) -> Self {
         let terms = Terms {
             tears: settings.tears,
-            fields: machine.fields(),
-            regions: machine.regions(),
+            fields: &machine.start().fields,
+            regions: &machine.start().regions,
             exempt,
             exact,
             erased_stays,
@@ -235,7 +234,8 @@ impl<'a, M: Machine> Search<'a, M> {
     }
 
     fn run(&mut self, watch: &mut impl FnMut(&Progress) -> bool) -> Result<(), Vec<Read>> {
-        let (mut flash, state) = self.machine.start();
+        let start = self.machine.start();
+        let (mut flash, state) = (start.flash.clone(), start.state);
         flash.keep_fingerprint();
         let key = node_key(&flash, state, 0);
         self.seen.insert(key, 0);

@@ -4,29 +4,29 @@ use std::iter::once;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{FieldSpan, Machine};
-use crate::flash::{Device, Flash, Forgotten, Sector};
+use super::{FieldSpan, Machine, Start};
+use crate::flash::{Device, Forgotten, Sector};
 
 /// For each device, the ranges of the fields in each sector, with offsets in the sector.
 pub(super) type Exempt = Vec<Arc<[Vec<Range<u32>>]>>;
 
-pub(super) fn exempt<M: Machine>(machine: &M, flash: &Flash) -> Exempt {
+pub(super) fn exempt<S>(start: &Start<S>) -> Exempt {
     let of = |(device, chip): (usize, &Device)| {
         let sectors = chip.geometry().sectors().iter();
-        sectors.map(|sector| fields_in(machine.fields(), device as u8, sector)).collect()
+        sectors.map(|sector| fields_in(&start.fields, device as u8, sector)).collect()
     };
-    flash.devices().iter().enumerate().map(of).collect()
+    start.flash.devices().iter().enumerate().map(of).collect()
 }
 
 /// For each device, whether each sector stays erased; see [`Machine::erased_stays_erased`].
 pub(super) type Stays = Vec<Vec<bool>>;
 
-pub(super) fn stays<M: Machine>(machine: &M, flash: &Flash) -> Stays {
+pub(super) fn stays<M: Machine>(machine: &M) -> Stays {
     let of = |(device, chip): (u8, &Device)| {
         let sectors = chip.geometry().sectors().iter();
         sectors.map(|sector| machine.erased_stays_erased(device, sector.offset)).collect()
     };
-    (0u8..).zip(flash.devices()).map(of).collect()
+    (0u8..).zip(machine.start().flash.devices()).map(of).collect()
 }
 
 /// Ranges of the fields in a sector, with offsets in the sector; fields that touch are one range, so that a read of several

@@ -36,6 +36,7 @@
 //! | [`mod@explore`] | the search, its order and its limits |
 //! | [`place`] | places of cuts as text |
 //! | [`label`] | cuts in words |
+//! | [`Property`] | what is known of a bootloader and shows in its sweeps |
 //! | [`mcuboot`] | the machine: a bootloader, an application and a story |
 //! | [`nordic`] | another one: a Secure DFU bootloader and an uploader |
 //! | [`nordic_legacy`] | the same of Legacy DFU |
@@ -50,15 +51,20 @@ pub mod mcuboot;
 pub mod nordic;
 pub mod nordic_legacy;
 pub mod place;
+mod property;
 mod replay;
 pub mod tear;
 
-use crate::flash::{Area, Flash};
+use std::fmt::Display;
+
+use crate::boot::report::Boot;
+use crate::flash::{Area, Flash, Interruption};
 
 pub use cutter::Cutter;
 pub use explore::{Depth, Finding, Limits, Progress, Settings, Sweep, explore, explore_until};
 pub use label::Label;
 pub use place::{CutPlace, Path};
+pub use property::Property;
 pub use replay::{Replay, Run, Step, replay};
 pub use tear::{FieldKind, FieldSpan, Tears};
 
@@ -67,14 +73,8 @@ pub trait Machine: Sync {
     /// What survives a power loss beside the flash, and what the invariants remember.
     type State: State;
 
-    /// Where the story begins.
-    fn start(&self) -> (Flash, Self::State);
-
-    /// Where in flash code reads single fields; what is not in here is bulk. Sorted by device and start.
-    fn fields(&self) -> &[FieldSpan];
-
-    /// What the parts of the flash are called.
-    fn regions(&self) -> &[Region];
+    /// Where the story begins, and what is where.
+    fn start(&self) -> &Start<Self::State>;
 
     /// Whether the sector at this offset of a device stays as it is when it is erased and an erase of it is cut, and is not
     /// forgotten because one is to come.
@@ -88,8 +88,35 @@ pub trait Machine: Sync {
 
     /// One run from power-on, over as many resets as the story has, until nothing changes any more.
     ///
-    /// Tells `cutter` of every change of the state ([`Cutter::enter`]), and asks it at every reset ([`Cutter::reset`]).
-    fn run(&self, flash: &mut Flash, state: Self::State, cutter: &mut Cutter<'_, Self::State>) -> End;
+    /// Tells `cutter` of every change of the state ([`Cutter::enter`]), and asks it at every reset ([`Cutter::reset`]). What
+    /// is there when nothing changes any more.
+    ///
+    /// # Errors
+    /// How it ended before.
+    fn story(
+        &self,
+        flash: &mut Flash,
+        state: Self::State,
+        cutter: &mut Cutter<'_, Self::State>,
+    ) -> Result<&'static str, End>;
+
+    /// The same, as it ended.
+    fn run(&self, flash: &mut Flash, state: Self::State, cutter: &mut Cutter<'_, Self::State>) -> End {
+        self.story(flash, state, cutter).map_or_else(|end| end, End::Rest)
+    }
+}
+
+/// What a machine begins with.
+#[derive(Debug, Clone)]
+pub struct Start<S> {
+    /// The flash before the first power-on.
+    pub flash: Flash,
+    /// What is remembered then.
+    pub state: S,
+    /// Where in flash code reads single fields; what is not in here is bulk. Sorted by device and start.
+    pub fields: Vec<FieldSpan>,
+    /// What the parts of the flash are called.
+    pub regions: Vec<Region>,
 }
 
 /// See [`Machine::State`].
@@ -121,6 +148,18 @@ pub enum End {
     Violation(Violation),
 }
 
+impl From<Interruption> for End {
+    fn from(_: Interruption) -> Self {
+        Self::Interrupted
+    }
+}
+
+impl From<Violation> for End {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
+}
+
 /// Something that must not happen, and has.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Violation {
@@ -128,4 +167,18 @@ pub struct Violation {
     pub invariant: &'static str,
     /// What came of it, the same for all that are the same in kind.
     pub what: String,
+}
+
+impl Violation {
+    /// This came of it.
+    pub fn new(invariant: &'static str, what: impl Into<String>) -> Self {
+        Self { invariant, what: what.into() }
+    }
+}
+
+/// A boot in a line.
+#[must_use]
+pub fn told(boot: &Boot<impl Display, impl Display>) -> String {
+    let decisions = boot.decisions.iter().map(|decision| format!("{decision}; "));
+    decisions.chain([boot.outcome.to_string()]).collect()
 }

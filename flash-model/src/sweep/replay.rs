@@ -48,10 +48,11 @@ pub enum Step {
 /// # Errors
 /// A place that its run does not come to.
 pub fn replay<M: Machine>(machine: &M, path: &Path) -> Result<Replay, String> {
-    let (mut flash, mut state) = machine.start();
+    let start = machine.start();
+    let (mut flash, mut state) = (start.flash.clone(), start.state);
     let mut runs = Vec::new();
     for place in &path.0 {
-        let mut cutter = Cutter::replay(Some(*place), state, machine.fields(), machine.regions());
+        let mut cutter = Cutter::replay(Some(*place), state, &start.fields, &start.regions);
         machine.run(&mut flash, state, &mut cutter);
         state = cutter.state();
         let operations = cutter.operations;
@@ -61,7 +62,7 @@ pub fn replay<M: Machine>(machine: &M, path: &Path) -> Result<Replay, String> {
         let cut = Some(Label { phase: state.phase(), cut });
         runs.push(Run { steps, cut, left: Some(flash.clone()) });
     }
-    let mut cutter = Cutter::replay(None, state, machine.fields(), machine.regions());
+    let mut cutter = Cutter::replay(None, state, &start.fields, &start.regions);
     let end = machine.run(&mut flash, state, &mut cutter);
     runs.push(Run { steps: cutter.replayed().0, cut: None, left: None });
     Ok(Replay { runs, end, flash })

@@ -1,5 +1,7 @@
 //! Text that tests write and check.
-#![allow(unreachable_pub, reason = "each test file has its own copy")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+
+pub mod updates;
 
 /// A table whose columns are as wide as they must be.
 pub fn table(rows: &[Vec<String>]) -> String {
@@ -32,6 +34,13 @@ pub fn wrapped(before: &str, text: &str) -> String {
         at += word.len();
     }
     lines + "\n"
+}
+
+/// What is said of a property that is called `name` in a table.
+pub fn property(name: &str, [id, title, evidence, remedy]: [&str; 4]) -> String {
+    wrapped("\n* ", &format!("**{name}** `{id}`: {title}."))
+        + &wrapped("  * ", &format!("Evidence: {evidence}."))
+        + &wrapped("  * ", &format!("Remedy: {remedy}."))
 }
 
 /// Checks a file whose part behind `mark` is generated, or writes it when `BRICKPROOF_WRITE_TABLE` is set.

@@ -2,7 +2,7 @@
 
 use super::run::{RESETS_MAX, reason};
 use super::{Boot, Code, Decision, Entry, Gecko, ImageProperties, Options, Outcome, Slot, Unbootable};
-use crate::boot::explanation::{Explanation, NextBoot, Oddity, PartText, Remedy};
+use crate::boot::explanation::{self, Explanation, NextBoot, Oddity, PartText, Remedy, end_of};
 use crate::flash::{Controller, Flash, Uncut};
 use crate::image::gbl::ApplicationData;
 use crate::image::gbl::application::signature_type;
@@ -35,24 +35,17 @@ impl Gecko {
             parts: self.parts(flash, &stored),
             wrong: self.wrong(flash, &stored, &boots),
             remedies: self.remedies(flash, &stored, &boots),
-            next_boots: boots.iter().map(next_boot).collect(),
+            next_boots: boots.iter().map(NextBoot::of).collect(),
         }
     }
 
     fn next_boots(&self, flash: &Flash, mut entry: Entry) -> Vec<Boot> {
-        let mut copy = flash.clone();
-        let mut boots = Vec::new();
-        while boots.len() < BOOTS_MAX {
-            let Ok(boot) = self.boot(&mut Controller::new(&mut copy, &mut Uncut), &mut entry) else { break };
-            let resets = matches!(boot.outcome, Outcome::Reset { .. });
-            boots.push(boot);
+        explanation::next_boots(flash, BOOTS_MAX, |controller| {
+            let boot = self.boot(controller, &mut entry);
             // A button is let go of.
             entry.button = false;
-            if !resets {
-                break;
-            }
-        }
-        boots
+            boot
+        })
     }
 
     /// The boots when the application has asked for the bootloader.
@@ -90,8 +83,7 @@ impl Gecko {
         let map = self.map();
         let mut parts = Vec::new();
         let mut add = |part: &'static str, from: u32, len: u32, contents: String| {
-            let to = from.saturating_add(len);
-            parts.push((from, PartText { part, range: format!("{from:#x}..{to:#x}"), contents }));
+            parts.push((from, PartText::new(part, from, from.saturating_add(len), contents)));
         };
         let (bootloader, bootloader_len) = map.bootloader();
         add("bootloader", bootloader, bootloader_len, self.bootloader_text(flash));
@@ -369,22 +361,19 @@ fn helps(boots: &[Boot]) -> bool {
     boots.last().is_some_and(|boot| matches!(boot.outcome, Outcome::Application | Outcome::AppLoader))
 }
 
-fn end_of(boots: &[Boot]) -> Option<String> {
-    boots.last().map(|boot| boot.outcome.to_string())
-}
+impl explanation::Ending for Outcome {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Application => "application",
+            Self::AppLoader => "dfu",
+            Self::Reset { .. } => "reset",
+            Self::Halted { .. } => "halted",
+            Self::Fault { .. } => "fault",
+            Self::Brick { .. } => "brick",
+        }
+    }
 
-fn next_boot(boot: &Boot) -> NextBoot {
-    NextBoot {
-        outcome: match boot.outcome {
-            Outcome::Application => "application",
-            Outcome::AppLoader => "dfu",
-            Outcome::Reset { .. } => "reset",
-            Outcome::Halted { .. } => "halted",
-            Outcome::Fault { .. } => "fault",
-            Outcome::Brick { .. } => "brick",
-        },
-        steps: boot.decisions.iter().map(ToString::to_string).collect(),
-        end: boot.outcome.to_string(),
-        operations: boot.operations,
+    fn resets(&self) -> bool {
+        matches!(self, Self::Reset { .. })
     }
 }

@@ -188,16 +188,8 @@ pub enum Decision {
     },
 }
 
-/// A boot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Boot {
-    /// What it ended in.
-    pub outcome: Outcome,
-    /// How it got there.
-    pub decisions: Vec<Decision>,
-    /// Flash operations.
-    pub operations: u64,
-}
+/// A complete boot.
+pub type Boot = crate::boot::report::Boot<Outcome, Decision>;
 
 impl Gecko {
     /// One boot from reset.

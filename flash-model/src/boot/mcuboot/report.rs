@@ -39,15 +39,7 @@ impl Outcome {
 }
 
 /// A complete boot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Boot {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Why it did what it did, in order.
-    pub decisions: Vec<Decision>,
-    /// Flash operations performed.
-    pub operations: u64,
-}
+pub type Boot = crate::boot::report::Boot<Outcome, Decision>;
 
 impl Boot {
     /// The swap that this boot performed or finished; an overwritten image is a permanent one.

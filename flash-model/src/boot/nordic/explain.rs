@@ -10,6 +10,7 @@ use super::{
     ValidationKind,
 };
 use super::{Boot, DfuReason};
+use crate::boot::explanation::{self, end_of};
 pub use crate::boot::explanation::{Explanation, NextBoot, Oddity, PartText, Remedy};
 use crate::flash::{Area, Controller, Flash, Uncut};
 
@@ -33,31 +34,17 @@ impl Nordic {
             parts: self.parts(flash, &loaded.0),
             wrong: self.wrong(flash, &loaded, &boots),
             remedies: self.remedies(flash, &loaded.0, &boots),
-            next_boots: boots.iter().map(next_boot).collect(),
+            next_boots: boots.iter().map(NextBoot::of).collect(),
         }
     }
 
     fn next_boots(&self, flash: &Flash, mut entry: Entry) -> Vec<Boot> {
-        let mut copy = flash.clone();
-        let mut boots = Vec::new();
-        while boots.len() < BOOTS_MAX {
-            let Ok(boot) = self.boot(&mut Controller::new(&mut copy, &mut Uncut), &mut entry) else { break };
-            let resets = boot.outcome == Outcome::Reset;
-            boots.push(boot);
-            if !resets {
-                break;
-            }
-        }
-        boots
+        explanation::next_boots(flash, BOOTS_MAX, |controller| self.boot(controller, &mut entry))
     }
 
     fn parts(&self, flash: &Flash, settings: &Settings) -> Vec<PartText> {
         let map = &self.map;
-        let part = |part, from: u32, to: u32, contents: String| PartText {
-            part,
-            range: format!("{from:#x}..{to:#x}"),
-            contents,
-        };
+        let part = PartText::new;
         let bank_0 = self.bank_0_start(flash).unwrap_or(MBR_SIZE);
         let bank_1 = self.bank_1_start(settings, flash).unwrap_or(bank_0);
         let area = |name, area: Area, contents| part(name, area.offset, area.end(), contents);
@@ -274,21 +261,18 @@ impl Nordic {
     }
 }
 
-fn end_of(boots: &[Boot]) -> Option<String> {
-    boots.last().map(|boot| boot.outcome.to_string())
-}
+impl explanation::Ending for Outcome {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Application { .. } => "application",
+            Self::DfuMode { .. } => "dfu",
+            Self::Reset => "reset",
+            Self::Fault { .. } => "fault",
+            Self::Brick { .. } => "brick",
+        }
+    }
 
-fn next_boot(boot: &Boot) -> NextBoot {
-    NextBoot {
-        outcome: match boot.outcome {
-            Outcome::Application { .. } => "application",
-            Outcome::DfuMode { .. } => "dfu",
-            Outcome::Reset => "reset",
-            Outcome::Fault { .. } => "fault",
-            Outcome::Brick { .. } => "brick",
-        },
-        steps: boot.decisions.iter().map(ToString::to_string).collect(),
-        end: boot.outcome.to_string(),
-        operations: boot.operations,
+    fn resets(&self) -> bool {
+        *self == Self::Reset
     }
 }

@@ -7,7 +7,7 @@ use super::{
     BankCode, Boot, DfuReason, Entry, Kind, MBR_SIZE, NordicLegacy, Outcome, Settings, SoftdeviceInfo, Transport,
     Unbootable,
 };
-use crate::boot::explanation::{Explanation, NextBoot, Oddity, PartText, Remedy};
+use crate::boot::explanation::{self, Explanation, NextBoot, Oddity, PartText, Remedy, end_of};
 use crate::flash::{Area, Controller, Flash, Uncut};
 
 /// Boots that are tried: an installation has two resets.
@@ -29,31 +29,17 @@ impl NordicLegacy {
             parts: self.parts(flash, &settings),
             wrong: self.wrong(flash, &settings, &boots),
             remedies: self.remedies(flash, &settings, &boots),
-            next_boots: boots.iter().map(next_boot).collect(),
+            next_boots: boots.iter().map(NextBoot::of).collect(),
         }
     }
 
     fn next_boots(&self, flash: &Flash, mut entry: Entry) -> Vec<Boot> {
-        let mut copy = flash.clone();
-        let mut boots = Vec::new();
-        while boots.len() < BOOTS_MAX {
-            let Ok(boot) = self.boot(&mut Controller::new(&mut copy, &mut Uncut), &mut entry) else { break };
-            let resets = boot.outcome == Outcome::Reset;
-            boots.push(boot);
-            if !resets {
-                break;
-            }
-        }
-        boots
+        explanation::next_boots(flash, BOOTS_MAX, |controller| self.boot(controller, &mut entry))
     }
 
     fn parts(&self, flash: &Flash, settings: &Settings) -> Vec<PartText> {
         let map = &self.map;
-        let part = |part, from: u32, to: u32, contents: String| PartText {
-            part,
-            range: format!("{from:#x}..{to:#x}"),
-            contents,
-        };
+        let part = PartText::new;
         let area = |name, area: Area, contents| part(name, area.offset, area.end(), contents);
         let end = self.region_end();
         let bank_0 = self.bank_0_start(flash).unwrap_or(MBR_SIZE).min(end);
@@ -263,21 +249,18 @@ fn anew() -> Remedy {
     Remedy { what: "with a programmer: SoftDevice, bootloader and settings anew".into(), then: None }
 }
 
-fn end_of(boots: &[Boot]) -> Option<String> {
-    boots.last().map(|boot| boot.outcome.to_string())
-}
+impl explanation::Ending for Outcome {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Application { .. } => "application",
+            Self::DfuMode { .. } => "dfu",
+            Self::Reset => "reset",
+            Self::Fault { .. } => "fault",
+            Self::Brick { .. } => "brick",
+        }
+    }
 
-fn next_boot(boot: &Boot) -> NextBoot {
-    NextBoot {
-        outcome: match boot.outcome {
-            Outcome::Application { .. } => "application",
-            Outcome::DfuMode { .. } => "dfu",
-            Outcome::Reset => "reset",
-            Outcome::Fault { .. } => "fault",
-            Outcome::Brick { .. } => "brick",
-        },
-        steps: boot.decisions.iter().map(ToString::to_string).collect(),
-        end: boot.outcome.to_string(),
-        operations: boot.operations,
+    fn resets(&self) -> bool {
+        *self == Self::Reset
     }
 }

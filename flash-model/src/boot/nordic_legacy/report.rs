@@ -79,15 +79,7 @@ pub enum Unbootable {
 }
 
 /// A complete boot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Boot {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Why it did what it did, in order.
-    pub decisions: Vec<Decision>,
-    /// Flash operations performed.
-    pub operations: u64,
-}
+pub type Boot = crate::boot::report::Boot<Outcome, Decision>;
 
 /// A turn that a boot took.
 #[derive(Debug, Clone, PartialEq, Eq)]

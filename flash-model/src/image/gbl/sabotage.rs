@@ -15,6 +15,7 @@ use super::parts::{Part, Parts, Pieces, Signing, program_of};
 use super::read::Gbl;
 use super::tag::TagKind;
 use crate::image::mcuboot::{KeyError, SignatureType, SigningKey};
+use crate::image::sabotage::named;
 
 /// What a bomb expands to, in bytes: more than the flash of any chip.
 pub const BOMB_LEN: usize = 8 << 20;
@@ -428,10 +429,7 @@ impl FromStr for Sabotage {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|sabotage| sabotage.name() == text).ok_or_else(|| {
-            let names: Vec<_> = Self::ALL.iter().map(|sabotage| sabotage.name()).collect();
-            format!("nothing to break is called `{text}`: one of {}", names.join(", "))
-        })
+        named(&Self::ALL, Self::name, text)
     }
 }
 

@@ -13,6 +13,7 @@ use super::keys::SigningKey;
 use super::tlv::{self, TlvWalk};
 use super::verify::ImageError;
 use super::{ImageInfo, inspect};
+use crate::image::sabotage::named;
 
 /// What to break in an otherwise good image. Everything else stays right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -107,10 +108,7 @@ impl FromStr for Sabotage {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|sabotage| sabotage.name() == text).ok_or_else(|| {
-            let names: Vec<_> = Self::ALL.iter().map(|sabotage| sabotage.name()).collect();
-            format!("nothing to break is called `{text}`: one of {}", names.join(", "))
-        })
+        named(&Self::ALL, Self::name, text)
     }
 }
 

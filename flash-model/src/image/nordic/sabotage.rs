@@ -11,6 +11,7 @@ use super::codes::{FwType, HashType, SignatureType};
 use super::init_packet::{INIT_PACKET_MAX, InitCommand, InitPacket, InitPacketError};
 use super::package::PackageImage;
 use crate::image::mcuboot::{self, KeyError, SigningKey};
+use crate::image::sabotage::named;
 
 /// What to break in an otherwise good image. Everything else stays right: what is under the signature is signed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -241,10 +242,7 @@ impl FromStr for Sabotage {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|sabotage| sabotage.name() == text).ok_or_else(|| {
-            let names: Vec<_> = Self::ALL.iter().map(|sabotage| sabotage.name()).collect();
-            format!("nothing to break is called `{text}`: one of {}", names.join(", "))
-        })
+        named(&Self::ALL, Self::name, text)
     }
 }
 

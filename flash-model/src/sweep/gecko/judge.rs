@@ -84,7 +84,7 @@ impl Update<'_> {
 
     /// What a boot must leave.
     pub(super) fn judge(&self, boot: &Boot, runs: Runs, flash: &Flash, state: &mut State) -> Result<(), Violation> {
-        let broken = |invariant, what: &str| Err(Violation { invariant, what: what.into() });
+        let broken = |invariant, what: &str| Err(Violation::new(invariant, what));
         let main_stage = self.gecko.map().main_stage();
         let mut bootloaders = self.bootloaders.iter().filter(|image| !image.is_empty());
         if !bootloaders.any(|image| self.holds(flash, main_stage, image)) {

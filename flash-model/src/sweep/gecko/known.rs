@@ -1,7 +1,6 @@
 //! What is known of the bootloader: findings of a sweep that are its own, with the evidence. Any other finding is a mistake.
 
-use crate::sweep::Finding;
-use crate::sweep::nordic::Property;
+use crate::sweep::{Finding, Property};
 
 /// What a property may depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -37,8 +37,7 @@ pub use monitor::{Stage, State};
 use judge::Runs;
 use upload::{Ended, Upload};
 
-use super::cutter::Reset;
-use super::{Cutter, End, FieldSpan, Machine, Region, Violation};
+use super::{Cutter, End, Machine, Start, Violation, told};
 use crate::boot::gecko::{AppLoader, Boot, Entry, Gecko, Outcome, reason};
 use crate::flash::{Controller, Flash};
 use crate::image::gbl::{ApplicationProperties, Gbl, application::signature_type};
@@ -74,15 +73,13 @@ pub struct Package<'a> {
 #[derive(Debug)]
 pub struct Update<'a> {
     gecko: &'a Gecko,
-    flash: Flash,
+    start: Start<State>,
     package: Package<'a>,
     /// The old one, and the new one if it changes.
     applications: [&'a [u8]; 2],
     bootloaders: [&'a [u8]; 2],
     untouched: u128,
     facts: Facts,
-    fields: Vec<FieldSpan>,
-    regions: Vec<Region>,
     strict: bool,
 }
 
@@ -168,12 +165,15 @@ impl<'a> Update<'a> {
             bootloaders,
             untouched: 0,
             facts,
-            fields: fields::fields(gecko, &applications, &bootloaders, facts.bootloader),
-            regions: fields::regions(gecko, facts.bootloader),
+            start: Start {
+                state: State::begin(),
+                fields: fields::fields(gecko, &applications, &bootloaders, facts.bootloader),
+                regions: fields::regions(gecko, facts.bootloader),
+                flash,
+            },
             strict: false,
-            flash,
         };
-        made.untouched = made.untouched_print(&made.flash);
+        made.untouched = made.untouched_print(&made.start.flash);
         Ok(made)
     }
 
@@ -250,16 +250,8 @@ impl<'a> Update<'a> {
 impl Machine for Update<'_> {
     type State = State;
 
-    fn start(&self) -> (Flash, State) {
-        (self.flash.clone(), State::begin())
-    }
-
-    fn fields(&self) -> &[FieldSpan] {
-        &self.fields
-    }
-
-    fn regions(&self) -> &[Region] {
-        &self.regions
+    fn start(&self) -> &Start<State> {
+        &self.start
     }
 
     /// All of a slot is erased, and the file needs a part of it. What an application lies in is erased as it comes.
@@ -271,72 +263,52 @@ impl Machine for Update<'_> {
             .any(|(len, (area, start))| area.device == device && (start..start.saturating_add(len)).contains(&offset))
     }
 
-    fn run(&self, flash: &mut Flash, mut state: State, cutter: &mut Cutter<'_, State>) -> End {
-        let violation = |invariant, what: String| End::Violation(Violation { invariant, what });
+    fn story(&self, flash: &mut Flash, mut state: State, cutter: &mut Cutter<'_, State>) -> Result<&'static str, End> {
         let mut entry = Entry::default();
         let mut rest = "nothing has happened";
         loop {
             state.stage = if self.installs(flash, &entry) { Stage::Installation } else { Stage::Boot };
             cutter.enter(state);
             cutter.remember(u64::from(entry.code()) | u64::from(entry.button) << 32);
-            match cutter.reset(flash) {
-                Reset::New => {}
-                Reset::Idle if rest == TORN => {
-                    return violation(
-                        "known-application",
-                        "a torn application runs, and stays whatever is done".into(),
-                    );
+            if !cutter.starts_again(flash)? {
+                if rest == TORN {
+                    let what = "a torn application runs, and stays whatever is done";
+                    return Err(Violation::new("known-application", what).into());
                 }
-                Reset::Idle => return End::Rest(rest),
-                Reset::Merged => return End::Interrupted,
-                Reset::Again => return violation("rest", "boots change flash for ever".into()),
+                return Ok(rest);
             }
-            cutter.tell(|| "the bootloader starts".into());
-            let Ok(boot) = self.gecko.boot(&mut Controller::new(flash, cutter), &mut entry) else {
-                return End::Interrupted;
-            };
+            let boot = self.gecko.boot(&mut Controller::new(flash, cutter), &mut entry)?;
             entry.button = false;
             state.stage = Stage::Runs;
             cutter.enter(state);
             cutter.tell(|| told(&boot));
             let starts = boot.outcome == Outcome::Application;
             let runs = if starts { self.application(flash) } else { Runs::Torn };
-            if let Err(broken) = self.judge(&boot, runs, flash, &mut state) {
-                return End::Violation(broken);
-            }
+            self.judge(&boot, runs, flash, &mut state)?;
             cutter.enter(state);
             if matches!(boot.outcome, Outcome::Reset { .. }) {
                 continue;
             }
-            if cutter.started(flash).is_err() {
-                return End::Interrupted;
-            }
+            cutter.started(flash)?;
             let ended = match (&boot.outcome, runs) {
                 (Outcome::Application, Runs::New) if self.strict && self.facts.application => {
-                    return violation("revert", "the update stays, whatever it does".into());
+                    return Err(Violation::new("revert", "the update stays, whatever it does").into());
                 }
                 (Outcome::Application, _) => self.runs(runs, flash, &mut entry, &mut state, cutter),
                 _ => self.waits(flash, &mut entry, &mut state, cutter),
             };
             match ended {
                 Ok(what) => rest = what,
-                Err(Ended::Interrupted) => return End::Interrupted,
-                Err(Ended::Refused(code)) => return violation("upload", format!("refused: {code}")),
+                Err(Ended::Interrupted) => return Err(End::Interrupted),
+                Err(Ended::Refused(code)) => return Err(Violation::new("upload", format!("refused: {code}")).into()),
                 Err(Ended::Stuck(why)) => {
                     cutter.tell(|| why);
-                    return violation("faults", "the AppLoader takes a fault, whenever the file is sent".into());
+                    let what = "the AppLoader takes a fault, whenever the file is sent";
+                    return Err(Violation::new("faults", what).into());
                 }
             }
         }
     }
-}
-
-/// A boot in a line.
-#[must_use]
-pub fn told(boot: &Boot) -> String {
-    let mut parts: Vec<String> = boot.decisions.iter().map(ToString::to_string).collect();
-    parts.push(boot.outcome.to_string());
-    parts.join("; ")
 }
 
 /// How a run ends when not even a button helps.

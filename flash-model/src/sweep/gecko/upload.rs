@@ -6,7 +6,7 @@
 use super::Package;
 use super::monitor::{Stage, State};
 use crate::boot::gecko::{AppLoader, Code, Entry, Gecko, Slot, SlotError, Stop, reason};
-use crate::flash::{Controller, Flash, FlashError};
+use crate::flash::{Controller, Flash, FlashError, Interruption};
 use crate::sweep::Cutter;
 
 /// Why an upload ended.
@@ -26,6 +26,12 @@ impl From<Stop> for Ended {
             Stop::Fault(why) => Self::Stuck(why),
             Stop::Hang(why) => Self::Stuck(why.into()),
         }
+    }
+}
+
+impl From<Interruption> for Ended {
+    fn from(_: Interruption) -> Self {
+        Self::Interrupted
     }
 }
 
@@ -88,7 +94,7 @@ impl Upload<'_> {
         cutter.tell(|| "the answer to 0x03 is that the file is good".into());
         state.stage = Stage::Commit;
         state.acknowledged = true;
-        cutter.answer(flash, *state).map_err(|_| Ended::Interrupted)?;
+        cutter.answer(flash, *state)?;
         loader.disconnect(self.gecko, &mut Controller::new(flash, cutter), entry)?;
         Ok(())
     }
@@ -143,7 +149,7 @@ impl Upload<'_> {
             return Err(verification.code().unwrap_or(Code::ImageError).into());
         }
         state.requested = true;
-        cutter.answer(flash, *state).map_err(|_| Ended::Interrupted)?;
+        cutter.answer(flash, *state)?;
         cutter.tell(|| "the slot is good: the application resets into the bootloader".into());
         *entry = Entry::default();
         entry.reset(reason::BOOTLOAD);

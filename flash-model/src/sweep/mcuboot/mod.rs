@@ -26,8 +26,7 @@ pub use monitor::{Confirm, Image, State};
 
 use fields::Others;
 
-use super::cutter::Reset;
-use super::{Cutter, End, FieldSpan, Machine, Region, Violation};
+use super::{Cutter, End, Machine, Start, Violation};
 use crate::boot::mcuboot::{Boot, Downgrade, Mcuboot, Mode, Outcome, Pair, RequestError, Slot};
 use crate::flash::{Controller, Flash, FlashError, Uncut};
 
@@ -75,14 +74,12 @@ pub enum Factory {
 #[derive(Debug)]
 pub struct Update<'a> {
     mcuboot: &'a Mcuboot,
-    flash: Flash,
+    start: Start<State>,
     story: Story,
     /// What an upload leaves: the new image in either slot, and nothing else.
     uploaded: Flash,
     hashes: [[u8; 32]; 2],
     facts: Facts,
-    fields: Vec<FieldSpan>,
-    regions: Vec<Region>,
     others: Others,
     recovers: bool,
 }
@@ -145,11 +142,14 @@ impl<'a> Update<'a> {
             },
             story,
             uploaded,
-            fields: fields::fields(pair, &[old, new]),
-            regions: fields::regions(pair),
             others: Others::of(pair, &flash),
+            start: Start {
+                state: State::begin(),
+                fields: fields::fields(pair, &[old, new]),
+                regions: fields::regions(pair),
+                flash,
+            },
             recovers: false,
-            flash,
         })
     }
 
@@ -303,36 +303,22 @@ fn other(slot: Slot) -> Slot {
 impl Machine for Update<'_> {
     type State = State;
 
-    fn start(&self) -> (Flash, State) {
-        (self.flash.clone(), State::begin())
+    fn start(&self) -> &Start<State> {
+        &self.start
     }
 
-    fn fields(&self) -> &[FieldSpan] {
-        &self.fields
-    }
-
-    fn regions(&self) -> &[Region] {
-        &self.regions
-    }
-
-    fn run(&self, flash: &mut Flash, mut state: State, cutter: &mut Cutter<'_, State>) -> End {
+    fn story(&self, flash: &mut Flash, mut state: State, cutter: &mut Cutter<'_, State>) -> Result<&'static str, End> {
         let primary = self.pair().area(Slot::Primary).offset;
-        let violation = |invariant, what: &str| End::Violation(Violation { invariant, what: what.into() });
+        let violation = |invariant, what: &str| Err(Violation::new(invariant, what).into());
         let mut running = Image::Old;
         loop {
             let mut offset = primary;
             if !std::mem::take(&mut state.begins) {
-                match cutter.reset(flash) {
-                    Reset::New => {}
-                    Reset::Idle => return End::Rest(running.runs()),
-                    Reset::Merged => return End::Interrupted,
-                    Reset::Again => return violation("rest", "boots change flash for ever"),
+                if !cutter.starts_again(flash)? {
+                    return Ok(running.runs());
                 }
-                cutter.tell(|| "the bootloader starts".into());
-                let Ok(boot) = self.mcuboot.boot(&mut Controller::new(flash, cutter)) else { return End::Interrupted };
-                if cutter.between(flash).is_err() {
-                    return End::Interrupted;
-                }
+                let boot = self.mcuboot.boot(&mut Controller::new(flash, cutter))?;
+                cutter.between(flash)?;
                 if !self.others.are_untouched(flash) {
                     return violation("untouched", "flash outside of the slots has changed");
                 }
@@ -341,12 +327,9 @@ impl Machine for Update<'_> {
                     Outcome::Boot { offset: at, hash, .. } => {
                         // A bootloader that does not validate has not looked at it.
                         let found = || self.pair().verify(flash, self.slot(*at)).ok().map(|verified| verified.hash);
-                        match state.judge(self.story, &self.hashes, hash.or_else(found)) {
-                            Ok(image) => (running, offset) = (image, *at),
-                            Err(violation) => return End::Violation(violation),
-                        }
+                        (running, offset) = (state.judge(self.story, &self.hashes, hash.or_else(found))?, *at);
                     }
-                    Outcome::NoBootableImage { .. } if self.recovers => return End::Rest("the recovery runs"),
+                    Outcome::NoBootableImage { .. } if self.recovers => return Ok("the recovery runs"),
                     Outcome::NoBootableImage { .. } => return violation("boots", "no image is valid: nothing boots"),
                     Outcome::Halt { reason } => return violation("boots", reason),
                 }
@@ -354,9 +337,8 @@ impl Machine for Update<'_> {
             cutter.enter(state);
             let slot = self.slot(offset);
             match self.act(running, slot, flash, &mut state, cutter) {
-                Ok(()) if cutter.answer(flash, state).is_ok() => {}
-                Ok(()) => return End::Interrupted,
-                Err(RequestError::Flash(FlashError::Interrupted(_))) => return End::Interrupted,
+                Ok(()) => cutter.answer(flash, state)?,
+                Err(RequestError::Flash(FlashError::Interrupted(interruption))) => return Err(interruption.into()),
                 Err(RequestError::BadVector) if running == Image::New => {
                     return violation(
                         "request",

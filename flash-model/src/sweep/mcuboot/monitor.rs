@@ -79,7 +79,7 @@ impl State {
         [old, new]: &[[u8; 32]; 2],
         hash: Option<[u8; 32]>,
     ) -> Result<Image, Violation> {
-        let broken = |invariant, what: &str| Err(Violation { invariant, what: what.into() });
+        let broken = |invariant, what: &str| Err(Violation::new(invariant, what));
         let image = match hash {
             Some(hash) if hash == *old => Image::Old,
             Some(hash) if hash == *new => Image::New,

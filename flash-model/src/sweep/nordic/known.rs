@@ -1,9 +1,8 @@
 //! What is known of the bootloader: findings of a sweep that are its own, with the evidence. Any other finding is a mistake.
 
-use super::property::Property;
 use crate::boot::nordic::Profile;
 use crate::image::nordic::FwType;
-use crate::sweep::Finding;
+use crate::sweep::{Finding, Property};
 
 /// What a property may depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -28,18 +28,17 @@
 mod fields;
 pub mod known;
 mod monitor;
-mod property;
+mod parts;
 mod server;
 
 pub use known::{Facts, Known};
 pub use monitor::{Stage, State};
-pub use property::Property;
 
-pub(in crate::sweep) use monitor::Print;
-use server::{Ended, Upload};
+pub(in crate::sweep) use parts::{Part, Parts, Print, load_application};
+use server::Upload;
+pub(in crate::sweep) use server::{Ended, run_steps};
 
-use super::cutter::Reset;
-use super::{Cutter, End, FieldSpan, Machine, Region, Violation};
+use super::{Cutter, End, Machine, Start, Violation, told};
 use crate::boot::nordic::{
     BankCode, Boot, DfuReason, Entry, ExtendedError, MBR_SIZE, Nordic, Outcome, Refusal, Settings, SoftdeviceInfo,
     options::DFU_START,
@@ -75,18 +74,13 @@ pub struct Package<'a> {
 #[derive(Debug)]
 pub struct Update<'a> {
     nordic: &'a Nordic,
-    flash: Flash,
+    start: Start<State>,
     package: Package<'a>,
     version: Option<u32>,
     installed_version: u32,
-    /// The old one, and the new one if it changes.
-    applications: [Option<Print>; 2],
-    softdevices: [Option<Print>; 2],
-    bootloaders: [Option<Print>; 2],
-    untouched: u128,
+    application: Part,
+    parts: Parts,
     facts: Facts,
-    fields: Vec<FieldSpan>,
-    regions: Vec<Region>,
     strict: bool,
 }
 
@@ -100,11 +94,7 @@ pub fn factory(nordic: &Nordic, mut flash: Flash, installed: &Installed<'_>) -> 
     flash.load(map.whole(), MBR_SIZE, installed.softdevice).map_err(refused)?;
     flash.load(map.bootloader(), 0, installed.bootloader).map_err(refused)?;
     let start = nordic.bank_0_start(&flash).map_err(|error| error.to_string())?;
-    let size = installed.application.len() as u32;
-    if start.checked_add(size).is_none_or(|end| end > nordic.region_end()) {
-        return Err(format!("an application of {size:#x} bytes at {start:#x} reaches into the application data"));
-    }
-    flash.load(map.whole(), start, installed.application).map_err(refused)?;
+    let size = load_application(map, nordic.region_end(), &mut flash, start, installed.application)?;
     let crc = map.crc32(&flash, start, size).map_err(|error| error.to_string())?;
     let mut settings = Settings::factory(nordic.options().profile, size, crc);
     settings.app_version = installed.application_version;
@@ -138,7 +128,6 @@ impl<'a> Update<'a> {
         } else {
             (&[][..], package.image)
         };
-        let print = |old: &[u8], new: Option<&[u8]>| [(!old.is_empty()).then(|| Print::of(old)), new.map(Print::of)];
         let mut dfu = nordic.start(&flash).map_err(|refusal| refusal.to_string())?;
         let accepted = nordic
             .init_command_create(&mut dfu, package.init.len() as u32)
@@ -168,27 +157,26 @@ impl<'a> Update<'a> {
         if kind.has_softdevice() {
             bases.push(dfu.firmware_start);
         }
-        let mut made = Self {
+        // The MBR copies whole words.
+        let words = kind.has_bootloader().then(|| rest.get(..rest.len() / 4 * 4).unwrap_or_default());
+        let bootloader = Part::of(installed.bootloader, words);
+        let softdevice = Part::of(installed.softdevice, kind.has_softdevice().then_some(softdevice));
+        Ok(Self {
             nordic,
             package,
             version: command.fw_version,
             installed_version: installed.application_version,
-            applications: print(installed.application, (kind == FwType::Application).then_some(rest)),
-            softdevices: print(installed.softdevice, kind.has_softdevice().then_some(softdevice)),
-            // The MBR copies whole words.
-            bootloaders: print(
-                installed.bootloader,
-                kind.has_bootloader().then(|| rest.get(..rest.len() / 4 * 4).unwrap_or_default()),
-            ),
-            untouched: 0,
+            application: Part::of(installed.application, (kind == FwType::Application).then_some(rest)),
+            parts: Parts::new(nordic.map(), nordic.region_end(), &flash, softdevice, bootloader),
             facts,
-            fields: fields::fields(nordic, &bases),
-            regions: fields::regions(nordic, bank_0, dfu.firmware_start.max(bank_0 + page)),
+            start: Start {
+                state: State::begin(),
+                fields: fields::fields(nordic, &bases),
+                regions: fields::regions(nordic, bank_0, dfu.firmware_start.max(bank_0 + page)),
+                flash,
+            },
             strict: false,
-            flash,
-        };
-        made.untouched = made.untouched_print(&made.flash);
-        Ok(made)
+        })
     }
 
     /// A machine that wants all invariants, also those of which it is known that the design cannot keep them.
@@ -204,47 +192,24 @@ impl<'a> Update<'a> {
         self.facts
     }
 
-    /// A number for what must stay as it is.
-    fn untouched_print(&self, flash: &Flash) -> u128 {
-        let map = self.nordic.map();
-        let page = map.page();
-        let Some(device) = flash.devices().get(usize::from(map.device())) else { return 0 };
-        let pages = |from: u32, to: u32| device.fingerprint((from / page) as usize..(to / page) as usize);
-        pages(0, MBR_SIZE) ^ pages(self.nordic.region_end(), map.bootloader().offset)
-    }
-
-    fn any_at(&self, prints: &[Option<Print>; 2], flash: &Flash, address: u32) -> bool {
-        let mut all = prints.iter().flatten().peekable();
-        all.peek().is_none() || all.any(|print| print.is_at(self.nordic.map(), flash, address))
-    }
-
     /// Whether the update is in its place.
     fn is_installed(&self, flash: &Flash, running: Option<&[u8; 32]>) -> bool {
-        let map = self.nordic.map();
-        let at =
-            |print: &[Option<Print>; 2], address: u32| print[1].is_none_or(|print| print.is_at(map, flash, address));
-        let application = self.applications[1].is_none_or(|print| running == Some(print.hash()));
-        application && at(&self.softdevices, MBR_SIZE) && at(&self.bootloaders, map.bootloader().offset)
+        let application = self.application.new.is_none_or(|print| running == Some(print.hash()));
+        application && self.parts.are_updated(flash)
     }
 
     /// What a boot must leave.
     fn judge(&self, boot: &Boot, flash: &Flash, state: &mut State) -> Result<(), Violation> {
-        let broken = |invariant, what: &str| Err(Violation { invariant, what: what.into() });
-        if !self.any_at(&self.bootloaders, flash, self.nordic.map().bootloader().offset) {
-            return broken("bootloader", "the bootloader area holds neither the old nor the new bootloader");
-        }
-        if self.untouched_print(flash) != self.untouched {
-            return broken("untouched", "MBR or application data have changed");
-        }
+        let broken = |invariant, what: &str| Err(Violation::new(invariant, what));
+        self.parts.judge(flash)?;
         let running = match &boot.outcome {
             Outcome::Reset => return Ok(()),
             Outcome::Fault { reason } => return broken("starts", &format!("a fault: {reason}")),
             Outcome::Brick { reason } => return broken("starts", reason),
             Outcome::DfuMode { .. } => None,
             Outcome::Application { hash, version, .. } => {
-                let [old, new] = &self.applications;
-                let known = |print: &Option<Print>| print.as_ref().is_some_and(|print| print.hash() == hash);
-                let expected = match (known(old), known(new)) {
+                let known = |print: Option<Print>| print.is_some_and(|print| print.hash() == hash);
+                let expected = match (known(self.application.old), known(self.application.new)) {
                     (true, _) => Some(self.installed_version),
                     (_, true) => self.version,
                     _ => return broken("known-application", "another application runs than the old or the new one"),
@@ -255,9 +220,7 @@ impl<'a> Update<'a> {
                 Some(hash)
             }
         };
-        if !self.any_at(&self.softdevices, flash, MBR_SIZE) {
-            return broken("softdevice", "the SoftDevice is neither the old nor the new one");
-        }
+        self.parts.judge_softdevice(flash)?;
         let installed = self.is_installed(flash, running);
         if state.installed && !installed {
             return broken("stays", "the update is gone");
@@ -283,20 +246,11 @@ impl<'a> Update<'a> {
 impl Machine for Update<'_> {
     type State = State;
 
-    fn start(&self) -> (Flash, State) {
-        (self.flash.clone(), State::begin())
+    fn start(&self) -> &Start<State> {
+        &self.start
     }
 
-    fn fields(&self) -> &[FieldSpan] {
-        &self.fields
-    }
-
-    fn regions(&self) -> &[Region] {
-        &self.regions
-    }
-
-    fn run(&self, flash: &mut Flash, mut state: State, cutter: &mut Cutter<'_, State>) -> End {
-        let violation = |invariant, what: String| End::Violation(Violation { invariant, what });
+    fn story(&self, flash: &mut Flash, mut state: State, cutter: &mut Cutter<'_, State>) -> Result<&'static str, End> {
         let mut entry = Entry::default();
         let mut rest = "nothing has happened";
         loop {
@@ -305,33 +259,23 @@ impl Machine for Update<'_> {
             state.stage = if activates { Stage::Activation } else { Stage::Boot };
             cutter.enter(state);
             cutter.remember(entry.code().into());
-            match cutter.reset(flash) {
-                Reset::New => {}
-                Reset::Idle => return End::Rest(rest),
-                Reset::Merged => return End::Interrupted,
-                Reset::Again => return violation("rest", "boots change flash for ever".into()),
+            if !cutter.starts_again(flash)? {
+                return Ok(rest);
             }
-            cutter.tell(|| "the bootloader starts".into());
-            let Ok(boot) = self.nordic.boot(&mut Controller::new(flash, cutter), &mut entry) else {
-                return End::Interrupted;
-            };
+            let boot = self.nordic.boot(&mut Controller::new(flash, cutter), &mut entry)?;
             state.stage = Stage::Runs;
             cutter.enter(state);
             cutter.tell(|| told(&boot));
-            if let Err(broken) = self.judge(&boot, flash, &mut state) {
-                return End::Violation(broken);
-            }
+            self.judge(&boot, flash, &mut state)?;
             cutter.enter(state);
             if boot.outcome == Outcome::Reset {
                 continue;
             }
-            if cutter.started(flash).is_err() {
-                return End::Interrupted;
-            }
+            cutter.started(flash)?;
             let done = state.acknowledged || state.installed && self.facts.kind == FwType::Application;
             match (&boot.outcome, done) {
                 (Outcome::Application { .. }, true) if self.strict => {
-                    return violation("revert", "the update stays, whatever it does".into());
+                    return Err(Violation::new("revert", "the update stays, whatever it does").into());
                 }
                 (Outcome::Application { .. }, true) => (entry, rest) = (Entry::default(), "an application runs"),
                 // The application is asked for DFU mode.
@@ -340,13 +284,9 @@ impl Machine for Update<'_> {
                     // The time without an upload is over.
                     rest = "DFU mode waits for an application";
                     entry = Entry::default();
-                    let map = self.nordic.map();
-                    let mut controller = Controller::new(flash, cutter);
-                    for step in self.nordic.settings_backup(controller.flash()) {
-                        if step.run(map.whole(), map.page(), &mut controller).is_err() {
-                            return End::Interrupted;
-                        }
-                    }
+                    let steps = self.nordic.settings_backup(flash);
+                    run_steps(self.nordic.map(), &steps, &mut Controller::new(flash, cutter))
+                        .map_err(|_| End::Interrupted)?;
                 }
                 (_, false) => {
                     let Package { init, image } = self.package;
@@ -358,24 +298,14 @@ impl Machine for Update<'_> {
                         ended = upload.run(flash, true, &mut state, cutter);
                     }
                     match ended {
-                        Ok(()) => {}
-                        Err(Ended::Interrupted) => return End::Interrupted,
                         // The uploader sees that it is there already, and is done.
                         Err(Ended::Refused(Refusal::Extended(ExtendedError::FwVersionFailure))) if state.installed => {
                             state.acknowledged = true;
                         }
-                        Err(Ended::Refused(refusal)) => return violation("upload", format!("refused: {refusal}")),
-                        Err(Ended::Flash(error)) => return violation("upload", format!("flash: {error}")),
+                        ended => ended?,
                     }
                 }
             }
         }
     }
-}
-
-/// A boot in a line.
-#[must_use]
-pub fn told(boot: &Boot) -> String {
-    let decisions = boot.decisions.iter().map(|decision| format!("{decision}; "));
-    decisions.chain([boot.outcome.to_string()]).collect()
 }

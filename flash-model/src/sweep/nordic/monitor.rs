@@ -1,9 +1,6 @@
 //! What must hold while an update goes on.
 
-use crate::boot::nordic::MemoryMap;
-use crate::flash::Flash;
 use crate::sweep;
-use sha2::{Digest, Sha256};
 
 /// What the invariants remember.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,27 +52,5 @@ impl sweep::State for State {
 impl State {
     pub(super) fn begin() -> Self {
         Self { stage: Stage::Boot, accepted: false, acknowledged: false, installed: false }
-    }
-}
-
-/// An image that may be in a place, by its hash.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::sweep) struct Print {
-    len: u32,
-    hash: [u8; 32],
-}
-
-impl Print {
-    pub(in crate::sweep) fn of(image: &[u8]) -> Self {
-        Self { len: image.len() as u32, hash: Sha256::digest(image).into() }
-    }
-
-    pub(in crate::sweep) fn hash(&self) -> &[u8; 32] {
-        &self.hash
-    }
-
-    /// Whether it is at this address.
-    pub(in crate::sweep) fn is_at(&self, map: &MemoryMap, flash: &Flash, address: u32) -> bool {
-        map.sha256(flash, address, self.len).is_ok_and(|hash| hash == self.hash)
     }
 }

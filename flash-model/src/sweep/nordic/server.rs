@@ -3,23 +3,31 @@
 //! The radio, the queue and the timers are left out: what matters here is the order in which flash changes, and what the
 //! uploader has been told by then.
 
+use std::fmt::Display;
+
 use super::monitor::{Stage, State};
-use crate::boot::nordic::{Dfu, FlashStep, Nordic, Refusal};
-use crate::flash::{Controller, Flash, FlashError};
+use crate::boot::nordic::{Dfu, FlashStep, MemoryMap, Nordic, Refusal};
+use crate::flash::{Controller, Flash, FlashError, Interruption};
 use crate::image::nordic::crc32;
-use crate::sweep::Cutter;
+use crate::sweep::{Cutter, End, Violation};
 
 /// Why an upload ended.
-pub(super) enum Ended {
+pub(in crate::sweep) enum Ended<R> {
     /// Power was lost, or the run was merged.
     Interrupted,
     /// Something was refused.
-    Refused(Refusal),
+    Refused(R),
     /// Flash was.
     Flash(FlashError),
 }
 
-impl From<FlashError> for Ended {
+impl<R> From<Interruption> for Ended<R> {
+    fn from(_: Interruption) -> Self {
+        Self::Interrupted
+    }
+}
+
+impl<R> From<FlashError> for Ended<R> {
     fn from(error: FlashError) -> Self {
         match error {
             FlashError::Interrupted(_) => Self::Interrupted,
@@ -28,10 +36,29 @@ impl From<FlashError> for Ended {
     }
 }
 
-impl From<Refusal> for Ended {
+impl From<Refusal> for Ended<Refusal> {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
     }
+}
+
+impl<R: Display> From<Ended<R>> for End {
+    fn from(ended: Ended<R>) -> Self {
+        match ended {
+            Ended::Interrupted => Self::Interrupted,
+            Ended::Refused(refusal) => Violation::new("upload", format!("refused: {refusal}")).into(),
+            Ended::Flash(error) => Violation::new("upload", format!("flash: {error}")).into(),
+        }
+    }
+}
+
+/// Performs what a DFU mode asks of its flash.
+pub(in crate::sweep) fn run_steps(
+    map: &MemoryMap,
+    steps: &[FlashStep],
+    controller: &mut Controller<'_>,
+) -> Result<(), FlashError> {
+    steps.iter().try_for_each(|step| step.run(map.whole(), map.page(), controller))
 }
 
 /// One upload.
@@ -42,15 +69,15 @@ pub(super) struct Upload<'a> {
 }
 
 impl Upload<'_> {
-    fn run_steps(&self, steps: &[FlashStep], controller: &mut Controller<'_>) -> Result<(), FlashError> {
-        let map = self.nordic.map();
-        steps.iter().try_for_each(|step| step.run(map.whole(), map.page(), controller))
-    }
-
-    fn write_settings(&self, dfu: &mut Dfu, flash: &mut Flash, cutter: &mut Cutter<'_, State>) -> Result<(), Ended> {
+    fn write_settings(
+        &self,
+        dfu: &mut Dfu,
+        flash: &mut Flash,
+        cutter: &mut Cutter<'_, State>,
+    ) -> Result<(), FlashError> {
         let mut steps = std::mem::take(&mut dfu.steps);
         steps.extend(self.nordic.settings_write_and_backup(&mut dfu.settings, flash));
-        Ok(self.run_steps(&steps, &mut Controller::new(flash, cutter))?)
+        run_steps(self.nordic.map(), &steps, &mut Controller::new(flash, cutter))
     }
 
     /// From an init packet that may be there already to the reset; `fresh`: it is sent in any case.
@@ -60,7 +87,7 @@ impl Upload<'_> {
         fresh: bool,
         state: &mut State,
         cutter: &mut Cutter<'_, State>,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), Ended<Refusal>> {
         let nordic = self.nordic;
         let mut dfu = nordic.start(flash)?;
         let progress = dfu.settings.progress;
@@ -75,7 +102,7 @@ impl Upload<'_> {
         nordic.init_command_execute(&mut dfu, flash)?;
         // The answer comes first, and the settings behind it.
         state.accepted = true;
-        cutter.answer(flash, *state).map_err(|_| Ended::Interrupted)?;
+        cutter.answer(flash, *state)?;
         self.write_settings(&mut dfu, flash, cutter)?;
         state.stage = Stage::Data;
         cutter.enter(*state);
@@ -88,9 +115,9 @@ impl Upload<'_> {
             let rest = self.image.get(offset as usize..).unwrap_or_default();
             let object = rest.get(..nordic.data_object_max() as usize).unwrap_or(rest);
             let erase = nordic.data_create(&mut dfu, object.len() as u32)?;
-            self.run_steps(&[erase], &mut controller)?;
+            run_steps(nordic.map(), &[erase], &mut controller)?;
             let store = nordic.data_write(&dfu, object)?;
-            self.run_steps(&[store], &mut controller)?;
+            run_steps(nordic.map(), &[store], &mut controller)?;
             nordic.data_written(&mut dfu, object);
             if nordic.data_execute(&mut dfu)? {
                 break;
@@ -103,7 +130,7 @@ impl Upload<'_> {
         cutter.tell(|| "the image is accepted, and the uploader is told so".into());
         state.stage = Stage::Commit;
         state.acknowledged = true;
-        cutter.answer(flash, *state).map_err(|_| Ended::Interrupted)?;
-        self.write_settings(&mut dfu, flash, cutter)
+        cutter.answer(flash, *state)?;
+        Ok(self.write_settings(&mut dfu, flash, cutter)?)
     }
 }

@@ -2,8 +2,7 @@
 
 use crate::boot::nordic_legacy::Kind;
 use crate::boot::nordic_legacy::init::{MODE_APPLICATION, MODE_BOOTLOADER, MODE_SOFTDEVICE};
-use crate::sweep::Finding;
-use crate::sweep::nordic::Property;
+use crate::sweep::{Finding, Property};
 
 /// What a property may depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -31,11 +31,10 @@ mod server;
 pub use known::{Facts, Known};
 pub use monitor::{Stage, State};
 
-use server::{Ended, Upload};
+use server::Upload;
 
-use super::cutter::Reset;
-use super::nordic::Print;
-use super::{Cutter, End, FieldSpan, Machine, Region, Violation};
+use super::nordic::{Part, Parts, Print, load_application};
+use super::{Cutter, End, Machine, Start, Violation, told};
 use crate::boot::nordic_legacy::init::{MODE_APPLICATION, MODE_BOOTLOADER, MODE_SOFTDEVICE};
 use crate::boot::nordic_legacy::options::gpregret::DFU_START;
 use crate::boot::nordic_legacy::{
@@ -84,16 +83,11 @@ impl<'a> Package<'a> {
 #[derive(Debug)]
 pub struct Update<'a> {
     legacy: &'a NordicLegacy,
-    flash: Flash,
+    start: Start<State>,
     package: Package<'a>,
-    /// The old one, and the new one if it changes.
-    applications: [Option<Print>; 2],
-    softdevices: [Option<Print>; 2],
-    bootloaders: [Option<Print>; 2],
-    untouched: u128,
+    application: Part,
+    parts: Parts,
     facts: Facts,
-    fields: Vec<FieldSpan>,
-    regions: Vec<Region>,
     strict: bool,
 }
 
@@ -108,11 +102,7 @@ pub fn factory(legacy: &NordicLegacy, mut flash: Flash, installed: &Installed<'_
     flash.load(map.whole(), MBR_SIZE, installed.softdevice).map_err(refused)?;
     flash.load(map.bootloader(), 0, installed.bootloader).map_err(refused)?;
     let start = legacy.bank_0_start(&flash).map_err(unread)?;
-    let size = u32::try_from(installed.application.len()).unwrap_or(u32::MAX);
-    if start.checked_add(size).is_none_or(|end| end > legacy.region_end()) {
-        return Err(format!("an application of {size:#x} bytes at {start:#x} reaches into the application data"));
-    }
-    flash.load(map.whole(), start, installed.application).map_err(refused)?;
+    let size = load_application(map, legacy.region_end(), &mut flash, start, installed.application)?;
     let crc = if installed.checked { legacy.crc16(&flash, start, size).map_err(unread)? } else { 0 };
     flash.load(map.settings(), 0, &Settings::application(size, crc).to_bytes()).map_err(refused)?;
     Ok(flash)
@@ -131,7 +121,6 @@ impl<'a> Update<'a> {
     ) -> Result<Self, String> {
         let flash = factory(legacy, flash, installed)?;
         let (softdevice, rest) = package.parts().ok_or("the image is shorter than its SoftDevice")?;
-        let print = |old: &[u8], new: Option<&[u8]>| [(!old.is_empty()).then(|| Print::of(old)), new.map(Print::of)];
         let (map, unread) = (legacy.map(), |error: crate::flash::FlashError| error.to_string());
         let bank_0 = legacy.bank_0_start(&flash).map_err(unread)?;
         let bank_1 = legacy.bank_1_start(&flash).map_err(unread)?;
@@ -153,21 +142,22 @@ impl<'a> Update<'a> {
             odd_room: !(room / 2).is_multiple_of(map.page()) && !legacy.options().whole_page_blocks,
             covers_itself: package.sizes[0] > room.saturating_add(room / 2),
         };
-        let mut made = Self {
+        let softdevice = Part::of(installed.softdevice, package.is_for(MODE_SOFTDEVICE).then_some(softdevice));
+        let bootloader = Part::of(installed.bootloader, package.is_for(MODE_BOOTLOADER).then_some(rest));
+        Ok(Self {
             legacy,
             package,
-            applications: print(installed.application, package.is_for(MODE_APPLICATION).then_some(rest)),
-            softdevices: print(installed.softdevice, package.is_for(MODE_SOFTDEVICE).then_some(softdevice)),
-            bootloaders: print(installed.bootloader, package.is_for(MODE_BOOTLOADER).then_some(rest)),
-            untouched: 0,
+            application: Part::of(installed.application, package.is_for(MODE_APPLICATION).then_some(rest)),
+            parts: Parts::new(map, legacy.region_end(), &flash, softdevice, bootloader),
             facts,
-            fields: fields::fields(legacy, &banks),
-            regions: fields::regions(legacy, bank_0, bank_1),
+            start: Start {
+                state: State::begin(),
+                fields: fields::fields(legacy, &banks),
+                regions: fields::regions(legacy, bank_0, bank_1),
+                flash,
+            },
             strict: false,
-            flash,
-        };
-        made.untouched = made.untouched_print(&made.flash);
-        Ok(made)
+        })
     }
 
     /// A machine that wants all invariants, also those of which it is known that the design cannot keep them.
@@ -183,48 +173,25 @@ impl<'a> Update<'a> {
         self.facts
     }
 
-    /// A number for what must stay as it is.
-    fn untouched_print(&self, flash: &Flash) -> u128 {
-        let map = self.legacy.map();
-        let page = map.page();
-        let Some(device) = flash.devices().get(usize::from(map.device())) else { return 0 };
-        let pages = |from: u32, to: u32| device.fingerprint((from / page) as usize..(to / page) as usize);
-        pages(0, MBR_SIZE) ^ pages(self.legacy.region_end(), map.bootloader().offset)
-    }
-
-    fn any_at(&self, prints: &[Option<Print>; 2], flash: &Flash, address: u32) -> bool {
-        let mut all = prints.iter().flatten().peekable();
-        all.peek().is_none() || all.any(|print| print.is_at(self.legacy.map(), flash, address))
-    }
-
     /// Which of the two applications begins at an address, whatever size the settings have for it.
     fn application_at(&self, flash: &Flash, start: u32) -> Runs {
-        let is = |print: &Option<Print>| print.is_some_and(|print| print.is_at(self.legacy.map(), flash, start));
-        match &self.applications {
-            [_, new] if is(new) => Runs::New,
-            [old, _] if is(old) => Runs::Old,
-            _ => Runs::Torn,
+        let is = |print: Option<Print>| print.is_some_and(|print| print.is_at(self.legacy.map(), flash, start));
+        match self.application {
+            Part { new, .. } if is(new) => Runs::New,
+            Part { old, .. } if is(old) => Runs::Old,
+            Part { .. } => Runs::Torn,
         }
     }
 
     /// Whether the update is in its place.
     fn is_installed(&self, flash: &Flash, runs: Runs) -> bool {
-        let map = self.legacy.map();
-        let at =
-            |print: &[Option<Print>; 2], address: u32| print[1].is_none_or(|print| print.is_at(map, flash, address));
-        let application = self.applications[1].is_none() || runs == Runs::New;
-        application && at(&self.softdevices, MBR_SIZE) && at(&self.bootloaders, map.bootloader().offset)
+        (self.application.new.is_none() || runs == Runs::New) && self.parts.are_updated(flash)
     }
 
     /// What a boot must leave.
     fn judge(&self, boot: &Boot, runs: Runs, flash: &Flash, state: &mut State) -> Result<(), Violation> {
-        let broken = |invariant, what: &str| Err(Violation { invariant, what: what.into() });
-        if !self.any_at(&self.bootloaders, flash, self.legacy.map().bootloader().offset) {
-            return broken("bootloader", "the bootloader area holds neither the old nor the new bootloader");
-        }
-        if self.untouched_print(flash) != self.untouched {
-            return broken("untouched", "MBR or application data have changed");
-        }
+        let broken = |invariant, what: &str| Err(Violation::new(invariant, what));
+        self.parts.judge(flash)?;
         match &boot.outcome {
             Outcome::Reset => return Ok(()),
             // The reason, with its sizes, is in the replay.
@@ -237,9 +204,7 @@ impl<'a> Update<'a> {
             }
             Outcome::Application { .. } | Outcome::DfuMode { .. } => {}
         }
-        if !self.any_at(&self.softdevices, flash, MBR_SIZE) {
-            return broken("softdevice", "the SoftDevice is neither the old nor the new one");
-        }
+        self.parts.judge_softdevice(flash)?;
         let installed = self.is_installed(flash, runs);
         let for_application = self.package.is_for(MODE_APPLICATION);
         if state.installed && !installed && !(for_application && matches!(boot.outcome, Outcome::DfuMode { .. })) {
@@ -267,16 +232,8 @@ impl<'a> Update<'a> {
 impl Machine for Update<'_> {
     type State = State;
 
-    fn start(&self) -> (Flash, State) {
-        (self.flash.clone(), State::begin())
-    }
-
-    fn fields(&self) -> &[FieldSpan] {
-        &self.fields
-    }
-
-    fn regions(&self) -> &[Region] {
-        &self.regions
+    fn start(&self) -> &Start<State> {
+        &self.start
     }
 
     /// All of bank 1 is erased, and the image needs a part of it.
@@ -284,8 +241,7 @@ impl Machine for Update<'_> {
         true
     }
 
-    fn run(&self, flash: &mut Flash, mut state: State, cutter: &mut Cutter<'_, State>) -> End {
-        let violation = |invariant, what: String| End::Violation(Violation { invariant, what });
+    fn story(&self, flash: &mut Flash, mut state: State, cutter: &mut Cutter<'_, State>) -> Result<&'static str, End> {
         let mut entry = Entry::default();
         let mut rest = "nothing has happened";
         loop {
@@ -293,16 +249,10 @@ impl Machine for Update<'_> {
             state.stage = if installs { Stage::Installation } else { Stage::Boot };
             cutter.enter(state);
             cutter.remember(entry.code().into());
-            match cutter.reset(flash) {
-                Reset::New => {}
-                Reset::Idle => return End::Rest(rest),
-                Reset::Merged => return End::Interrupted,
-                Reset::Again => return violation("rest", "boots change flash for ever".into()),
+            if !cutter.starts_again(flash)? {
+                return Ok(rest);
             }
-            cutter.tell(|| "the bootloader starts".into());
-            let Ok(boot) = self.legacy.boot(&mut Controller::new(flash, cutter), &mut entry) else {
-                return End::Interrupted;
-            };
+            let boot = self.legacy.boot(&mut Controller::new(flash, cutter), &mut entry)?;
             state.stage = Stage::Runs;
             cutter.enter(state);
             cutter.tell(|| told(&boot));
@@ -310,29 +260,22 @@ impl Machine for Update<'_> {
                 Outcome::Application { start, .. } => self.application_at(flash, *start),
                 _ => Runs::Nothing,
             };
-            if let Err(broken) = self.judge(&boot, runs, flash, &mut state) {
-                return End::Violation(broken);
-            }
+            self.judge(&boot, runs, flash, &mut state)?;
             cutter.enter(state);
             if boot.outcome == Outcome::Reset {
                 continue;
             }
-            if cutter.started(flash).is_err() {
-                return End::Interrupted;
-            }
+            cutter.started(flash)?;
             let for_application = self.package.is_for(MODE_APPLICATION);
             match runs {
                 Runs::Nothing if !state.installed || for_application => {
                     entry = Entry::default();
-                    match (Upload { legacy: self.legacy, package: self.package }.run(flash, &mut state, cutter)) {
-                        Ok(()) => {}
-                        Err(Ended::Interrupted) => return End::Interrupted,
-                        Err(Ended::Refused(status)) => return violation("upload", format!("refused: {status}")),
-                        Err(Ended::Flash(error)) => return violation("upload", format!("flash: {error}")),
-                    }
+                    Upload { legacy: self.legacy, package: self.package }.run(flash, &mut state, cutter)?;
                 }
                 Runs::Nothing => (entry, rest) = (Entry::default(), "DFU mode waits for an application"),
-                Runs::New if self.strict => return violation("revert", "the update stays, whatever it does".into()),
+                Runs::New if self.strict => {
+                    return Err(Violation::new("revert", "the update stays, whatever it does").into());
+                }
                 Runs::New => (entry, rest) = (Entry::default(), "the new application runs"),
                 Runs::Old if state.installed => (entry, rest) = (Entry::default(), "the old application runs"),
                 // The old one is asked for DFU mode; on one that is torn only the button helps.
@@ -341,13 +284,6 @@ impl Machine for Update<'_> {
             }
         }
     }
-}
-
-/// A boot in a line.
-#[must_use]
-pub fn told(boot: &Boot) -> String {
-    let decisions = boot.decisions.iter().map(|decision| format!("{decision}; "));
-    decisions.chain([boot.outcome.to_string()]).collect()
 }
 
 /// What a boot has started.

@@ -1,6 +1,6 @@
 //! A known property of a bootloader of Nordic's or of Silicon Labs'.
 
-use crate::sweep::Finding;
+use super::Finding;
 
 /// A property of the bootloader. `Facts`: what it may depend on.
 #[derive(Debug, Clone, Copy)]
