@@ -5,11 +5,12 @@ use std::str::FromStr;
 
 /// What a scenario may need, of the air or of the initiator.
 ///
-/// `smp`, `secure-dfu`, `legacy-dfu`, `silabs-ota`: what the target is spoken to with; `serial-dfu`: over a serial line. `softdevice`:
-/// it has one. `apploader`, `storage-slot`: how the target takes an update of Silicon Labs' OTA. `buttonless`: its application leads into the bootloader. `serial-recovery`: the target has MCUboot's serial recovery, and the air reaches it. `ble`: everything that
-/// goes over a Bluetooth LE link can be seen and chosen. `pairing`: a link can be protected; how the target demands it
-/// is the air's. `decides`: the initiator itself decides which step comes next, so
-/// that a recipe of single steps is none. `revert`: the bootloader can go back to the old image. `downgrade`,
+/// `smp`, `secure-dfu`, `legacy-dfu`, `silabs-ota`: what the target is spoken to with; `serial-dfu`: over a serial line.
+/// `softdevice`: it has one. `buttonless`: its application leads into the bootloader. `apploader`, `storage-slot`: how an
+/// EFR32 takes an update. `serial-recovery`: the target has MCUboot's serial recovery, and the air reaches it. `ble`:
+/// everything that goes over a Bluetooth LE link can be seen and chosen. `pairing`: a link can be protected; how the target
+/// demands it is the air's. `decides`: the initiator itself decides which step comes next, so that a recipe of single
+/// steps is none. `revert`: the bootloader can go back to the old image. `downgrade`,
 /// `no-downgrade`: it takes older images, or it does not. `moves-images`: a boot installs the update by moving it, so
 /// that there is something to interrupt. `marks`: images are tested and confirmed by requests.
 pub const CAPABILITIES: [&str; 20] = [

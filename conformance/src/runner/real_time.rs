@@ -100,7 +100,12 @@ async fn run_case(
     let own = if plan.site.is_some() { None } else { Some(Site::plain().map_err(no_folder)?) };
     let Some(run) = plan.site.as_deref().or(own.as_ref()) else { return Err("no site".into()) };
     let site = run.case(index).map_err(no_folder)?;
-    let image = site.folder().join(if case.protocol() != Protocol::Smp { "update.zip" } else { "update.bin" });
+    // Some tools look at the name.
+    let image = site.folder().join(match case.protocol() {
+        Protocol::Smp => "update.bin",
+        Protocol::SecureDfu | Protocol::LegacyDfu => "update.zip",
+        Protocol::SilabsOta => "update.gbl",
+    });
     std::fs::write(&image, &case.images.update.bytes).map_err(|error| format!("{}: {error}", image.display()))?;
 
     if let InitiatorChoice::External(profile) = &plan.initiator
