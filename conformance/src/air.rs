@@ -7,19 +7,20 @@ use std::str::FromStr;
 ///
 /// `smp`, `secure-dfu`, `legacy-dfu`, `silabs-ota`: what the target is spoken to with; `serial-dfu`: over a serial line.
 /// `softdevice`: it has one. `buttonless`: its application leads into the bootloader. `apploader`, `storage-slot`: how an
-/// EFR32 takes an update. `serial-recovery`: the target has MCUboot's serial recovery, and the air reaches it. `ble`:
+/// EFR32 takes an update. `series-2`: it has the pages, sizes and checks of an EFR32 of Series 2. `serial-recovery`: the target has MCUboot's serial recovery, and the air reaches it. `ble`:
 /// everything that goes over a Bluetooth LE link can be seen and chosen. `pairing`: a link can be protected; how the target
 /// demands it is the air's. `decides`: the initiator itself decides which step comes next, so that a recipe of single
 /// steps is none. `revert`: the bootloader can go back to the old image. `downgrade`,
 /// `no-downgrade`: it takes older images, or it does not. `moves-images`: a boot installs the update by moving it, so
 /// that there is something to interrupt. `marks`: images are tested and confirmed by requests.
-pub const CAPABILITIES: [&str; 20] = [
+pub const CAPABILITIES: [&str; 21] = [
     "smp",
     SECURE_DFU,
     LEGACY_DFU,
     SILABS_OTA,
     APPLOADER,
     STORAGE_SLOT,
+    SERIES_2,
     SERIAL_DFU,
     SOFTDEVICE,
     BUTTONLESS,
@@ -45,6 +46,8 @@ pub const SILABS_OTA: &str = "silabs-ota";
 pub const APPLOADER: &str = "apploader";
 /// See [`CAPABILITIES`].
 pub const STORAGE_SLOT: &str = "storage-slot";
+/// See [`CAPABILITIES`].
+pub const SERIES_2: &str = "series-2";
 /// See [`CAPABILITIES`].
 pub const SERIAL_DFU: &str = "serial-dfu";
 /// See [`CAPABILITIES`].

@@ -75,7 +75,7 @@ pub fn report(results: &[CaseResult], heading: &Heading<'_>, style: Style) -> St
             line(&mut text, "nothing was tested: there are more parts than scenarios, and this one is empty");
         }
     } else if results.iter().all(|result| result.status < Status::Passed) {
-        line(&mut text, "nothing was tested: the initiator or the air cannot do what these scenarios need");
+        line(&mut text, "nothing was tested: the initiator, the air or the target cannot do what these scenarios need");
         if results.iter().any(|result| result.status == Status::Unsupported) {
             line(&mut text, "a shell also exits with 127 when it does not find a command: look whether it runs");
         }

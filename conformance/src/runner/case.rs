@@ -471,15 +471,20 @@ impl Case {
     }
 }
 
-/// Why a scenario has nothing to do with a target that is wanted instead of its own, if that speaks something else.
+/// Why a scenario has nothing to do with a target that is wanted instead of its own: that speaks something else,
+/// or is of a kind for which the images and overrides of the scenario mean nothing.
 fn unsuited(scenario: &Scenario, target: &Target) -> Option<String> {
     let own = library::target(&scenario.target).ok()?.protocol();
-    let spoken = target.protocol();
-    let reason = || {
-        let (own, name, spoken) = (own.words(), &target.name, spoken.words());
-        format!("the scenario is about {own}, and {name} is spoken to with {spoken}")
-    };
-    (own != spoken).then(reason)
+    let (name, spoken) = (&target.name, target.protocol());
+    if own != spoken {
+        let (own, spoken) = (own.words(), spoken.words());
+        return Some(format!("the scenario is about {own}, and {name} is spoken to with {spoken}"));
+    }
+    // What the overrides give it, it does not lack; those that do not go with it give it nothing.
+    let overridden = library::target_with(name, &scenario.overrides, &scenario.id);
+    let target = overridden.as_ref().unwrap_or(target);
+    let lack = scenario.needs.iter().find_map(|need| target.lacks(need))?;
+    Some(format!("{name} {lack}"))
 }
 
 /// The flash of a target at the start.

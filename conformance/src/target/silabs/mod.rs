@@ -75,7 +75,9 @@ use brickproof_flash_model::source::Mistake;
 use brickproof_simulator::gatt::Security;
 use brickproof_simulator::silabs::{OtaConfig, SilabsBoard};
 
-use crate::air::{APPLOADER, Air, DOWNGRADE, MARKS, NO_DOWNGRADE, REVERT, SERIAL_DFU, SERIAL_RECOVERY, STORAGE_SLOT};
+use crate::air::{
+    APPLOADER, Air, DOWNGRADE, MARKS, NO_DOWNGRADE, REVERT, SERIAL_DFU, SERIAL_RECOVERY, SERIES_2, STORAGE_SLOT,
+};
 
 pub(in crate::target) use file::read;
 
@@ -132,6 +134,7 @@ impl SilabsTarget {
             SERIAL_DFU => Some("has a bootloader without a serial line"),
             APPLOADER if self.options.storage => Some("has no AppLoader: its application stores what comes in a slot"),
             STORAGE_SLOT if !self.options.storage => Some("has an AppLoader, and no storage slot"),
+            SERIES_2 if !self.options.series_2 => Some("is of Series 1"),
             DOWNGRADE if older => Some("takes no older images"),
             NO_DOWNGRADE if !older => Some("takes older images"),
             _ => None,
