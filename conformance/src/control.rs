@@ -198,7 +198,7 @@ fn state(world: &World, records: u64) -> TargetState {
         battery: world.battery().percent,
         boots: world.persistent().map_or(0, |persistent| persistent.boots),
         records,
-        upload: world.device().and_then(|device| device.upload()),
+        upload: world.device().and_then(|device| device.upload(world.board())),
         state: world.state("now"),
     }
 }

@@ -138,7 +138,8 @@ impl Case {
         let air = plan.air.suited_to(&scenario.needs, target.is_serial());
         let time_scale = plan.time_scale.unwrap_or(if air.is_virtual() { 1.0 } else { 0.0 });
         let mut board = target.board(scenario.timing, time_scale, behaviours)?;
-        board.recognize(gbl::known(images.all()));
+        let file_len = u32::try_from(images.update.bytes.len()).unwrap_or(u32::MAX);
+        board.expect(gbl::known(images.all()), file_len);
         let board = Arc::new(board);
         if let (ImageOrigin::File(path), None, Some(mcuboot)) =
             (&scenario.update.origin, scenario.update.broken, board.mcuboot())

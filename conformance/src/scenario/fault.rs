@@ -191,7 +191,10 @@ impl FaultEntry {
         let trigger = self.when.trigger(&action)?;
         let cuts = matches!(
             trigger,
-            Trigger::SwapProgress { .. } | Trigger::RequestOperation { .. } | Trigger::FlashStep { .. }
+            Trigger::SwapProgress { .. }
+                | Trigger::RequestOperation { .. }
+                | Trigger::FlashStep { .. }
+                | Trigger::UploadOperation { .. }
         );
         let of_call = matches!(trigger, Trigger::Call { .. } | Trigger::CallAnswer { .. });
         let of_smp = matches!(
@@ -319,7 +322,7 @@ fn field(value: &toml::Value, depth: usize) -> Result<Field, String> {
 
 impl When {
     fn trigger(&self, action: &Action) -> Result<Trigger, String> {
-        let alone = self.flash_operation.is_some() && self.request.is_none();
+        let alone = self.flash_operation.is_some() && self.request.is_none() && self.upload_progress.is_none();
         let given = [
             alone,
             self.after.is_some(),
@@ -390,7 +393,11 @@ impl When {
             return Ok(Trigger::SwapProgress { permille: permille(progress)?, swap, tear });
         }
         if let Some(progress) = self.upload_progress {
-            return Ok(Trigger::UploadProgress { permille: permille(progress)? });
+            let permille = permille(progress)?;
+            return Ok(match self.flash_operation {
+                Some(nth) => Trigger::UploadOperation { permille, nth, tear },
+                None => Trigger::UploadProgress { permille },
+            });
         }
         if let Some(name) = &self.request
             && (self.flash_operation.is_some() || (self.tear.is_some() && matches!(action, Action::PowerLoss { .. })))

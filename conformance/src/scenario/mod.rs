@@ -64,6 +64,7 @@
 //! | `{ request = "create-data", nth = 2, times = 1 }`, `{ answer = "execute-data" }` | the same of Nordic's protocols; the names are in `brickproof_simulator::nordic::calls` |
 //! | `{ request = "execute-data", nth = 5, flash-operation = 0 }` | at an operation of the flash work behind such a call |
 //! | `{ flash-operation = 3, tear = "first-half" }` | at an operation of the flash work that such a protocol does beside its answers, the first is 0 |
+//! | `{ upload-progress = 0.5, flash-operation = 0, tear = "first-half" }` | at an operation of that work once the upload has come so far |
 //!
 //! `last = true` beside `request` or `answer` is the last chunk of an upload.
 //!

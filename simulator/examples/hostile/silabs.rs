@@ -118,7 +118,7 @@ fn start(preset: &str, options: Options, ota: OtaConfig, secure: bool, quick: bo
         let none = FlashTiming { erase_us: 0, program_unit_ns: 0 };
         (board.timing, board.boot_timing) = (none, none);
     }
-    board.recognize(known);
+    board.expect(known, 0);
     let last = (wrap(&file(&images[4]), &key), applications[4]);
     Start { board: Arc::new(board), flash, files, last, applications, secure }
 }

@@ -176,10 +176,12 @@ impl Board {
         }
     }
 
-    /// Applications that an EFR32 board is to recognize when they run: nothing in its flash says where one ends.
-    pub fn recognize(&mut self, known: Vec<KnownApplication>) {
+    /// What an EFR32 board cannot find out by itself: the applications that it is to recognize when they run, since
+    /// nothing in its flash says where one ends, and the length in bytes of the file that comes.
+    pub fn expect(&mut self, known: Vec<KnownApplication>, file_len: u32) {
         if let Bootloader::Silabs(own) = &mut self.bootloader {
             own.known = known;
+            own.file_len = Some(file_len);
         }
     }
 

@@ -350,16 +350,19 @@ impl Device {
         self.image().is_none_or(|image| image.behaviour.serves())
     }
 
-    /// Next expected offset and announced size of the upload under way, in bytes.
+    /// Next expected offset and size of the upload under way, in bytes; the size is what was announced, or what the
+    /// board expects where nothing announces it.
     #[must_use]
-    pub fn upload(&self) -> Option<(u32, u32)> {
+    pub fn upload(&self, board: &Board) -> Option<(u32, u32)> {
         match &self.program {
             Program::Application { server, .. } => server.upload(),
             Program::Recovery { server, .. } => server.upload(),
             Program::Nordic { program, .. } => program.progress(),
             Program::NordicLegacy { program, .. } => program.progress(),
-            // The size of a file is not announced.
-            Program::Silabs { .. } => None,
+            Program::Silabs { program, .. } => {
+                let size = board.as_silabs().and_then(|own| own.file_len)?;
+                Some((u32::try_from(program.bytes()?).unwrap_or(u32::MAX), size))
+            }
         }
     }
 

@@ -186,6 +186,11 @@ pub struct SilabsBoard {
     pub starts_in_bootloader: bool,
     /// Applications that are recognized when they run.
     pub known: Vec<KnownApplication>,
+    /// Length in bytes of the file that is expected: an upload announces none, and [`Trigger::UploadProgress`] is a part
+    /// of it.
+    ///
+    /// [`Trigger::UploadProgress`]: crate::world::Trigger::UploadProgress
+    pub file_len: Option<u32>,
 }
 
 impl SilabsBoard {
@@ -200,6 +205,7 @@ impl SilabsBoard {
             access: Security::Plain,
             starts_in_bootloader: false,
             known: Vec::new(),
+            file_len: None,
         }
     }
 

@@ -161,7 +161,7 @@ impl World {
         let mut stall_us = 0;
         let mut struck = Vec::new();
         if let Machine::Running(device) = &self.machine
-            && let Some((offset, size)) = device.upload()
+            && let Some((offset, size)) = device.upload(&self.board)
             && message.known() == Some(Command::ImageUpload)
         {
             struck.extend(self.faults.at_upload(offset, size));
@@ -214,7 +214,7 @@ impl World {
         let number = |key: &str| request.body.get(key).and_then(Field::number).and_then(|n| u64::try_from(n).ok());
         let len = request.body.get("data").and_then(Field::bytes_sha256).map_or(0, |(len, _)| len);
         let (Some(off), true) = (number("off"), request.known() == Some(Command::ImageUpload)) else { return false };
-        let size = device.upload().map(|(_, size)| u64::from(size)).filter(|_| off > 0).or(number("len"));
+        let size = device.upload(&self.board).map(|(_, size)| u64::from(size)).filter(|_| off > 0).or(number("len"));
         size == Some(off.saturating_add(len))
     }
 
@@ -364,7 +364,7 @@ impl World {
     fn completes_upload(&self, answer: &SmpMessage) -> bool {
         let Machine::Running(device) = &self.machine else { return false };
         let offset = answer.body.get("off").and_then(Field::number).unwrap_or(0);
-        answer.known() == Some(Command::ImageUpload) && offset > 0 && device.upload().is_none()
+        answer.known() == Some(Command::ImageUpload) && offset > 0 && device.upload(&self.board).is_none()
     }
 
     /// Does interrupted work again with a cut at this moment; what survives of it.

@@ -110,8 +110,18 @@ pub enum Trigger {
     },
     /// When the upload has reached this fraction of its size, before the next chunk is handled.
     UploadProgress {
-        /// Thousandths of the announced size.
+        /// Thousandths of its size.
         permille: u16,
+    },
+    /// At an operation of the flash work that is done beside the answers, once the upload has reached this fraction of its
+    /// size.
+    UploadOperation {
+        /// Thousandths of its size.
+        permille: u16,
+        /// Which operation, from 0; it is interrupted.
+        nth: u64,
+        /// What the interrupted operation leaves.
+        tear: TearModel,
     },
     /// When a packet that has begun to arrive over Bluetooth LE continues, before the write is handled.
     Fragment {
@@ -346,6 +356,7 @@ impl Fault {
     pub fn seeded(mut self, seed: u64) -> Self {
         if let Trigger::SwapProgress { tear, .. }
         | Trigger::RequestOperation { tear, .. }
+        | Trigger::UploadOperation { tear, .. }
         | Trigger::FlashStep { tear, .. } = &mut self.trigger
             && let TearModel::Noise(drawn) = tear
         {
@@ -447,10 +458,18 @@ impl Faults {
 
     /// The fault that strikes instead of handling a chunk, if the upload is that far.
     pub(super) fn at_upload(&mut self, offset: u32, size: u32) -> Option<(String, Action)> {
-        self.take(|(fault, state)| match (&fault.trigger, state) {
-            (Trigger::UploadProgress { permille }, FaultState::Armed { .. }) => {
-                u64::from(offset) * 1000 >= u64::from(size) * u64::from(*permille)
+        let has_come = |permille: u16| u64::from(offset) * 1000 >= u64::from(size) * u64::from(permille);
+        for (fault, state) in &mut self.all {
+            if let (Trigger::UploadOperation { permille, .. }, FaultState::Armed { seen, .. }) = (&fault.trigger, state)
+                && *seen == 0
+                && has_come(*permille)
+            {
+                // From here on operations count.
+                *seen = 1;
             }
+        }
+        self.take(|(fault, state)| match (&fault.trigger, state) {
+            (Trigger::UploadProgress { permille }, FaultState::Armed { .. }) => has_come(*permille),
             _ => false,
         })
     }
@@ -499,7 +518,9 @@ impl Faults {
     pub(super) fn at_flash_step(&self) -> Option<(usize, u64, TearModel)> {
         let waits = self.all.iter().enumerate().filter_map(|(index, (fault, state))| {
             let (operations, nth) = flash_operations(fault, state)?;
-            let Trigger::FlashStep { tear, .. } = fault.trigger else { return None };
+            let (Trigger::FlashStep { tear, .. } | Trigger::UploadOperation { tear, .. }) = fault.trigger else {
+                return None;
+            };
             Some((index, nth.checked_sub(u64::from(operations))?, tear))
         });
         waits.min_by_key(|(_, left, _)| *left)
@@ -592,13 +613,15 @@ fn tally(fault: &Fault, state: &mut FaultState, count: Count, found: &mut Option
     }
 }
 
-/// Operations behind the call that a fault waits for, and the one that it strikes at; `None` while it does not count.
+/// Operations behind what a fault waits for, and the one that it strikes at; `None` while it does not count.
 fn flash_operations(fault: &Fault, state: &FaultState) -> Option<(u32, u64)> {
-    let (Trigger::FlashStep { after, nth, .. }, FaultState::Armed { seen, .. }) = (&fault.trigger, state) else {
-        return None;
+    let FaultState::Armed { seen, .. } = state else { return None };
+    let (before, nth) = match &fault.trigger {
+        Trigger::FlashStep { after, nth, .. } => (after.as_ref().map_or(0, |(_, calls)| *calls), *nth),
+        Trigger::UploadOperation { nth, .. } => (1, *nth),
+        _ => return None,
     };
-    let calls = after.as_ref().map_or(0, |(_, calls)| *calls);
-    Some((seen.checked_sub(calls)?, *nth))
+    Some((seen.checked_sub(before)?, nth))
 }
 
 fn due((fault, state): &(Fault, FaultState)) -> Option<u64> {

@@ -57,7 +57,7 @@ impl World {
     pub(super) fn program_written(&mut self, number: u64, to: Endpoint, value: &[u8], record: u64) {
         let Machine::Running(device) = &self.machine else { return };
         let (message, name) = device.describe(to, value);
-        let progress = device.upload();
+        let progress = device.upload(&self.board);
         if self.wants.messages {
             self.record_caused(Some(record), Kind::Dfu { direction: Direction::ToTarget, message });
         }

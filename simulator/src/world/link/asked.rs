@@ -125,7 +125,7 @@ impl World {
             return Some(value);
         }
         let Machine::Running(device) = &self.machine else { return None };
-        let progress = device.upload();
+        let progress = device.upload(&self.board);
         let mut struck = Vec::new();
         if let (Some((offset, size)), true) = (progress, calls::selects("packet", call)) {
             struck.extend(self.faults.at_upload(offset, size));
