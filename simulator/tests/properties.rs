@@ -332,7 +332,7 @@ proptest! {
             let packet = match step {
                 Step::Chunk { offset, len } => Some(chunk(&setup.new, offset, len)),
                 Step::NextChunk { len } => {
-                    let offset = setup.world.device().and_then(|device| device.upload()).map_or(0, |(offset, _)| offset);
+                    let offset = setup.world.device().and_then(|device| device.upload(setup.world.board())).map_or(0, |(offset, _)| offset);
                     Some(chunk(&setup.new, offset as usize, len))
                 }
                 Step::Test => Some(state(Some(&hashes[1]), false)),

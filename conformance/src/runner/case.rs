@@ -13,7 +13,7 @@ use brickproof_simulator::trace::{Kind, Record, RunRecord, SCHEMA, Wants};
 use brickproof_simulator::world::{Action, Control, Fault, Trigger, World};
 
 use super::verdict::{Finding, Status, status};
-use super::{InitiatorChoice, Plan, evidence, real_time, virtual_time};
+use super::{InitiatorChoice, Plan, evidence, real_time, suited, virtual_time};
 use crate::air::Air;
 use crate::initiator::update::Job;
 use crate::judge::nordic::measure::{Transfer, transfer};
@@ -110,6 +110,10 @@ impl Case {
     /// A [`Mistake`] that names what cannot be made.
     pub fn prepare(scenario: &Scenario, plan: &Plan) -> Result<Self, Mistake> {
         let mut scenario = scenario.clone();
+        let mut unsuited = match &plan.target {
+            Some(name) => suited::target(&scenario, &library::target(name)?),
+            None => None,
+        };
         for (role, path) in &plan.images {
             let spec = match role.as_str() {
                 "installed" => &mut scenario.installed,
@@ -119,17 +123,27 @@ impl Case {
                         .remedy("`installed` or `update`"));
                 }
             };
-            spec.origin = ImageOrigin::File(path.clone());
+            if unsuited.is_none() {
+                spec.origin = ImageOrigin::File(path.clone());
+            }
         }
-        let unsuited = match &plan.target {
-            Some(name) => unsuited(&scenario, &library::target(name)?),
-            None => None,
-        };
         // Images and overrides of a scenario are for targets of its own family.
         let name = plan.target.as_ref().filter(|_| unsuited.is_none()).unwrap_or(&scenario.target);
         let target = library::target_with(name, &scenario.overrides, &scenario.id)?;
-        let target = plan.keys.iter().fold(target, |target, key| target.trusting(key.clone()));
-        let images = ImageSet::prepare(&scenario, &target)?;
+        let target = plan.trusted_by(target);
+        let own_update = unsuited.is_none() && plan.images.iter().any(|(role, _)| role == "update");
+        let images = match ImageSet::prepare(&scenario, &target) {
+            // A file of one's own that has nothing to break there: that is no mistake in it.
+            Err(mistake) if own_update && scenario.update.broken.take().is_some() => {
+                let images = ImageSet::prepare(&scenario, &target)?;
+                unsuited = Some(mistake.to_string());
+                images
+            }
+            images => images?,
+        };
+        if own_update && unsuited.is_none() {
+            unsuited = suited::update(&scenario, &images.update, &target, plan)?;
+        }
         let behaviours = [(&images.installed, &scenario.installed), (&images.update, &scenario.update)]
             .into_iter()
             .chain(images.other.as_ref().zip(scenario.other.as_ref()))
@@ -470,22 +484,6 @@ impl Case {
             repeat: repeat.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" "),
         }
     }
-}
-
-/// Why a scenario has nothing to do with a target that is wanted instead of its own: that speaks something else,
-/// or is of a kind for which the images and overrides of the scenario mean nothing.
-fn unsuited(scenario: &Scenario, target: &Target) -> Option<String> {
-    let own = library::target(&scenario.target).ok()?.protocol();
-    let (name, spoken) = (&target.name, target.protocol());
-    if own != spoken {
-        let (own, spoken) = (own.words(), spoken.words());
-        return Some(format!("the scenario is about {own}, and {name} is spoken to with {spoken}"));
-    }
-    // What the overrides give it, it does not lack; those that do not go with it give it nothing.
-    let overridden = library::target_with(name, &scenario.overrides, &scenario.id);
-    let target = overridden.as_ref().unwrap_or(target);
-    let lack = scenario.needs.iter().find_map(|need| target.lacks(need))?;
-    Some(format!("{name} {lack}"))
 }
 
 /// The flash of a target at the start.

@@ -29,6 +29,7 @@ pub mod real_time;
 pub mod recipe;
 pub mod shard;
 pub mod site;
+mod suited;
 pub mod verdict;
 pub mod virtual_time;
 
@@ -43,7 +44,7 @@ use crate::air::Air;
 use crate::initiator::personality::Personality;
 use crate::profile::Profile;
 use crate::scenario::Scenario;
-use crate::target::Protocol;
+use crate::target::{Protocol, Target};
 use case::{Case, CaseResult};
 use person::Person;
 use site::Site;
@@ -129,6 +130,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// A target that trusts the keys of the plan, too.
+    pub(super) fn trusted_by(&self, target: Target) -> Target {
+        self.keys.iter().fold(target, |target, key| target.trusting(key.clone()))
+    }
+
     /// Each scenario once with the built-in initiator, on virtual time and from seed 1; `report` is where
     /// evidence goes.
     #[must_use]

@@ -35,7 +35,7 @@ use brickproof_simulator::silabs::KnownApplication;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{Image, ImageOrigin, ImageSpec, SignedWith, Version};
+use super::{Image, ImageOrigin, ImageSpec, SignedWith, Version, own_gbl};
 use crate::target::SilabsTarget;
 
 /// Most bytes that the programs of a file unpack to.
@@ -75,7 +75,7 @@ pub(super) fn prepare(
     let what = format!("image `{role}` of {scenario}");
     let start = own.gecko(layout)?.map().application_start();
     if role == "installed" {
-        return installed(spec, own, start, &what);
+        return installed(spec, own, layout, start, &what);
     }
     let good = match &spec.origin {
         ImageOrigin::File(path) => {
@@ -109,17 +109,14 @@ pub fn known<'a>(images: impl Iterator<Item = &'a Image>) -> Vec<KnownApplicatio
 }
 
 /// The application that is on the device from the start: no file, but what is in its flash.
-fn installed(spec: &ImageSpec, own: &SilabsTarget, start: u32, what: &str) -> Result<Image, Mistake> {
+fn installed(spec: &ImageSpec, own: &SilabsTarget, layout: &Layout, start: u32, what: &str) -> Result<Image, Mistake> {
     let (bytes, version) = match &spec.origin {
         ImageOrigin::Made { version, size } => {
             let version = number(*version, what)?;
             let firmware = FirmwareBuilder::new(start).size(*size as usize).version(version);
             (protected(&firmware, own).map_err(|message| Mistake::new(what, message))?, version)
         }
-        ImageOrigin::File(path) => {
-            let file = path.display().to_string();
-            (std::fs::read(path).map_err(|error| Mistake::new(&file, error.to_string()).remedy(what))?, 0)
-        }
+        ImageOrigin::File(path) => (own_gbl::application(path, own, layout, start, what)?, 0),
     };
     let known = KnownApplication::new(&[(start, bytes.clone())]);
     Ok(Image {

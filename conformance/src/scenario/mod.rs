@@ -95,6 +95,7 @@ pub mod fault;
 mod file;
 pub mod gbl;
 mod images;
+pub mod own_gbl;
 pub mod package;
 
 use std::path::PathBuf;

@@ -60,7 +60,7 @@ struct BootloaderTable {
     encryption: Option<bool>,
     encrypted: Option<bool>,
     encryption_key: Option<Spanned<String>>,
-    secure_boot: Option<bool>,
+    secure_boot: Option<Spanned<bool>>,
     certificate: Option<Spanned<u32>>,
     reject_direct_signed: Option<bool>,
     lz4: Option<bool>,
@@ -270,6 +270,10 @@ fn options(table: &BootloaderTable, key: Option<&PublicKey>, mistake: Wrong<'_>)
                 .remedy("name a `key`"));
         }
     };
+    if let (Some(wanted), None) = (table.secure_boot.as_ref().filter(|wanted| *wanted.get_ref()), point) {
+        return Err(mistake(wanted.span().start, "secure boot checks a signature, and there is no key for it".into())
+            .remedy("name a `key`: without it no application starts"));
+    }
     let encryption_key = match &table.encryption_key {
         None => None,
         Some(digits) => Some(
@@ -285,7 +289,7 @@ fn options(table: &BootloaderTable, key: Option<&PublicKey>, mistake: Wrong<'_>)
         encryption: table.encryption.unwrap_or(default.encryption),
         require_encrypted: table.encrypted.unwrap_or(default.require_encrypted),
         require_signed: table.signed.unwrap_or(default.require_signed),
-        secure_boot: table.secure_boot.unwrap_or(default.secure_boot),
+        secure_boot: table.secure_boot.as_ref().map_or(default.secure_boot, |wanted| *wanted.get_ref()),
         lz4: table.lz4.unwrap_or(default.lz4),
         lzma: table.lzma.unwrap_or(default.lzma),
         version_dependency: table.version_dependency.unwrap_or(default.version_dependency),

@@ -89,6 +89,17 @@ impl Gecko {
                 "the offset of a page, and a size that ends in the flash",
             );
         }
+        let (bootloader, len) = map.bootloader();
+        let over = upgrade.zip(end).is_some_and(|(from, to)| from < bootloader.saturating_add(len) && bootloader < to);
+        if over {
+            return wrong(
+                format!(
+                    "a new bootloader is put aside at {:#x}+{:#x}, over the one that runs",
+                    options.upgrade_offset, options.upgrade_size
+                ),
+                "an offset behind the bootloader",
+            );
+        }
         if !options.series_2 && (options.version_dependency || options.certificate.is_some()) {
             return wrong("Series 1 has no version dependencies and no certificates".into(), "Series 2");
         }
