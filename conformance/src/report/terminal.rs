@@ -145,3 +145,22 @@ fn requirements(result: &CaseResult) -> String {
 fn line(text: &mut String, line: &str) {
     let _ = writeln!(text, "{line}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{HEADING, result};
+    use super::*;
+
+    #[test]
+    fn a_shell_is_suspected_only_where_a_command_ran() {
+        let said = |reason: &str| {
+            let mut unsupported = result("update/resume", Status::Unsupported);
+            unsupported.reason = Some(reason.into());
+            report(&[unsupported], &HEADING, Style::default())
+        };
+        let hint = "a shell also exits with 127";
+        assert!(said("`sh -c update` exited with 127").contains(hint));
+        let person = said("a person cannot be asked to do this");
+        assert!(person.contains("nothing was tested") && !person.contains(hint), "{person}");
+    }
+}
