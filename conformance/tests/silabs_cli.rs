@@ -478,6 +478,10 @@ fn mistakes_are_explained() {
         &["image", "gbl", "out.gbl"],
         &["image", "gbl", "out.bin", "--app", "app.bin"],
         &["image", "gbl", "out.gbl", "--app", "noise.bin"],
+        &["image", "gbl", "out.gbl", "--app", "noise.bin", "--address", "0xffffff00"],
+        &["image", "gbl", "out.gbl", "--app", "noise.bin", "--address", "0x8001"],
+        &["image", "gbl", "out.gbl", "--app", "app.bin", "--sign", "key.txt"],
+        &["image", "gbl", "out.gbl", "--from", "key.txt", "--break", "crc"],
         &["image", "gbl", "out.gbl", "--app", "half.s37"],
         &["image", "gbl", "out.gbl", "--app", "app.gbl"],
         &["image", "gbl", "out.gbl", "--app", "app.bin", "--product-id", "12"],
@@ -487,6 +491,8 @@ fn mistakes_are_explained() {
         &["image", "gbl", "out.gbl", "--from", "app.gbl"],
         &["image", "gbl", "out.gbl", "--bootloader", "noise.bin"],
         &["image", "verify", "app.bin", "--encryption-key", "key.txt"],
+        &["image", "verify", "app.gbl", "--key", "key.txt"],
+        &["boot", "--target", APPLOADER, "--flash", "app.gbl"],
         &["boot", "--target", APPLOADER, "--flash", "flash.bin", "--gpregret", "0xb1"],
         &["boot", "--target", APPLOADER, "--flash", "flash.bin", "--reset-reason", "sleep"],
         &["boot", "--target", "nrf52840-nordic-secure", "--flash", "flash.bin", "--reset-reason", "bootload"],
@@ -500,6 +506,10 @@ fn mistakes_are_explained() {
         &["sweep", "--target", STORAGE, "--update", "800 KiB"],
         &["sweep", "--target", STORAGE, "--installed", "4 KiB"],
         &["sweep", "--target", APPLOADER, "--story", "bootloader", "--slot", "package=app.gbl"],
+        &["sweep", "--target", APPLOADER, "--slot", "application=noise.bin"],
+        &["simulate", "--target", STORAGE, "--air", "udp"],
+        &["simulate", "--target", STORAGE, "--air", "serial"],
+        &["simulate", "--target", "nrf52840-nordic-secure-serial"],
         &["simulate", "--target", STORAGE, "--slot", "application=app.bin"],
         &["simulate", "--target", APPLOADER, "--slot", "slot-0=app.gbl"],
         &["simulate", "--target", APPLOADER, "--slot", "primary=app.bin"],
@@ -511,9 +521,23 @@ fn mistakes_are_explained() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stdout));
         all += &format!("$ brickproof {}\n{}", arguments.join(" "), text(&output.stderr));
     }
-    let verify = brickproof(path, &["image", "verify", "v4.gbl"]);
-    assert_eq!(verify.status.code(), Some(1));
-    all += &format!("$ brickproof image verify v4.gbl\n{}", text(&verify.stdout));
+    gbl(path, "secret.gbl", &["--app", "app.bin", "--encrypt", "key.txt"]);
+    std::fs::write(path.join("empty.bin"), []).unwrap();
+    std::fs::write(path.join("six.bin"), [0; 6]).unwrap();
+    for arguments in [
+        &["image", "verify", "v4.gbl"][..],
+        &["image", "verify", "secret.gbl", "--target", APPLOADER],
+        &["image", "verify", "empty.bin", "six.bin"],
+    ] {
+        let verify = brickproof(path, arguments);
+        assert_eq!(verify.status.code(), Some(1));
+        all += &format!("$ brickproof {}\n{}", arguments.join(" "), text(&verify.stdout));
+    }
+    let new = brickproof(path, &["new", "target", "a b.toml", "--kind", "gecko-storage"]);
+    assert_eq!(text(&new.stdout), "a b.toml\nnext: brickproof sweep --target 'a b.toml'\n");
+    brickproof(path, &["new", "scenario", "storage.toml", "--kind", "gecko-storage"]);
+    let scenario = std::fs::read_to_string(path.join("storage.toml")).unwrap();
+    assert!(scenario.contains("--kind gecko-storage`"), "{scenario}");
     insta::assert_snapshot!("mistakes", all);
 }
 

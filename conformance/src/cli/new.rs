@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::{Failure, print, write_file};
+use crate::runner::case::quote;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -72,8 +73,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         return Err(Failure::Usage(format!("{}: there is such a file already", path.display())));
     }
     let id = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let shown = path.display();
-    let layout = |kind: &str| format!("layout = \"{shown}\" in a file from `brickproof new target{kind}`");
+    let shown = quote(&path.display().to_string());
+    let written = path.display();
+    let layout = |kind: &str| format!("layout = \"{written}\" in a file from `brickproof new target{kind}`");
     let (template, next) = match (arguments.what, arguments.kind) {
         (What::Scenario, Kind::Mcuboot) => (SCENARIO, format!("brickproof run {shown}")),
         (What::Target, Kind::Mcuboot) => (TARGET, format!("brickproof run --target {shown}")),
@@ -96,7 +98,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
             (GECKO_INITIATOR, format!("brickproof run silabs-update --initiator {shown}"))
         }
     };
-    let text = template.replace("NAME", &id).replace("BUNDLED", bundled(arguments.kind));
+    let kind = arguments.kind.to_possible_value().unwrap_or_default();
+    let text =
+        template.replace("NAME", &id).replace("BUNDLED", bundled(arguments.kind)).replace("KIND", kind.get_name());
     write_file(path, text.as_bytes())?;
     print(&format!("{}\nnext: {next}\n", path.display()))?;
     Ok(0)

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use brickproof_flash_model::image::gbl::{EncryptionKey, read_public_key};
-use brickproof_flash_model::image::mcuboot::PublicKey;
+use brickproof_flash_model::image::mcuboot::{KeyError, PublicKey};
 
 use super::Failure;
 use crate::report::terminal::Style;
@@ -41,6 +41,24 @@ pub(super) fn number_u8(text: &str) -> Result<u8, String> {
 
 /// Public keys from PEM files, or from token files of Silicon Labs'.
 pub(super) fn keys(paths: &[PathBuf]) -> Result<Vec<PublicKey>, Failure> {
+    read_keys(paths, |name, error| Failure::Usage(format!("{name}: {error}")))
+}
+
+/// The same where only ECDSA P-256 will do.
+pub(super) fn p256_keys(paths: &[PathBuf]) -> Result<Vec<PublicKey>, Failure> {
+    const REMEDY: &str = "the public key of the bootloader, ECDSA P-256: a token file, or of a private key in PEM \
+                          `openssl ec -in key.pem -pubout`";
+    read_keys(paths, |name, error| not_p256(name, error, REMEDY))
+}
+
+/// What is wrong with a key file where only ECDSA P-256 will do; which other types there are is left out.
+pub(super) fn not_p256(name: &str, error: &KeyError, remedy: &str) -> Failure {
+    let error = error.to_string();
+    let what = error.split(": expected ").next().unwrap_or_default();
+    Failure::Usage(format!("{name}: {what}\n  remedy: {remedy}"))
+}
+
+fn read_keys(paths: &[PathBuf], mistake: impl Fn(&str, &KeyError) -> Failure) -> Result<Vec<PublicKey>, Failure> {
     paths
         .iter()
         .map(|path| {
@@ -49,7 +67,7 @@ pub(super) fn keys(paths: &[PathBuf]) -> Result<Vec<PublicKey>, Failure> {
             if text.to_ascii_uppercase().contains("MFG_SIGNED_BOOTLOADER_KEY") {
                 return Ok(read_public_key(&path.display().to_string(), &text)?);
             }
-            PublicKey::from_pem(&text).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+            PublicKey::from_pem(&text).map_err(|error| mistake(&path.display().to_string(), &error))
         })
         .collect()
 }

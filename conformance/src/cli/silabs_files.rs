@@ -19,8 +19,8 @@ pub(super) fn is_gbl(path: &Path, bytes: &[u8]) -> bool {
 }
 
 /// The firmware of a file. A raw one says by its own pointer to its properties for which address it is; `address` is for one
-/// that does not, and for all else where it is not linked for that.
-pub(super) fn firmware(path: &Path, address: Option<u32>) -> Result<Pieces, Failure> {
+/// that does not, and for all else where it is not linked for that. `remedy`: what to do where nothing says it.
+pub(super) fn firmware(path: &Path, address: Option<u32>, remedy: &str) -> Result<Pieces, Failure> {
     let name = path.display();
     let mut bytes = read_file(path)?;
     if is_gbl(path, &bytes) {
@@ -33,9 +33,7 @@ pub(super) fn firmware(path: &Path, address: Option<u32>) -> Result<Pieces, Fail
     } else {
         bytes.resize(bytes.len().next_multiple_of(4), 0xff);
         let base = address.or_else(|| linked_for(&bytes)).ok_or_else(|| {
-            Failure::Usage(format!(
-                "{name}: nothing in it says for which address it is\n  remedy: a .s37 or .hex file; of an application also --address 0x08006000"
-            ))
+            Failure::Usage(format!("{name}: nothing in it says for which address it is\n  remedy: {remedy}"))
         })?;
         vec![(base, bytes)]
     };
@@ -82,7 +80,10 @@ pub(super) fn application_at(path: &Path, pieces: &Pieces, start: u32) -> Result
 pub(super) fn application(path: &Path, start: u32, key: Option<&EncryptionKey>) -> Result<Vec<u8>, Failure> {
     let bytes = read_file(path)?;
     if !is_gbl(path, &bytes) {
-        return application_at(path, &firmware(path, None)?, start);
+        let remedy = format!(
+            "a .s37 or .hex file, which says its addresses, or a raw one with application properties, linked for {start:#x}"
+        );
+        return application_at(path, &firmware(path, None, &remedy)?, start);
     }
     let read = |error: &dyn std::fmt::Display| Failure::Usage(format!("{}: {error}", path.display()));
     let gbl = Gbl::read(&bytes).map_err(|error| read(&error))?;

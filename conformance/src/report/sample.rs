@@ -9,7 +9,7 @@ use crate::runner::verdict::{Finding, Status, Weight};
 
 pub(super) const HEADING: Heading<'static> = Heading { initiator: "my.tool", air: "udp", seed: 7, shard: Some("1/2") };
 
-fn result(scenario: &str, status: Status) -> CaseResult {
+pub(super) fn result(scenario: &str, status: Status) -> CaseResult {
     CaseResult {
         scenario: scenario.into(),
         target: "nrf52840-mcuboot-swap-move".into(),

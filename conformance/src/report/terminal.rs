@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::group::{Heading, by_scenario, summary};
 use crate::runner::case::CaseResult;
+use crate::runner::external::UNSUPPORTED;
 use crate::runner::verdict::{Status, Weight};
 
 /// How text is coloured; nothing when the output is no terminal or `NO_COLOR` is set.
@@ -76,11 +77,17 @@ pub fn report(results: &[CaseResult], heading: &Heading<'_>, style: Style) -> St
         }
     } else if results.iter().all(|result| result.status < Status::Passed) {
         line(&mut text, "nothing was tested: the initiator, the air or the target cannot do what these scenarios need");
-        if results.iter().any(|result| result.status == Status::Unsupported) {
+        if results.iter().any(command_gave_up) {
             line(&mut text, "a shell also exits with 127 when it does not find a command: look whether it runs");
         }
     }
     text
+}
+
+/// Whether a command said that it cannot do this, rather than that nothing was started.
+fn command_gave_up(result: &CaseResult) -> bool {
+    let exited = format!("exited with {UNSUPPORTED}");
+    result.status == Status::Unsupported && result.reason.as_ref().is_some_and(|reason| reason.ends_with(&exited))
 }
 
 fn detailed(result: &CaseResult) -> bool {
@@ -137,4 +144,23 @@ fn requirements(result: &CaseResult) -> String {
 
 fn line(text: &mut String, line: &str) {
     let _ = writeln!(text, "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{HEADING, result};
+    use super::*;
+
+    #[test]
+    fn a_shell_is_suspected_only_where_a_command_ran() {
+        let said = |reason: &str| {
+            let mut unsupported = result("update/resume", Status::Unsupported);
+            unsupported.reason = Some(reason.into());
+            report(&[unsupported], &HEADING, Style::default())
+        };
+        let hint = "a shell also exits with 127";
+        assert!(said("`sh -c update` exited with 127").contains(hint));
+        let person = said("a person cannot be asked to do this");
+        assert!(person.contains("nothing was tested") && !person.contains(hint), "{person}");
+    }
 }

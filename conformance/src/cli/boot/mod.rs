@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     /// The board and its bootloader: a profile or a path to a .toml file
     #[arg(long)]
     target: String,
-    /// A dump: raw from offset 0 of the device, or Intel HEX by extension
+    /// A dump: raw from offset 0 of the device; Intel HEX (.hex) or S-records (.s37) by extension
     #[arg(long, value_name = "[DEVICE=]FILE", required = true, value_parser = device_file)]
     flash: Vec<DeviceFile>,
     /// Lose power at operation N (from 0), and say what that leaves: N, N:first-half or N:all-but-last
@@ -46,7 +46,7 @@ pub(super) struct Arguments {
     /// Write each flash operation as a line of JSON
     #[arg(long, value_name = "FILE")]
     ops: Option<PathBuf>,
-    /// Write the flash afterwards, raw or Intel HEX by extension
+    /// Write the flash afterwards: raw; Intel HEX (.hex) or S-records (.s37) by extension
     #[arg(long, value_name = "[DEVICE=]FILE", value_parser = device_file)]
     flash_out: Vec<DeviceFile>,
     /// The answer as JSON on standard output

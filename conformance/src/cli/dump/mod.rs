@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use brickproof_flash_model::flash::Flash;
 use brickproof_flash_model::layout::{DeviceSpec, Layout};
 
+use super::silabs_files::is_gbl;
 use super::{Failure, read_file};
 use hex::Record;
 
@@ -176,6 +177,11 @@ pub(super) fn load(files: &[DeviceFile], layout: &Layout, flash: &mut Flash) -> 
         let bytes = read_file(&file.path)?;
         if has_addresses(&file.path) {
             loader.hex(file, &bytes)?;
+        } else if is_gbl(&file.path, &bytes) {
+            return Err(Failure::Usage(format!(
+                "{}: a GBL file, and a dump of the flash is wanted\n  remedy: a dump with the file in its slot; `brickproof simulate --slot slot-0=FILE.gbl` and `brickproof sweep --slot package=FILE.gbl` take the file itself",
+                file.path.display()
+            )));
         } else {
             loader.raw(file, &bytes)?;
         }

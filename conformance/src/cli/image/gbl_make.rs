@@ -12,7 +12,7 @@ use brickproof_flash_model::image::nordic::crc32;
 use clap::{Args, ValueEnum};
 use sha2::{Digest, Sha256};
 
-use super::super::options::{encryption_key, number};
+use super::super::options::{encryption_key, not_p256, number};
 use super::super::silabs_files::{Pieces, firmware};
 use super::super::{Failure, print, read_file, write_file};
 
@@ -106,6 +106,13 @@ fn product_id(text: &str) -> Result<ProductId, String> {
     Ok(ProductId(*digits.bytes()))
 }
 
+/// What says where an application belongs.
+const FOR_ADDRESS: &str =
+    "a .s37 or .hex file, which says its addresses, or --address, like 0x08006000 on an EFR32MG24";
+
+/// How a key comes about that files are signed with.
+const NEW_KEY: &str = "one of `openssl ecparam -name prime256v1 -genkey -noout -out key.pem`, or `development`";
+
 /// A private key from a file, or of brickproof's by its name.
 fn signing_key(name: &str) -> Result<SigningKey, Failure> {
     let pem = match name {
@@ -113,11 +120,13 @@ fn signing_key(name: &str) -> Result<SigningKey, Failure> {
         "production" if !Path::new(name).exists() => brickproof_scenarios::PRODUCTION_KEY.to_owned(),
         path => String::from_utf8_lossy(&read_file(Path::new(path))?).into_owned(),
     };
-    let key = SigningKey::from_pem(&pem).map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
+    let key = SigningKey::from_pem(&pem).map_err(|error| not_p256(name, &error, NEW_KEY))?;
     // Refused now, and not where it signs.
     key.public().p256_point().map_err(|_| {
         let kind = key.public().signature_type();
-        Failure::Usage(format!("{name}: a key for {kind}, and GBL files are signed with ECDSA P-256\n  remedy: openssl ecparam -genkey -name prime256v1 -noout"))
+        Failure::Usage(format!(
+            "{name}: a key for {kind}, and GBL files are signed with ECDSA P-256\n  remedy: {NEW_KEY}"
+        ))
     })?;
     Ok(key)
 }
@@ -129,6 +138,7 @@ pub(super) fn run(arguments: &Make) -> Result<u8, Failure> {
     }
     let key = arguments.sign.as_deref().map(signing_key).transpose()?;
     let encryption = arguments.encrypt.as_deref().map(encryption_key).transpose()?;
+    let mut note = None;
     let mut file = match &arguments.from {
         Some(path) => read_file(path)?,
         None => {
@@ -141,22 +151,59 @@ pub(super) fn run(arguments: &Make) -> Result<u8, Failure> {
                     "--app, --bootloader, --se-upgrade or --metadata FILE",
                 );
             }
-            make(arguments, key.as_ref(), encryption.as_ref())?
+            make(arguments, key.as_ref(), encryption.as_ref(), &mut note)?
         }
     };
     if let Some(sabotage) = arguments.sabotage {
         let keys = SabotageKeys { signing: key.as_ref(), encryption: encryption.as_ref() };
         let broken = sabotage.apply(&file, keys);
-        file = broken.map_err(|error| Failure::Usage(format!("--break {}: {error}", sabotage.name())))?;
+        file = broken.map_err(|error| {
+            let from = arguments.from.as_ref().map_or(String::new(), |path| format!("{}: ", path.display()));
+            Failure::Usage(format!("{from}--break {}: {error}", sabotage.name()))
+        })?;
     }
     write_file(&arguments.output, &file)?;
+    if let Some(note) = note {
+        eprintln!("brickproof: {note}");
+    }
     let type_words = Gbl::scan(&file).map_or("broken".into(), |(gbl, _)| gbl.header().flag_words());
     let broken = arguments.sabotage.map_or(String::new(), |sabotage| format!("; broken: {}", sabotage.name()));
     print(&format!("{}: {} bytes, GBL, type {type_words}{broken}\n", arguments.output.display(), file.len()))?;
     Ok(0)
 }
 
-fn make(arguments: &Make, key: Option<&SigningKey>, encryption: Option<&EncryptionKey>) -> Result<Vec<u8>, Failure> {
+/// Nothing goes where no device has flash, or where a device programs nothing and reports success.
+fn check_places(path: &Path, pieces: &Pieces) -> Result<(), Failure> {
+    let name = path.display();
+    for (address, bytes) in pieces {
+        let mistake = |what: &str, remedy: &str| {
+            let len = bytes.len();
+            Err(Failure::Usage(format!("{name}: {len} bytes at {address:#x} {what}\n  remedy: {remedy}")))
+        };
+        if !address.is_multiple_of(4) {
+            return mistake(
+                "are not at a multiple of 4, and a device programs whole words",
+                "link it for such an address, and with --address give that",
+            );
+        }
+        // The last byte may be at 0xffffffff.
+        if u64::from(*address).checked_add(bytes.len() as u64).is_none_or(|end| end > 1 << 32) {
+            return mistake(
+                "go past the end of all addresses, 0x100000000",
+                "the --address where the application of the target begins",
+            );
+        }
+    }
+    Ok(())
+}
+
+/// `note`: what is to be said once there is a file.
+fn make(
+    arguments: &Make,
+    key: Option<&SigningKey>,
+    encryption: Option<&EncryptionKey>,
+    note: &mut Option<String>,
+) -> Result<Vec<u8>, Failure> {
     let usage = |error: &dyn std::fmt::Display| Failure::Usage(error.to_string());
     let mut builder =
         arguments.dependencies.iter().fold(GblBuilder::new(), |builder, entry| builder.dependency(*entry));
@@ -170,14 +217,15 @@ fn make(arguments: &Make, key: Option<&SigningKey>, encryption: Option<&Encrypti
         builder = builder.metadata(&read_file(path)?);
     }
     if let Some(path) = &arguments.app {
-        let pieces = firmware(path, arguments.address)?;
+        let pieces = firmware(path, arguments.address, FOR_ADDRESS)?;
+        check_places(path, &pieces)?;
         if let Some(data) = application_data(arguments, &pieces) {
             builder = builder.application(&data);
         } else {
             let name = path.display();
-            eprintln!(
-                "brickproof: {name}: the application says nothing about itself; --app-version N adds that, without it a storage bootloader installs nothing"
-            );
+            *note = Some(format!(
+                "{name}: the application says nothing about itself; --app-version N adds that, without it a storage bootloader installs nothing"
+            ));
         }
         for (address, bytes) in &pieces {
             builder = match arguments.compress {
@@ -232,7 +280,7 @@ fn application_data(arguments: &Make, pieces: &Pieces) -> Option<ApplicationData
 fn bootloader(builder: GblBuilder, path: &Path, arguments: &Make) -> Result<GblBuilder, Failure> {
     let name = path.display();
     let mistake = |what: &str, remedy: &str| Failure::Usage(format!("{name}: {what}\n  remedy: {remedy}"));
-    let pieces = firmware(path, None)?;
+    let pieces = firmware(path, None, "a .s37 or .hex file, which says its addresses")?;
     let [(address, image)] = pieces.as_slice() else {
         return Err(mistake("it is in several pieces", "the main bootloader alone, without what is around it"));
     };

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use brickproof_flash_model::image::mcuboot::{
-    ImageBuilder, ImageInfo, ImageVersion, PublicKey, Sabotage, SignatureType, SigningKey, Verifier, inspect,
-    known_development_key, tlv, words,
+    ImageBuilder, ImageError, ImageInfo, ImageVersion, PublicKey, Sabotage, SignatureType, SigningKey, Verifier,
+    inspect, known_development_key, tlv, words,
 };
 use brickproof_simulator::trace::hex;
 use clap::Args;
@@ -141,7 +141,14 @@ pub(super) fn verify(bytes: &[u8], trusted: &[PublicKey], slot_size: Option<u32>
     slot.push(0xff);
     let info = inspect(&bytes).ok();
     let verified = verifier(trusted, info.as_ref()).verify(&slot.as_slice(), slot_size.unwrap_or(u32::MAX));
-    let verified = verified.map_err(|error| vec![error.to_string()])?;
+    let verified = verified.map_err(|error| {
+        // Of the file, not of the slot.
+        let error = match error {
+            ImageError::TooShort { .. } => ImageError::TooShort { len: u32::try_from(bytes.len()).unwrap_or(u32::MAX) },
+            other => other,
+        };
+        vec![error.to_string()]
+    })?;
     let note =
         info.and_then(|info| info.development_key()).map_or(String::new(), |file| format!("; {}", debug_key(file)));
     Ok(format!("hash {}{note}", hex(&verified.hash)))

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use brickproof_flash_model::image::mcuboot::PublicKey;
 use clap::Subcommand;
 
-use super::options::{encryption_key, keys};
+use super::options::{encryption_key, keys, p256_keys};
 use super::silabs_files::is_gbl;
 use super::{Failure, print, print_json, read_file};
 use crate::library;
@@ -160,7 +160,9 @@ impl Asked<'_> {
 }
 
 fn verify(files: &[PathBuf], paths: &[PathBuf], asked: &Asked<'_>) -> Result<u8, Failure> {
-    let given = keys(paths)?;
+    // Of GBL files only, other types of keys are not worth a word.
+    let of_gbl = !files.is_empty() && files.iter().all(|path| is_gbl(path, &[]));
+    let given = if of_gbl { p256_keys(paths)? } else { keys(paths)? };
     let target = asked.target.map(library::target).transpose()?;
     let encryption = asked.encryption_key.map(encryption_key).transpose()?;
     let mut code = 0;

@@ -97,6 +97,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let target = keys(&arguments.keys)?
         .into_iter()
         .fold(library::target(&arguments.target)?, |target, key| target.trusting(key));
+    check_air(&target, arguments.air)?;
     let mut worlds = Vec::new();
     let mut flash = None;
     for number in 0..arguments.count {
@@ -108,6 +109,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         .map_err(|error| Failure::Harness(error.to_string()))?;
     LocalSet::new().block_on(&runtime, play(arguments, &target, worlds))?;
     Ok(0)
+}
+
+/// A target on an air where nobody can reach it is a mistake.
+fn check_air(target: &Target, air: Air) -> Result<(), Failure> {
+    let lack = |air: Air| {
+        let secure = target.of_nordic().and_then(|own| own.unreachable_on(air));
+        let legacy = target.of_nordic_legacy().and_then(|own| own.unreachable_on(air));
+        secure.or(legacy).or_else(|| target.of_silabs().and_then(|own| own.unreachable_on(air)))
+    };
+    let Some(why) = lack(air) else { return Ok(()) };
+    let works = |other: &Air| !other.is_virtual() && lack(*other).is_none();
+    let works: Vec<_> = Air::ALL.into_iter().filter(works).map(|other| format!("--air {other}")).collect();
+    Err(Failure::Usage(format!(
+        "--air {air}: nobody reaches {} there, as it {why}\n  remedy: {}",
+        target.name,
+        works.join(" or ")
+    )))
 }
 
 /// A target with its first record; `flash` is made for the first of them, and copied for the others.

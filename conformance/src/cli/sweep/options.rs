@@ -75,7 +75,7 @@ pub(in super::super) struct Arguments {
     /// Draw the story, the power losses that leave it, and where they end, as SVG
     #[arg(long, value_name = "FILE")]
     pub(super) svg: Option<PathBuf>,
-    /// With --cuts id:PATH: write the flash at the end, raw or Intel HEX by extension
+    /// With --cuts id:PATH: write the flash at the end: raw; Intel HEX (.hex) or S-records (.s37) by extension
     #[arg(long, value_name = "[DEVICE=]FILE", value_parser = device_file)]
     pub(super) flash_out: Vec<DeviceFile>,
     /// The answer as JSON on standard output

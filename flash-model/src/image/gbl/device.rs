@@ -62,6 +62,8 @@ pub struct Device {
     pub certificate: Option<DeviceCertificate>,
     /// Key that decrypts, if known.
     pub decryption: Option<EncryptionKey>,
+    /// Whether it has no such key, and [`Device::decryption`] is not just unknown.
+    pub lacks_decryption_key: bool,
     /// Versions that run, if known.
     pub running: Option<Running>,
     /// The application that is installed, on a device built with the check of versions (simplicity sdk:
@@ -92,6 +94,7 @@ impl Default for Device {
             trust: Trust::Unknown,
             certificate: None,
             decryption: None,
+            lacks_decryption_key: false,
             running: None,
             installed: None,
             application_area: None,

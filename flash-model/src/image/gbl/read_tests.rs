@@ -75,6 +75,8 @@ fn the_encrypted_vector() {
     let device = Device { decryption: Some(key), ..Device::default() };
     assert_eq!(verify(&file, &device), Report::default());
     assert!(verify(&file, &Device::default()).has("not-decrypted"));
+    let keyless = verify(&file, &Device { lacks_decryption_key: true, ..Device::default() });
+    assert!(keyless.has("encryption-key-missing") && !keyless.has("not-decrypted") && !keyless.is_good());
 }
 
 #[test]

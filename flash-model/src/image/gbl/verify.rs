@@ -15,6 +15,7 @@
 //! | `tag-length` | by kind | not as long as its kind is; where that is one length a device reads so many bytes all the same |
 //! | `encryption-not-announced`, `encryption-init-missing`, `encryption-length` | | the parts of the encryption disagree |
 //! | `not-decrypted` | | no key to look inside with |
+//! | `encryption-key-missing` | 0x1008 | encrypted, and the device has no key |
 //! | `wrong-encryption-key` | 0x1008 | encrypted with another key |
 //! | `split-tag`, `empty-tag-at-end` | 0x1008 | a tag over two pieces, which no device reads |
 //! | `dependency-invalid` | 0x1001 | a version dependency that means nothing |

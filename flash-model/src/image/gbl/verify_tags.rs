@@ -56,6 +56,10 @@ impl<'a> Check<'a> {
         if !has_init {
             let message = "encrypted data without an encryption init tag: a device decrypts with what it has left";
             self.error("encryption-init-missing", tag.place, None, message.to_owned());
+        } else if self.device.lacks_decryption_key {
+            // It decrypts with erased bytes, and what comes out is no tag.
+            let message = "the file is encrypted, and the target has no encryption-key: give it the key, or make the file without encryption";
+            self.error("encryption-key-missing", tag.place, Some(codes::UNKNOWN_TAG), message.to_owned());
         } else if self.decrypted.is_none() {
             let message = "what is encrypted is not checked: give the key";
             self.note("not-decrypted", tag.place, message.to_owned());
