@@ -510,6 +510,8 @@ fn mistakes_are_explained() {
         &["simulate", "--target", STORAGE, "--air", "udp"],
         &["simulate", "--target", STORAGE, "--air", "serial"],
         &["simulate", "--target", "nrf52840-nordic-secure-serial"],
+        &["run", "silabs-update/in-place", "--image", "installed=noise.bin"],
+        &["run", "silabs-update/slot-downgrade", "--image", "update=app.gbl"],
         &["simulate", "--target", STORAGE, "--slot", "application=app.bin"],
         &["simulate", "--target", APPLOADER, "--slot", "slot-0=app.gbl"],
         &["simulate", "--target", APPLOADER, "--slot", "primary=app.bin"],
@@ -532,6 +534,12 @@ fn mistakes_are_explained() {
         let verify = brickproof(path, arguments);
         assert_eq!(verify.status.code(), Some(1));
         all += &format!("$ brickproof {}\n{}", arguments.join(" "), text(&verify.stdout));
+    }
+    for (scenario, file) in [("signed", "app.gbl"), ("lzma", "app.gbl"), ("slot-lzma", "app.gbl")] {
+        let (scenario, file) = (format!("silabs-update/{scenario}"), format!("update={file}"));
+        let run = brickproof(path, &["run", &scenario, "--target", APPLOADER, "--image", &file, "--report", "report"]);
+        let because = text(&run.stdout).lines().find(|line| line.contains("because")).unwrap_or_default().to_owned();
+        all += &format!("$ brickproof run {scenario} --target {APPLOADER} --image {file}\n{because}\n");
     }
     let new = brickproof(path, &["new", "target", "a b.toml", "--kind", "gecko-storage"]);
     assert_eq!(text(&new.stdout), "a b.toml\nnext: brickproof sweep --target 'a b.toml'\n");

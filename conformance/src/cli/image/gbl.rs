@@ -300,7 +300,7 @@ pub(super) fn verify_file(bytes: &[u8], rules: &Rules<'_>) -> Result<Verified, F
         None => Device::default(),
     };
     device.decryption = rules.encryption_key.cloned().or(device.decryption);
-    device.lacks_decryption_key = own.is_some() && device.decryption.is_none();
+    device.lacks_decryption_key &= device.decryption.is_none();
     device.slot_size = rules.slot_size.or(device.slot_size);
     // Which application runs is not known, so that what depends on it is not evaluated.
     let entries = gbl.map(Gbl::dependencies).unwrap_or_default();

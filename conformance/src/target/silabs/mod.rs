@@ -219,6 +219,7 @@ impl SilabsTarget {
                 .certificate
                 .and_then(|own| Some(DeviceCertificate { key: self.key.clone()?, version: own.version })),
             decryption: self.encryption_key(),
+            lacks_decryption_key: self.options.encryption_key.is_none(),
             application_area: Some(map.application_start()..map.application_end()),
             bootloader_address: Some(map.main_stage()),
             slot_size: map.slots().first().map(|slot| slot.len).filter(|_| options.storage),
